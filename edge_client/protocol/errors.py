@@ -1,0 +1,7 @@
+"""Errors of the wire contract."""
+
+from __future__ import annotations
+
+
+class ProtocolError(Exception):
+    """Bytes that do not keep the contract: an unknown message, a wrong digest, a chunk that cannot be."""

@@ -1,0 +1,91 @@
+"""Fashion-MNIST (Zalando Research, MIT licence): the packed subset that ships with the source, and the full set."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from server.data.dataset import Dataset
+from server.errors import DataError
+
+CLASS_NAMES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+SIDE = 28
+COLUMNS = 100
+EMBEDDED = Path(__file__).resolve().parents[1] / "assets" / "fashion-mnist"
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+
+
+def to_mosaic(images: np.ndarray) -> np.ndarray:
+    """(N, 28, 28) -> one grey image of COLUMNS images a row, row-major; N must fill whole rows."""
+    rows = len(images) // COLUMNS
+    grid = images.reshape(rows, COLUMNS, SIDE, SIDE).transpose(0, 2, 1, 3)
+    return grid.reshape(rows * SIDE, COLUMNS * SIDE)
+
+
+def from_mosaic(mosaic: np.ndarray) -> np.ndarray:
+    """The inverse of `to_mosaic`: (rows*28, 2800) -> (N, 28, 28, 1)."""
+    rows = mosaic.shape[0] // SIDE
+    grid = mosaic.reshape(rows, SIDE, COLUMNS, SIDE).transpose(0, 2, 1, 3)
+    return grid.reshape(rows * COLUMNS, SIDE, SIDE, 1)
+
+
+def load_embedded(folder: Path = EMBEDDED) -> Dataset:
+    """The packed subset: 27,000 training and all 10,000 test images, as two PNG mosaics and their labels."""
+    if not (folder / "labels.npz").exists():
+        raise DataError(
+            f"the embedded Fashion-MNIST is not at {folder}: it comes with the source tree, not with the wheel; "
+            "run from a clone, or set data.source to your own data"
+        )
+    labels = np.load(folder / "labels.npz", allow_pickle=False)
+    x = {part: from_mosaic(np.asarray(Image.open(folder / f"{part}.png"))) for part in ("train", "test")}
+    return Dataset(
+        name="fashion-mnist",
+        x_train=x["train"],
+        y_train=labels["y_train"].astype(np.int64),
+        x_test=x["test"],
+        y_test=labels["y_test"].astype(np.int64),
+        class_names=CLASS_NAMES,
+    )
+
+
+def _read_idx(path: Path) -> np.ndarray:
+    """An IDX file of unsigned bytes (format: the MNIST pages), gzipped, as an array of its own shape."""
+    try:
+        raw = gzip.decompress(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(
+            f"{path} does not exist; install Debian's dataset-fashion-mnist or give the folder of the four files"
+        ) from None
+    except (OSError, EOFError) as error:
+        raise DataError(f"{path} is not a complete gzip file: {error}") from error
+    if raw[:3] != b"\0\0\x08":
+        raise DataError(f"{path} is not an IDX file of unsigned bytes")
+    n_dims = raw[3]
+    shape = np.frombuffer(raw, dtype=">u4", count=n_dims, offset=4)
+    return np.frombuffer(raw, dtype=np.uint8, offset=4 + 4 * n_dims).reshape(shape)
+
+
+def load_full(folder: Path = DEBIAN) -> Dataset:
+    """All 60,000 + 10,000 images from the four original files (Debian: package dataset-fashion-mnist)."""
+    x, y = {}, {}
+    for part, stem in (("train", "train"), ("test", "t10k")):
+        x[part] = _read_idx(folder / f"{stem}-images-idx3-ubyte.gz")[..., None]
+        y[part] = _read_idx(folder / f"{stem}-labels-idx1-ubyte.gz").astype(np.int64)
+    return Dataset("fashion-mnist-full", x["train"], y["train"], x["test"], y["test"], CLASS_NAMES)
+
+
+def pack(full: Dataset, folder: Path, *, n_train: int = 27_000) -> None:
+    """Write the embedded subset: the first `n_train` training images (a multiple of 100) and the whole test set."""
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(to_mosaic(full.x_train[:n_train, ..., 0])).save(folder / "train.png", optimize=True)
+    Image.fromarray(to_mosaic(full.x_test[..., 0])).save(folder / "test.png", optimize=True)
+    np.savez_compressed(
+        folder / "labels.npz",
+        y_train=full.y_train[:n_train].astype(np.uint8),
+        y_test=full.y_test.astype(np.uint8),
+    )

@@ -1,0 +1,159 @@
+"""A class-conditional diffusion model on pixels: v-prediction, cosine noise schedule, DPM-Solver++ sampling.
+
+The parts are diffusers'; what is ours is the folding of 2x2 pixels into channels, the loss and one seed per sample.
+Sources: v-prediction, Salimans and Ho arXiv 2202.00512; cosine schedule, Nichol and Dhariwal arXiv 2102.09672;
+min-SNR weighting, Hang et al. arXiv 2303.09556; DPM-Solver++, Lu et al. arXiv 2211.01095.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, UNet2DModel
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from models.unet import UNetShape, build_unet
+from server.errors import DataError
+
+NOISE_STEPS = 1000
+MIN_SNR = 5.0
+FORMAT = "fimi-diffusion-1"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How samples are drawn: solver `steps` (one network pass each, two with guidance), `guidance` >= 1, `batch`."""
+
+    steps: int = 20
+    guidance: float = 1.5
+    batch: int = 100
+
+
+def to_network(images: torch.Tensor, patch: int) -> torch.Tensor:
+    """(N, H, W, C) uint8 -> (N, C * patch**2, H / patch, W / patch) float32 in [-1, 1]."""
+    pixels = images.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+    return F.pixel_unshuffle(pixels, patch)
+
+
+def to_images(folded: torch.Tensor, patch: int) -> np.ndarray:
+    """The inverse of `to_network`, clipped and rounded: -> (N, H, W, C) uint8."""
+    pixels = F.pixel_shuffle(folded, patch).permute(0, 2, 3, 1)
+    return ((pixels.clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8).numpy()
+
+
+def noise_schedule() -> DDPMScheduler:
+    return DDPMScheduler(NOISE_STEPS, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
+
+
+def training_loss(
+    unet: UNet2DModel, schedule: DDPMScheduler, clean: torch.Tensor, classes: torch.Tensor, *, drop_class: float = 0.1
+) -> torch.Tensor:
+    """Mean weighted squared error of v at random noise levels.
+
+    `clean` is `to_network`'s output, `classes` (N,) int64; a share `drop_class` is shown without its class, so that
+    one network serves guidance with and without. In terms of x0 the weight is min(SNR, 5); of v, that over SNR + 1.
+    """
+    n = len(clean)
+    no_class = torch.full_like(classes, int(unet.config["num_class_embeds"]) - 1)
+    shown = torch.where(torch.rand(n) < drop_class, no_class, classes)
+    t = torch.randint(0, NOISE_STEPS, (n,))
+    noise = torch.randn_like(clean)
+    noisy = schedule.add_noise(clean, noise, t)
+    target = schedule.get_velocity(clean, noise, t)
+    predicted = unet(noisy, t, class_labels=shown).sample.float()
+    alpha = schedule.alphas_cumprod[t]
+    snr = alpha / (1.0 - alpha)
+    weight = snr.clamp(max=MIN_SNR) / (snr + 1.0)
+    return (weight * (predicted - target).square().mean(dim=(1, 2, 3))).mean()
+
+
+class DiffusionGenerator:
+    """Images from trained weights; implements `server.synth.generator.Generator`."""
+
+    def __init__(self, unet: UNet2DModel, shape: UNetShape, weights_digest: str, sampling: Sampling) -> None:
+        self._unet = unet.eval()
+        self._shape = shape
+        self._sampling = sampling
+        settings = json.dumps([weights_digest, asdict(sampling)], sort_keys=True)
+        self._digest = hashlib.sha256(settings.encode()).hexdigest()
+
+    @property
+    def digest(self) -> str:
+        return self._digest
+
+    @property
+    def n_classes(self) -> int:
+        return self._shape.n_classes
+
+    def sample(self, classes: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        """Classes (N,) and seeds (N,) int64 -> images (N, H, W, C) uint8; each seed draws its own start noise."""
+        if len(classes) and not 0 <= classes.min() <= classes.max() < self.n_classes:
+            raise DataError(f"classes run to {classes.max()}; this generator knows 0 to {self.n_classes - 1}")
+        size, shape = self._sampling.batch, self._shape
+        parts = [self._batch(classes[i : i + size], seeds[i : i + size]) for i in range(0, len(classes), size)]
+        empty = np.zeros((0, shape.image_size, shape.image_size, shape.channels), np.uint8)
+        return np.concatenate([empty, *parts])
+
+    @torch.inference_mode()
+    def _batch(self, classes: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        side = self._shape.image_size // self._shape.patch
+        one = (self._shape.channels * self._shape.patch**2, side, side)
+        x = torch.stack([torch.randn(one, generator=torch.Generator().manual_seed(int(s))) for s in seeds])
+        label = torch.as_tensor(classes, dtype=torch.int64)
+        no_class = torch.full_like(label, self.n_classes)
+        guidance = self._sampling.guidance
+        solver = DPMSolverMultistepScheduler(
+            NOISE_STEPS,
+            beta_schedule="squaredcos_cap_v2",
+            prediction_type="v_prediction",
+            timestep_spacing="trailing",
+            final_sigmas_type="zero",
+        )
+        solver.set_timesteps(self._sampling.steps)
+        for t in solver.timesteps:
+            if guidance == 1.0:
+                v = self._unet(x, t, class_labels=label).sample
+            else:
+                both = self._unet(torch.cat([x, x]), t, class_labels=torch.cat([label, no_class])).sample
+                with_class, without = both.chunk(2)
+                v = without + guidance * (with_class - without)
+            x = solver.step(v, t, x).prev_sample
+        return to_images(x, self._shape.patch)
+
+
+def save_checkpoint(path: Path, unet: UNet2DModel, shape: UNetShape) -> str:
+    """Write the weights in half precision with the network's shape beside them; returns the file's SHA-256."""
+    half = {name: tensor.detach().to(torch.float16).contiguous() for name, tensor in unet.state_dict().items()}
+    data = save(half, metadata={"format": FORMAT, "shape": json.dumps(asdict(shape))})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".partial")
+    fresh.write_bytes(data)
+    fresh.replace(path)
+    return hashlib.sha256(data).hexdigest()
+
+
+def load_generator(path: Path, sampling: Sampling) -> DiffusionGenerator:
+    """Read a checkpoint that `save_checkpoint` wrote."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a dict
+    except FileNotFoundError:
+        raise DataError(f"no generator at {path}; train one with: fimi-server train-generator") from None
+    except SafetensorError as error:
+        raise DataError(f"{path} is not a safetensors file: {error}") from error
+    if metadata.get("format") != FORMAT:
+        raise DataError(f"{path} is not a generator of this format: {metadata.get('format')!r}, expected {FORMAT!r}")
+    fields = json.loads(metadata["shape"])
+    shape = UNetShape(**{**fields, "widths": tuple(fields["widths"])})
+    unet = build_unet(shape)
+    unet.load_state_dict(weights)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return DiffusionGenerator(unet, shape, digest, sampling)
