@@ -1,0 +1,87 @@
+"""The networks by name, their first weights, and the one way pixels become numbers - for server and clients alike.
+
+Weights travel as plain dictionaries of float32 arrays; only this file knows that a torch module is behind them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import nn
+
+from models.tiny import Tiny
+from models.vgg9 import Vgg9
+
+NAMES = ("vgg9", "tiny")
+
+
+def build(name: str, image_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
+    """The network `name` for images (H, W, C); its weights are torch's default ones, to be replaced.
+
+    Raises ValueError for an unknown name or an image too small.
+    """
+    if name == "vgg9":
+        return Vgg9(image_shape, n_classes)
+    if name == "tiny":
+        return Tiny(image_shape, n_classes)
+    raise ValueError(f"no network {name!r}; known: {', '.join(NAMES)}")
+
+
+def normalise(images: np.ndarray) -> np.ndarray:
+    """(N, H, W, C) uint8 in 0..255 -> (N, C, H, W) float32 in -1..1, contiguous; `torch.from_numpy` takes it as it is.
+
+    The same fixed law for every data set: statistics of the devices' private images must not be needed.
+    """
+    pixels = images.transpose(0, 3, 1, 2).astype(np.float32)
+    return np.ascontiguousarray(pixels) / np.float32(127.5) - np.float32(1.0)
+
+
+def to_arrays(module: nn.Module) -> dict[str, np.ndarray]:
+    """A copy of a module's weights: names to float32 arrays."""
+    return {name: p.detach().float().numpy().copy() for name, p in module.named_parameters()}
+
+
+def from_arrays(module: nn.Module, weights: dict[str, np.ndarray]) -> None:
+    """Copy `weights` into the module; raises ValueError where names or shapes do not fit."""
+    own = dict(module.named_parameters())
+    if own.keys() != weights.keys():
+        raise ValueError(f"weights are named {sorted(weights)}, the network has {sorted(own)}")
+    for name, parameter in own.items():
+        if tuple(parameter.shape) != weights[name].shape:
+            raise ValueError(f"{name} has shape {weights[name].shape}, the network needs {tuple(parameter.shape)}")
+    with torch.no_grad():
+        for name, parameter in own.items():
+            # A copy: arrays from a file or the wire may be read-only.
+            parameter.copy_(torch.from_numpy(np.array(weights[name], dtype=np.float32)))
+
+
+def initial_weights(name: str, image_shape: tuple[int, int, int], n_classes: int, seed: int) -> dict[str, np.ndarray]:
+    """First weights: normal with variance 2 / fan_in before a ReLU, 1 / fan_in in the last layer; biases zero.
+
+    Source: He et al., arXiv 1502.01852. Drawn by numpy, so that a seed means the same weights with any torch.
+    """
+    shapes = _shapes(name, image_shape, n_classes)
+    rng = np.random.default_rng(seed)
+    last = [key for key, shape in shapes.items() if len(shape) > 1][-1]
+    weights = {}
+    for key, shape in shapes.items():
+        if len(shape) == 1:
+            weights[key] = np.zeros(shape, np.float32)
+            continue
+        gain = 1.0 if key == last else 2.0
+        std = math.sqrt(gain / math.prod(shape[1:]))
+        weights[key] = rng.normal(0.0, std, shape).astype(np.float32)
+    return weights
+
+
+def n_weights(name: str, image_shape: tuple[int, int, int], n_classes: int) -> int:
+    """How many weights the network has."""
+    return sum(math.prod(shape) for shape in _shapes(name, image_shape, n_classes).values())
+
+
+def _shapes(name: str, image_shape: tuple[int, int, int], n_classes: int) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):  # shapes alone: no memory, no random draw
+        module = build(name, image_shape, n_classes)
+    return {key: tuple(parameter.shape) for key, parameter in module.named_parameters()}
