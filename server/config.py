@@ -1,0 +1,204 @@
+"""RUN.toml: what a run is, as frozen structs. Unknown fields and impossible values are refused with their path.
+
+Units stand in the names: seconds, samples, bits. Paths are taken from the folder of the file, else from where the
+command runs. `None` (a field left out) means: let the run find it, in the way that the field's comment says.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from edge_client.protocol.messages import Name
+from server.errors import ConfigError
+
+Strategy = Literal["tfl", "fill", "fimi", "tfl-top"]
+Count = Annotated[int, Meta(ge=0)]
+AtLeastOne = Annotated[int, Meta(ge=1)]
+Positive = Annotated[float, Meta(gt=0)]
+NonNegative = Annotated[float, Meta(ge=0)]
+Share = Annotated[float, Meta(gt=0, le=1)]
+
+ASSETS = Path(__file__).resolve().parent / "assets"
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of RUN.toml."""
+
+
+class DataConfig(Section, frozen=True, kw_only=True):
+    """[data]: the data set, its cut into a public and a private part, and who gets what of the private part."""
+
+    source: str = "fashion-mnist"  # "fashion-mnist", "fashion-mnist-full", "cifar10", "gtsrb", a folder or an .npz
+    public_fraction: Annotated[float, Meta(gt=0, lt=1)] = 0.5  # of the training images: the server's, trains generators
+    split_seed: Count = 0  # of the cut; the shipped generator belongs to 0
+    partition: Literal["iid", "dirichlet", "shards", "groups"] = "dirichlet"  # of the private part over devices
+    alpha: Positive = 0.4  # of "dirichlet": small means that devices see few classes
+    classes_per_device: AtLeastOne = 2  # of "shards"
+    local_samples: AtLeastOne | None = 250  # mean number of images a device; left out: the whole private part
+    test_samples_per_round: AtLeastOne = 2000  # images in the evaluation after each round; all of them at the end
+
+
+class NetworkConfig(Section, frozen=True, kw_only=True):
+    """[network]: what is trained."""
+
+    name: Literal["vgg9", "tiny"] = "vgg9"
+
+
+class TrainingConfig(Section, frozen=True, kw_only=True):
+    """[training]: local SGD, the same for every strategy."""
+
+    rounds: AtLeastOne = 10
+    local_epochs: AtLeastOne = 1
+    batch_size: AtLeastOne = 16  # samples
+    learning_rate: Positive = 0.02
+    momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9
+    weight_decay: NonNegative = 0.0
+    clip_norm: Positive | None = None  # largest L2 norm of a batch's gradient; left out: not clipped
+
+
+class PlanConfig(Section, frozen=True, kw_only=True):
+    """[plan]: what the planner is asked."""
+
+    energy_basis: Literal["added", "board"] = "added"  # joules over idle, or of the whole board while it works
+    target_error: Annotated[float, Meta(gt=0, lt=1)] | None = None  # mean error allowed; left out: see fill_factor
+    fill_factor: Annotated[float, Meta(gt=1)] = 2.0  # target_error left out: the error with so many times the data
+    round_s: Positive | None = None  # compute and upload in seconds; left out: round_slack times the least that goes
+    round_slack: Annotated[float, Meta(ge=1)] = 1.5
+    learning: str | None = None  # learning.json of `fimi-server fit-learning`; left out: the data set's shipped one
+    storage_samples: Count | None = None  # synthetic samples a device may hold; left out: what the device offers
+
+
+class SynthConfig(Section, frozen=True, kw_only=True):
+    """[synth]: where synthetic samples come from."""
+
+    generator: str | None = None  # checkpoint of `fimi-server train-generator`; left out: the data set's shipped one
+    pool: str | None = None  # ready samples; left out: the data set's shipped pool where there is one
+    steps: Annotated[int, Meta(ge=1, le=25)] = 20  # of the sampler
+    guidance: Annotated[float, Meta(ge=1)] = 1.5  # classifier-free guidance, 1: none
+    fresh: bool = False  # sample anew, whatever the pool holds
+
+
+class BrokerConfig(Section, frozen=True, kw_only=True):
+    """[broker]: the embedded Mosquitto, or one of yours."""
+
+    url: str = "embedded"  # or mqtt://[user:password@]host[:port], mqtts://...
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0  # of the embedded one; 0: a free one
+    listen: str = "127.0.0.1"  # address of the embedded one
+    open_to_network: bool = False  # needed, with a `listen` beyond this machine: anyone there may then join
+
+
+class FleetConfig(Section, frozen=True, kw_only=True):
+    """[fleet]: who takes part."""
+
+    name: Name = "demo"  # the level below fimi/1/ in all topics
+    devices: AtLeastOne | None = None  # to wait for; left out: as many as there are [[boards]]
+    quorum: AtLeastOne | Share | None = None  # updates that complete a round, a number or a share; left out: all
+    enrol_timeout_s: Positive = 120.0
+    round_deadline_s: Positive | None = None  # from receipt of the task; left out: 3 times round_s and 60 s
+
+
+class BoardConfig(Section, frozen=True, kw_only=True):
+    """[[boards]]: a virtual board that the server starts for the run; without any, it waits for devices."""
+
+    id: Name
+    profile: str  # of firmware_profiles: "jetson-nano", "raspberry-pi-4b", "raspberry-pi-5"
+    storage_samples: Count = 400  # synthetic samples it has room for
+
+
+class ProfileConfig(Section, frozen=True, kw_only=True):
+    """[profile]: how devices are measured at enrolment, with the real training step."""
+
+    freqs: Annotated[int, Meta(ge=2)] = 3  # operating points, evenly spread, the lowest and the highest among them
+    window_s: Positive = 4.0  # of each measurement
+    settle_s: NonNegative = 1.0  # before each
+
+
+class RunConfig(Section, frozen=True, kw_only=True):
+    """The whole file."""
+
+    name: Name = "run"  # beginning of the run directory's name
+    seed: Count = 0  # of first weights, partition, batches and synthetic samples
+    strategy: Strategy | tuple[Strategy, ...] = ("tfl", "fill", "fimi")
+    out: str = "runs"  # folder of run directories
+    data: DataConfig = DataConfig()
+    network: NetworkConfig = NetworkConfig()
+    training: TrainingConfig = TrainingConfig()
+    plan: PlanConfig = PlanConfig()
+    synth: SynthConfig = SynthConfig()
+    broker: BrokerConfig = BrokerConfig()
+    fleet: FleetConfig = FleetConfig()
+    profile: ProfileConfig = ProfileConfig()
+    boards: tuple[BoardConfig, ...] = ()
+
+    @property
+    def strategies(self) -> tuple[Strategy, ...]:
+        """In the order they are run."""
+        return (self.strategy,) if isinstance(self.strategy, str) else self.strategy
+
+    @property
+    def n_devices(self) -> int:
+        """Devices that take part."""
+        return self.fleet.devices if self.fleet.devices is not None else len(self.boards)
+
+    @property
+    def quorum(self) -> int:
+        """Updates that complete a round."""
+        quorum = self.fleet.quorum
+        if quorum is None:
+            return self.n_devices
+        return quorum if isinstance(quorum, int) else max(1, round(quorum * self.n_devices))
+
+
+def load_config(path: Path) -> RunConfig:
+    """Read and check RUN.toml; raises ConfigError with file, field, what was wrong and what would be right."""
+    from firmware_profiles import strict
+
+    try:
+        config: RunConfig = strict.load_toml(path, RunConfig)
+    except strict.ConfigError as error:
+        raise ConfigError(str(error)) from error
+    check_config(config, str(path))
+    return config
+
+
+def check_config(config: RunConfig, file: str) -> None:
+    """What no single field shows: raises ConfigError."""
+
+    def refuse(field: str, wrong: str, right: str) -> None:
+        raise ConfigError(f"{file}: {field}: {wrong}; {right}")
+
+    if not config.strategies:
+        refuse("strategy", "is empty", 'name one or more of "tfl", "fill", "fimi", "tfl-top"')
+    if len(set(config.strategies)) < len(config.strategies):
+        refuse("strategy", "names a strategy twice", "name each once")
+    ids = [board.id for board in config.boards]
+    for name in ids:
+        if ids.count(name) > 1:
+            refuse("boards[].id", f'"{name}" stands for {ids.count(name)} boards', "every board needs its own name")
+    if config.n_devices < 1:
+        refuse("fleet.devices", "is missing", "give the number of devices to wait for, or [[boards]] to start")
+    if ids and config.n_devices != len(ids):
+        refuse("fleet.devices", f"is {config.n_devices}", f"there are {len(ids)} [[boards]]; leave it out")
+    if config.quorum > config.n_devices:
+        refuse("fleet.quorum", f"is {config.quorum}", f"at most the number of devices, {config.n_devices}")
+    if config.broker.url != "embedded" and config.broker.port:
+        refuse("broker.port", f"is {config.broker.port}", "the port of your own broker stands in broker.url")
+    if not is_loopback(config.broker.listen) and not config.broker.open_to_network:
+        refuse(
+            "broker.listen",
+            f'"{config.broker.listen}" opens a broker without passwords to the network',
+            "set broker.open_to_network = true if you mean it, or listen on 127.0.0.1",
+        )
+
+
+def is_loopback(address: str) -> bool:
+    return address in ("localhost", "::1") or address.startswith("127.")
+
+
+def to_json(config: RunConfig) -> bytes:
+    """For records; the file itself is kept beside them."""
+    return msgspec.json.format(msgspec.json.encode(config))

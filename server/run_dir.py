@@ -1,0 +1,311 @@
+"""A run directory: every arrow of the pipeline as a frozen file, written whole or not at all, so that any step can
+start again from disk.
+
+    run.json                        id, creation time, folder that relative paths start from, versions
+    config.toml                     the run file as it was given
+    data/<device>.npz               x, y, n_classes of virtual boards
+    devices.json                    list of Enrolled: what devices are, and what was measured on them
+    plan-<strategy>.json            StrategyPlan
+    shards/<strategy>/<device>.npz  x, y: the synthetic samples a device gets
+    rounds-<strategy>.jsonl         RoundRecord, one a line, appended after each round
+    model-<strategy>.safetensors    the global model after the last round on record
+    final-<strategy>.json           FinalRecord: the evaluation on all test images
+    stray-<strategy>.jsonl          TaskClosed of a round that was interrupted; the next round on record takes them up
+    events.jsonl                    everything that happened, with Unix time
+    report.json, report.html        see server/report
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import platform
+import time
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+import numpy as np
+
+from edge_client.protocol.messages import Join, NetworkSpec, ProfileReport, TaskClosed, Update
+from edge_client.protocol.weights import Weights, digest, pack, unpack
+from server.errors import DataError
+from server.plan.problem import Plan
+
+T = TypeVar("T")
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """A value that is kept on disk."""
+
+
+class LinkMeasurement(Record, frozen=True, kw_only=True):
+    """A device's way to the server, measured by one upload of real size.
+
+    `up_bits` is what the codec sent; `power_w` the watts above idle while sending, None where they were not measured.
+    """
+
+    up_bits: int
+    up_bits_per_s: float
+    power_w: float | None
+
+
+class Enrolled(Record, frozen=True, kw_only=True):
+    """A device of the run: its offer, its measured profile and link. All joules at the meter's boundary."""
+
+    join: Join
+    profile: ProfileReport
+    link: LinkMeasurement
+
+    @property
+    def id(self) -> str:
+        return self.join.device
+
+
+class StrategyPlan(Record, frozen=True, kw_only=True):
+    """What one strategy asks of the devices. `certified`: `plan` is the exact planner's answer to this very problem,
+    so its bound and gap hold; else (fill, tfl-top) it is derived and they are not meaningful."""
+
+    strategy: str
+    round_s: float
+    target_error: float | None
+    plan: Plan
+    certified: bool
+
+
+class PlannedWork(Record, frozen=True, kw_only=True):
+    """The plan's prediction of one device's round, at the plan's energy basis."""
+
+    compute_j: float
+    upload_j: float
+    compute_s: float
+    upload_s: float
+    samples: int
+
+
+class RoundRecord(Record, frozen=True, kw_only=True):
+    """One round of one strategy.
+
+    `round` counts from 1 within the strategy, `wire_round` is the number in the messages. `accuracy` and `loss` are the
+    global model's after the round on `test_samples` images. `verdicts` tells what became of each device's update:
+    accepted, late, duplicate, rejected, or none (nothing came). `closed` is the last word of each device on its task
+    (joules of aborted and late work included), `stray` what came of earlier rounds after they were on record, `lost`
+    the devices that said no last word. `down_bytes`/`up_bytes` are message bytes, as the server sent and received them.
+    """
+
+    strategy: str
+    round: int
+    wire_round: int
+    status: Literal["complete", "failed"]
+    started_at: float
+    duration_s: float
+    accuracy: float
+    loss: float
+    test_samples: int
+    verdicts: dict[str, str]
+    updates: tuple[Update, ...]
+    closed: tuple[TaskClosed, ...]
+    stray: tuple[TaskClosed, ...]
+    lost: tuple[str, ...]
+    planned: dict[str, PlannedWork]
+    down_bytes: int
+    up_bytes: int
+    model_digest: str
+
+
+class FinalRecord(Record, frozen=True, kw_only=True):
+    """The global model after the last round on all test images; `class_accuracy` has one value a class."""
+
+    strategy: str
+    accuracy: float
+    loss: float
+    test_samples: int
+    class_accuracy: tuple[float | None, ...]
+    seconds: float
+
+
+class RunInfo(Record, frozen=True, kw_only=True):
+    """run.json. `base_dir` is where relative paths of config.toml start."""
+
+    id: str
+    created: str
+    base_dir: str
+    network: NetworkSpec | None
+    versions: dict[str, str]
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """All of it or nothing: a reader and a power cut never see half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.partial")
+    with fresh.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+def _whole_lines(path: Path) -> bytes:
+    """A file's complete lines; a crash may have cut the last one short."""
+    raw = path.read_bytes() if path.exists() else b""
+    return raw[: raw.rfind(b"\n") + 1]
+
+
+class RunDir:
+    """The files of one run below `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, out: Path, name: str, *, now: float | None = None) -> RunDir:
+        """A new directory <out>/<name>-<UTC time>, numbered on where that exists."""
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+        out.mkdir(parents=True, exist_ok=True)
+        for suffix in ("", *(f"-{i}" for i in range(2, 1000))):
+            path = out / f"{name}-{stamp}{suffix}"
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            return cls(path)
+        raise DataError(f"{out} already has a thousand runs of this second")
+
+    @classmethod
+    def open(cls, path: Path) -> RunDir:
+        """An existing one; raises DataError where there is none."""
+        if not (path / "config.toml").is_file():
+            raise DataError(f"{path} is not a run directory: it has no config.toml")
+        return cls(path)
+
+    # ---- whole files ---------------------------------------------------------------------------------------------
+
+    def save(self, name: str, value: Any) -> None:
+        """A value as indented JSON."""
+        write_atomic(self.path / name, msgspec.json.format(msgspec.json.encode(value)) + b"\n")
+
+    def load(self, name: str, type_: type[T]) -> T:
+        """The value in a JSON file; raises DataError where it is missing or not of that type."""
+        path = self.path / name
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=type_)
+        except FileNotFoundError:
+            raise DataError(f"{path} is missing: the step that writes it has not been run") from None
+        except msgspec.MsgspecError as error:
+            raise DataError(f"{path}: {error}") from error
+
+    def has(self, name: str) -> bool:
+        return (self.path / name).is_file()
+
+    def save_arrays(self, name: str, **arrays: np.ndarray | int) -> Path:
+        """Arrays as a compressed .npz; returns its path."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **{key: np.asarray(value) for key, value in arrays.items()})  # type: ignore[arg-type]
+        write_atomic(self.path / name, buffer.getvalue())
+        return self.path / name
+
+    def load_arrays(self, name: str) -> dict[str, np.ndarray]:
+        path = self.path / name
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return {key: file[key] for key in file.files}
+        except FileNotFoundError:
+            raise DataError(f"{path} is missing: the step that writes it has not been run") from None
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} is not a complete .npz file: {error}") from error
+
+    # ---- typed files ---------------------------------------------------------------------------------------------
+
+    def devices(self) -> tuple[Enrolled, ...]:
+        return self.load("devices.json", tuple[Enrolled, ...])
+
+    def plan(self, strategy: str) -> StrategyPlan:
+        return self.load(f"plan-{strategy}.json", StrategyPlan)
+
+    def save_plan(self, plan: StrategyPlan) -> None:
+        self.save(f"plan-{plan.strategy}.json", plan)
+
+    def final(self, strategy: str) -> FinalRecord:
+        return self.load(f"final-{strategy}.json", FinalRecord)
+
+    def shard_name(self, strategy: str, device: str) -> str:
+        return f"shards/{strategy}/{device}.npz"
+
+    # ---- growing files -------------------------------------------------------------------------------------------
+
+    def _append(self, name: str, values: Iterable[Any]) -> None:
+        path = self.path / name
+        whole = len(_whole_lines(path))
+        with path.open("r+b" if path.exists() else "wb") as file:
+            file.truncate(whole)
+            file.seek(whole)
+            file.writelines(msgspec.json.encode(value) + b"\n" for value in values)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _lines(self, name: str, type_: type[T]) -> tuple[T, ...]:
+        """Complete lines; a last line cut short by a crash is left out."""
+        path = self.path / name
+        try:
+            return tuple(msgspec.json.decode(line, type=type_) for line in _whole_lines(path).splitlines())
+        except msgspec.MsgspecError as error:
+            raise DataError(f"{path}: {error}") from error
+
+    def rounds(self, strategy: str) -> tuple[RoundRecord, ...]:
+        return self._lines(f"rounds-{strategy}.jsonl", RoundRecord)
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """One line of events.jsonl. Not synced to disk: the records are what counts."""
+        line = {"t": round(time.time(), 3), "event": kind, **fields}
+        with (self.path / "events.jsonl").open("ab") as file:
+            file.write(msgspec.json.encode(line) + b"\n")
+
+    def events(self) -> tuple[dict[str, Any], ...]:
+        return self._lines("events.jsonl", dict)
+
+    def save_stray(self, strategy: str, closed: Iterable[TaskClosed]) -> None:
+        """Last words on a round that never came to a record."""
+        self._append(f"stray-{strategy}.jsonl", closed)
+
+    def take_stray(self, strategy: str) -> tuple[TaskClosed, ...]:
+        """Those of `save_stray` that no record has taken up."""
+        on_record = {(c.device, c.run, c.round) for record in self.rounds(strategy) for c in record.stray}
+        stray = self._lines(f"stray-{strategy}.jsonl", TaskClosed)
+        return tuple(c for c in stray if (c.device, c.run, c.round) not in on_record)
+
+    # ---- the model: its file and the last record always agree ----------------------------------------------------
+
+    def save_round(self, record: RoundRecord, weights: Weights) -> None:
+        """Append the record and put the model in place; a crash in between is mended by `model`."""
+        name = f"model-{record.strategy}.safetensors"
+        blob = pack(weights)
+        if digest(blob) != record.model_digest:
+            raise ValueError(f"round {record.round} is on record with another model")
+        write_atomic(self.path / f"{name}.next", blob)
+        self._append(f"rounds-{record.strategy}.jsonl", [record])
+        (self.path / f"{name}.next").replace(self.path / name)
+
+    def model(self, strategy: str) -> Weights | None:
+        """The global model after the last round on record, None before the first; raises DataError where it is lost."""
+        records = self.rounds(strategy)
+        if not records:
+            return None
+        path = self.path / f"model-{strategy}.safetensors"
+        for candidate in (path, path.with_name(f"{path.name}.next")):
+            blob = candidate.read_bytes() if candidate.exists() else b""
+            if digest(blob) == records[-1].model_digest:
+                return unpack(blob)
+        raise DataError(f"{path} is not the model of round {records[-1].round}: it was changed or lost")
+
+
+def versions() -> dict[str, str]:
+    """Versions that can change a result."""
+    found = {"python": platform.python_version()}
+    for package in ("fimi", "torch", "diffusers", "numpy", "msgspec", "aiomqtt"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
