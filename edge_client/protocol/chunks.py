@@ -6,8 +6,10 @@ at most `WINDOW` chunks are under way at a time, the receiver says what it has (
 
 Sender:   ref = blob_ref(blob, chunk_bytes); window = SendWindow(ref, receivers, quorum)
           loop: publish cut(blob, ref, i) for i in window.take() and window.take_asked(); window.heard(progress)
-Receiver: assembler = Assembler(ref); assembler.add(chunk); every `ACK_EVERY` new chunks, when complete, and when
-          nothing came for a while: publish assembler.progress(me)
+Receiver: assembler = Assembler(ref); new = assembler.add(chunk); publish assembler.progress(me) every `ACK_EVERY` new
+          chunks, when complete, and at once for a chunk that was not new (the sender probes: it waits for word);
+          publish assembler.progress(me, stalled=True) when nothing came for a while. Who has the blob already (a shard
+          in the cache, an update sent again) says `complete` to the first chunk or the reference it sees.
 """
 
 from __future__ import annotations
@@ -62,13 +64,29 @@ def split(blob: bytes, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Chunk]:
 
 
 class Assembler:
-    """Collects the chunks of one blob, in any order and however often each comes."""
+    """Collects the chunks of one blob, in any order and however often each comes.
+
+    With a `BlobRef` every length is known beforehand. A server that gets an update's chunks before the `Update` that
+    names their size uses `Assembler.from_chunk`: lengths are then bounded, and the digest decides.
+    """
 
     def __init__(self, ref: BlobRef) -> None:
-        self.ref = ref
+        self.digest = ref.digest
         self.count = n_chunks(ref)
+        self._chunk_bytes = ref.chunk_bytes
+        self._size_bytes: int | None = ref.size_bytes
         self._parts: dict[int, bytes] = {}
         self._blob: bytes | None = None
+
+    @classmethod
+    def from_chunk(cls, chunk: Chunk, chunk_bytes: int, max_bytes: int) -> Assembler:
+        """An empty assembler for the blob that `chunk` belongs to, which has at most `max_bytes`."""
+        if (chunk.count - 1) * chunk_bytes >= max(1, max_bytes):
+            raise ProtocolError(f"a blob of {chunk.count} chunks of {chunk_bytes} bytes is larger than {max_bytes}")
+        ref = BlobRef(digest=chunk.digest, size_bytes=chunk.count * chunk_bytes, chunk_bytes=chunk_bytes)
+        assembler = cls(ref)
+        assembler._size_bytes = None
+        return assembler
 
     @property
     def received(self) -> int:
@@ -84,7 +102,7 @@ class Assembler:
     def blob(self) -> bytes:
         """The whole payload; raises `ProtocolError` before it is complete."""
         if self._blob is None:
-            raise ProtocolError(f"blob {self.ref.digest[:12]} has {self.received} of {self.count} chunks")
+            raise ProtocolError(f"blob {self.digest[:12]} has {self.received} of {self.count} chunks")
         return self._blob
 
     def add(self, chunk: Chunk) -> bool:
@@ -93,27 +111,33 @@ class Assembler:
         Raises `ProtocolError` for a chunk of another blob or of a wrong length, and when the last one is in but the
         digest does not agree: then the collection starts over.
         """
-        if chunk.digest != self.ref.digest or chunk.count != self.count or chunk.index >= self.count:
+        if chunk.digest != self.digest or chunk.count != self.count or chunk.index >= self.count:
             raise ProtocolError(
                 f"chunk {chunk.index} of {chunk.count} of {chunk.digest[:12]} is none of the {self.count} chunks "
-                f"of {self.ref.digest[:12]}"
+                f"of {self.digest[:12]}"
             )
         if self._blob is not None or chunk.index in self._parts:
             return False
-        size = min(self.ref.chunk_bytes, self.ref.size_bytes - chunk.index * self.ref.chunk_bytes)
-        if len(chunk.data) != size:
-            raise ProtocolError(f"chunk {chunk.index} has {len(chunk.data)} bytes instead of {size}")
+        self._check_length(chunk)
         self._parts[chunk.index] = chunk.data
         if len(self._parts) == self.count:
             self._finish()
         return True
 
+    def _check_length(self, chunk: Chunk) -> None:
+        last = chunk.index == self.count - 1
+        size = self._chunk_bytes
+        if last and self._size_bytes is not None:
+            size = self._size_bytes - chunk.index * self._chunk_bytes
+        if len(chunk.data) != size and not (last and self._size_bytes is None and len(chunk.data) < size):
+            raise ProtocolError(f"chunk {chunk.index} has {len(chunk.data)} bytes instead of {size}")
+
     def _finish(self) -> None:
         blob = b"".join(self._parts[index] for index in range(self.count))
         self._parts.clear()
         digest = hashlib.sha256(blob).hexdigest()
-        if digest != self.ref.digest:
-            raise ProtocolError(f"the digest of the assembled blob is {digest[:12]}, not {self.ref.digest[:12]}")
+        if digest != self.digest:
+            raise ProtocolError(f"the digest of the assembled blob is {digest[:12]}, not {self.digest[:12]}")
         self._blob = blob
 
     def gaps(self, limit: int = MAX_ASKED) -> tuple[int, ...]:
@@ -134,7 +158,7 @@ class Assembler:
         """What to tell the sender. Asks for the gaps; when nothing came for a while (`stalled`), for all that lacks."""
         asked = self.missing() if stalled else self.gaps()
         return BlobProgress(
-            sender=sender, digest=self.ref.digest, received=self.received, missing=asked, complete=self.complete
+            sender=sender, digest=self.digest, received=self.received, missing=asked, complete=self.complete
         )
 
 
