@@ -1,0 +1,189 @@
+"""The broker: an embedded Mosquitto as a child of this process, or the address of yours.
+
+Mosquitto's defaults that are changed, and why: `max_queued_messages` 1000 drops chunks for a slow subscriber without a
+word; without `set_tcp_nodelay` small messages wait 40 ms; persistence would write every chunk to disk.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import which
+from urllib.parse import unquote, urlsplit
+
+from server.config import BrokerConfig, is_loopback
+from server.errors import BrokerError, ConfigError
+
+INSTALL = "sudo apt-get install -y mosquitto"
+START_S = 10.0
+STOP_S = 5.0
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_LIBC = ctypes.CDLL(None)  # loaded here: between fork and exec nothing may be loaded
+
+
+@dataclass(frozen=True)
+class BrokerAddress:
+    """Where a broker listens, and who we are there."""
+
+    host: str
+    port: int
+    tls: bool = False
+    username: str | None = None
+    password: str | None = None
+
+    def __str__(self) -> str:
+        """For people: without the password."""
+        return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
+
+
+def parse_address(url: str) -> BrokerAddress:
+    """mqtt://[user:password@]host[:port] or mqtts://...; raises ConfigError for anything else."""
+    right = 'broker.url must be "embedded", mqtt://[user:password@]host[:port] or mqtts://...'
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"{right}: {error}") from None
+    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ConfigError(f"{right}, not {parts.scheme or url!r}" if not parts.password else right)
+    tls = parts.scheme == "mqtts"
+    return BrokerAddress(
+        host=parts.hostname,
+        port=port or (8883 if tls else 1883),
+        tls=tls,
+        username=None if parts.username is None else unquote(parts.username),
+        password=None if parts.password is None else unquote(parts.password),
+    )
+
+
+def mosquitto_config(listen: str, port: int) -> str:
+    """The embedded broker's configuration."""
+    return "\n".join(
+        (
+            f"listener {port} {listen}",
+            "allow_anonymous true",
+            "persistence false",
+            "set_tcp_nodelay true",
+            "max_queued_messages 20000",
+            "max_inflight_messages 64",
+            "max_packet_size 2097152",
+            "log_dest stderr",
+            "log_type error",
+            "log_type warning",
+            "",
+        )
+    )
+
+
+@contextmanager
+def open_broker(config: BrokerConfig, folder: Path, warn: Callable[[str], None]) -> Iterator[BrokerAddress]:
+    """The broker of a run: started and stopped here if embedded (its files in `folder`), else only looked for."""
+    if config.url != "embedded":
+        address = parse_address(config.url)
+        check_reachable(address)
+        yield address
+        return
+    if not is_loopback(config.listen):
+        warn(f"the broker on {config.listen} has no passwords: anyone who reaches this machine can join or listen")
+    with embedded_broker(config.listen, config.port, folder) as address:
+        yield address
+
+
+def check_reachable(address: BrokerAddress, timeout_s: float = 5.0) -> None:
+    """Raise BrokerError unless something answers there."""
+    try:
+        socket.create_connection((address.host, address.port), timeout=timeout_s).close()
+    except OSError as error:
+        raise BrokerError(f"no broker answers at {address}: {error.strerror or error}") from error
+
+
+@contextmanager
+def embedded_broker(listen: str, port: int, folder: Path) -> Iterator[BrokerAddress]:
+    """Run Mosquitto inside the context; port 0 takes a free one."""
+    program = which("mosquitto") or which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+    if program is None:
+        raise BrokerError(f"Mosquitto is not installed; install it with: {INSTALL}")
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in (4, 3, 2, 1, 0):
+        chosen = _claim_port(listen, port)
+        try:
+            process = _start(program, listen, chosen, folder)
+            break
+        except BrokerError:
+            if port or not left:  # somebody may have taken the free port before Mosquitto could
+                raise
+    try:
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen, listen)  # noqa: S104 - compared, not bound
+        yield BrokerAddress(host, chosen)
+    finally:
+        stop_process(process, STOP_S)
+
+
+def _claim_port(listen: str, port: int) -> int:
+    """`port`, or a free one for 0; raises BrokerError where it cannot be had."""
+    family = socket.AF_INET6 if ":" in listen else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((listen, port))
+        except OSError as error:
+            what = f"port {port} on {listen} is taken" if error.errno == 98 else f"cannot listen on {listen}:{port}"
+            raise BrokerError(f"{what} ({error.strerror}); set broker.port = 0 to take a free one") from error
+        return int(probe.getsockname()[1])
+
+
+def _start(program: str, listen: str, port: int, folder: Path) -> subprocess.Popen[bytes]:
+    """Start Mosquitto and return once it accepts connections."""
+    config = folder / "mosquitto.conf"
+    config.write_text(mosquitto_config(listen, port))
+    log = folder / "mosquitto.log"
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(
+            [program, "-c", str(config)],
+            stdin=subprocess.DEVNULL,
+            stdout=stderr,
+            stderr=stderr,
+            start_new_session=True,  # Ctrl-C is for us: the broker must still carry the good-byes
+            preexec_fn=die_with_parent,
+        )
+    try:
+        for _ in range(int(START_S / 0.02)):
+            try:
+                # Waiting for its death is also the pause between two attempts to connect.
+                process.wait(0.02)
+                said = log.read_text(errors="replace").strip().splitlines()
+                raise BrokerError(f"Mosquitto ended at once: {said[-1] if said else f'exit code {process.returncode}'}")
+            except subprocess.TimeoutExpired:
+                pass
+            try:
+                socket.create_connection((listen, port), timeout=1.0).close()
+                return process
+            except OSError:
+                continue
+        raise BrokerError(f"Mosquitto did not listen on {listen}:{port} within {START_S:.0f} s; see {log}")
+    except BaseException:
+        stop_process(process, STOP_S)
+        raise
+
+
+def die_with_parent() -> None:
+    """In a child before exec: SIGTERM when the parent dies, however it dies (prctl(2), Linux)."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def stop_process(process: subprocess.Popen[bytes], patience_s: float) -> None:
+    """SIGTERM, then SIGKILL after `patience_s`; returns when it is gone."""
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
