@@ -19,4 +19,5 @@ class Tiny(nn.Module):
         self.fc = nn.Linear(flat, n_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(functional.max_pool2d(functional.relu(self.conv(x)), 2).flatten(1))
+        logits: Tensor = self.fc(functional.max_pool2d(functional.relu(self.conv(x)), 2).flatten(1))
+        return logits

@@ -41,4 +41,5 @@ class Vgg9(nn.Module):
         x = x.flatten(1)
         for layer in self.fc[:-1]:
             x = functional.relu(layer(x))
-        return self.fc[-1](x)
+        logits: Tensor = self.fc[-1](x)
+        return logits

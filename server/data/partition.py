@@ -1,0 +1,172 @@
+"""Dealing training samples out to devices: IID, Dirichlet over classes, k classes a device, or whole groups. Pure.
+
+Every scheme is seeded, uses each sample exactly once and leaves no device empty; where that cannot be, it says why.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from server.errors import DataError
+
+Scheme = Literal["iid", "dirichlet", "shards", "groups"]
+
+
+def partition(
+    labels: np.ndarray,
+    n_devices: int,
+    *,
+    scheme: Scheme,
+    seed: int,
+    alpha: float = 0.4,
+    classes_per_device: int = 2,
+    groups: np.ndarray | None = None,
+    equal_sizes: bool = False,
+    min_samples: int = 1,
+) -> list[np.ndarray]:
+    """Labels (N,) -> one sorted array of indices per device.
+
+    `alpha` belongs to "dirichlet", `classes_per_device` to "shards", `groups` (N,) to "groups". `equal_sizes` (for
+    "dirichlet") gives all devices the same number of samples, to within one; otherwise sizes come out as drawn.
+    A device that would get fewer than `min_samples` is filled up from the largest one.
+    """
+    if n_devices < 1:
+        raise DataError(f"there are {n_devices} devices to deal the data to; at least one is needed")
+    if min_samples < 1:
+        raise DataError(f"min_samples is {min_samples}; a device needs at least one sample")
+    if len(labels) < n_devices * min_samples:
+        raise DataError(f"{len(labels)} samples are too few for {n_devices} devices of at least {min_samples}")
+    rng = np.random.default_rng(seed)
+    if scheme == "iid":
+        parts = np.array_split(rng.permutation(len(labels)), n_devices)
+    elif scheme == "dirichlet":
+        if not 0.0 < alpha < np.inf:
+            raise DataError(f"alpha is {alpha}; a Dirichlet distribution needs a positive number")
+        deal = _dirichlet_equal if equal_sizes else _dirichlet
+        parts = deal(labels, n_devices, alpha, rng)
+    elif scheme == "shards":
+        parts = _shards(labels, n_devices, classes_per_device, rng)
+    elif scheme == "groups":
+        if groups is None:
+            raise DataError(
+                "partition by groups needs a data set with groups (GTSRB tracks, or groups_train in an npz)"
+            )
+        parts = _groups(groups, n_devices, rng)
+    else:
+        raise DataError(f"no partition {scheme!r}; known: iid, dirichlet, shards, groups")
+    if scheme == "groups":  # a group is never torn apart to fill a device up
+        short = min(len(part) for part in parts)
+        if short < min_samples:
+            raise DataError(f"a device gets {short} samples of whole groups, fewer than {min_samples}")
+    else:
+        _fill_up(parts, min_samples, rng)
+    return [np.sort(part) for part in parts]
+
+
+def draw_subset(labels: np.ndarray, n_samples: int, *, seed: int, groups: np.ndarray | None = None) -> np.ndarray:
+    """`n_samples` sorted indices at random without repeats; of whole groups, where given, at least so many."""
+    if not 0 < n_samples <= len(labels):
+        raise DataError(f"{n_samples} samples are asked for, {len(labels)} are there")
+    rng = np.random.default_rng(seed)
+    if groups is None:
+        return np.sort(rng.choice(len(labels), n_samples, replace=False))
+    names, sizes = np.unique(groups, return_counts=True)
+    order = rng.permutation(len(names))
+    n_groups = int(np.searchsorted(np.cumsum(sizes[order]), n_samples)) + 1
+    return np.flatnonzero(np.isin(groups, names[order[:n_groups]]))
+
+
+def label_counts(labels: np.ndarray, n_classes: int) -> np.ndarray:
+    """(N,) labels -> (n_classes,) int64 how often each occurs."""
+    return np.bincount(labels, minlength=n_classes).astype(np.int64)
+
+
+def _shares(alpha: float, n: int, rng: np.random.Generator) -> np.ndarray:
+    """(n,) non-negative, sum 1, from Dirichlet(alpha); for an alpha so small that all draws underflow, one of n."""
+    shares = rng.dirichlet(np.full(n, alpha))
+    if np.isfinite(shares).all() and shares.sum() > 0.0:
+        return shares / shares.sum()
+    return np.eye(n)[rng.integers(n)]
+
+
+def _dirichlet(labels: np.ndarray, n_devices: int, alpha: float, rng: np.random.Generator) -> list[np.ndarray]:
+    """Each class is cut among the devices in shares of its own draw (Yurochkin et al., arXiv 1905.12022)."""
+    parts: list[list[np.ndarray]] = [[] for _ in range(n_devices)]
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        cuts = np.rint(np.cumsum(_shares(alpha, n_devices, rng))[:-1] * len(members)).astype(np.int64)
+        for part, piece in zip(parts, np.split(members, np.clip(cuts, 0, len(members))), strict=True):
+            part.append(piece)
+    return [np.concatenate(part) for part in parts]
+
+
+def _dirichlet_equal(labels: np.ndarray, n_devices: int, alpha: float, rng: np.random.Generator) -> list[np.ndarray]:
+    """Each device draws a mix of classes and takes its samples by it, as long as they last (as Hsu et al.,
+    arXiv 1909.06335): classes that have run out are left to fall out of the mix."""
+    classes, counts = np.unique(labels, return_counts=True)
+    stock = [rng.permutation(np.flatnonzero(labels == label)) for label in classes]
+    left = counts.copy()
+    sizes = [len(part) for part in np.array_split(np.arange(len(labels)), n_devices)]
+    parts = []
+    for size in sizes:
+        mix = _shares(alpha, len(classes), rng)
+        taken = np.zeros(len(classes), dtype=np.int64)
+        while (want := size - int(taken.sum())) > 0:
+            odds = np.where(left - taken > 0, mix, 0.0)
+            if odds.sum() <= 0.0:  # the mix's classes are used up: take of what is left
+                odds = (left - taken).astype(np.float64)
+            taken = np.minimum(taken + rng.multinomial(want, odds / odds.sum()), left)
+        parts.append(np.concatenate([stock[c][left[c] - taken[c] : left[c]] for c in range(len(classes))]))
+        left -= taken
+    return parts
+
+
+def _shards(labels: np.ndarray, n_devices: int, per_device: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """`per_device` distinct classes for each device, every class equally often to within one, cut evenly."""
+    classes = np.unique(labels)
+    if not 1 <= per_device <= len(classes):
+        raise DataError(f"classes_per_device is {per_device}; the data have {len(classes)} classes")
+    if n_devices * per_device < len(classes):
+        raise DataError(
+            f"{n_devices} devices of {per_device} classes each cannot hold {len(classes)} classes; "
+            f"set classes_per_device to {-(-len(classes) // n_devices)} or more"
+        )
+    used = np.zeros(len(classes), dtype=np.int64)
+    holders: list[list[int]] = [[] for _ in classes]
+    for device in range(n_devices):
+        chosen = np.lexsort((rng.random(len(classes)), used))[:per_device]
+        used[chosen] += 1
+        for c in chosen:
+            holders[c].append(device)
+    parts: list[list[np.ndarray]] = [[] for _ in range(n_devices)]
+    for c, label in enumerate(classes):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        for device, piece in zip(holders[c], np.array_split(members, len(holders[c])), strict=True):
+            parts[device].append(piece)
+    return [np.concatenate(part) for part in parts]
+
+
+def _groups(groups: np.ndarray, n_devices: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Whole groups, in random order, each to the device that has the fewest samples so far."""
+    names, inverse, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    if len(names) < n_devices:
+        raise DataError(f"{len(names)} groups cannot be dealt to {n_devices} devices")
+    held = np.zeros(n_devices, dtype=np.int64)
+    owner = np.zeros(len(names), dtype=np.int64)
+    for group in rng.permutation(len(names)):
+        owner[group] = np.argmin(held)
+        held[owner[group]] += sizes[group]
+    return [np.flatnonzero(owner[inverse] == device) for device in range(n_devices)]
+
+
+def _fill_up(parts: list[np.ndarray], min_samples: int, rng: np.random.Generator) -> None:
+    """Move samples, at random, from the largest part to those that are too small."""
+    for index, part in enumerate(parts):
+        while len(part) < min_samples:
+            largest = max(range(len(parts)), key=lambda i: len(parts[i]))
+            moved = rng.integers(len(parts[largest]))
+            part = np.append(part, parts[largest][moved])
+            parts[largest] = np.delete(parts[largest], moved)
+            parts[index] = part

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.data.dataset import cut_public_private
+from server.data.fashion_mnist import from_mosaic, load_embedded, to_mosaic
+from server.errors import DataError
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    labels=st.lists(st.integers(0, 4), min_size=1, max_size=60).map(np.array),
+    fraction=st.floats(0.05, 0.95),
+    seed=st.integers(0, 2**32),
+)
+def test_public_and_private_never_share_an_index(labels: np.ndarray, fraction: float, seed: int) -> None:
+    counts = np.bincount(labels)
+    if (counts == 1).any():
+        with pytest.raises(DataError, match="single sample"):
+            cut_public_private(labels, public_fraction=fraction, seed=seed)
+        return
+    cut = cut_public_private(labels, public_fraction=fraction, seed=seed)
+    assert np.array_equal(np.sort(np.concatenate([cut.public, cut.private])), np.arange(len(labels)))
+    assert set(labels[cut.public]) == set(labels[cut.private]) == set(labels)
+
+
+@given(seed=st.integers(0, 1000))
+@settings(deadline=None, max_examples=20)
+def test_no_group_is_on_both_sides(seed: int) -> None:
+    labels = np.repeat(np.arange(3), 40)
+    groups = np.arange(120) // 8
+    cut = cut_public_private(labels, public_fraction=0.4, seed=seed, groups=groups)
+    assert not set(groups[cut.public]) & set(groups[cut.private])
+
+
+def test_the_devices_of_the_embedded_set_share_no_image_with_the_server() -> None:
+    data = load_embedded()
+    cut = cut_public_private(data.y_train, public_fraction=0.5, seed=0)
+    names = [hashlib.sha256(image.tobytes()).digest() for image in data.x_train]
+    public, private = ({names[i] for i in part} for part in (cut.public, cut.private))
+    test = {hashlib.sha256(image.tobytes()).digest() for image in data.x_test}
+    # The embedded set has no image twice, so content disproves overlap as surely as indices do.
+    assert (len(public), len(private), len(test)) == (len(cut.public), len(cut.private), 10_000)
+    assert not public & private
+    assert not (public | private) & test
+
+
+def test_mosaics_keep_order() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (200, 28, 28), dtype=np.uint8)
+    mosaic = to_mosaic(images)
+    assert np.array_equal(mosaic[28:56, 28:56], images[101])
+    assert np.array_equal(from_mosaic(mosaic)[..., 0], images)

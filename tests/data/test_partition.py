@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.data.partition import draw_subset, label_counts, partition
+from server.errors import DataError
+
+LABELS = np.repeat(np.arange(5), 12)  # 60 samples, 5 classes of 12
+
+
+def check(parts: list[np.ndarray], n_samples: int, n_devices: int, least: int = 1) -> None:
+    assert len(parts) == n_devices
+    assert min(len(part) for part in parts) >= least
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(n_samples))
+
+
+labels_st = st.lists(st.integers(0, 6), min_size=12, max_size=120).map(np.array)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    labels=labels_st,
+    n_devices=st.integers(1, 6),
+    seed=st.integers(0, 2**32),
+    scheme=st.sampled_from(["iid", "dirichlet"]),
+    alpha=st.floats(1e-300, 1e6),
+    equal=st.booleans(),
+    least=st.integers(1, 2),
+)
+def test_every_sample_once_and_nobody_empty(labels, n_devices, seed, scheme, alpha, equal, least) -> None:
+    parts = partition(labels, n_devices, scheme=scheme, seed=seed, alpha=alpha, equal_sizes=equal, min_samples=least)
+    check(parts, len(labels), n_devices, least)
+    if scheme == "iid" or equal:
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@settings(deadline=None, max_examples=60)
+@given(n_devices=st.integers(1, 8), per_device=st.integers(1, 5), seed=st.integers(0, 2**32))
+def test_shards_give_each_device_its_number_of_classes(n_devices: int, per_device: int, seed: int) -> None:
+    if n_devices * per_device < 5:
+        with pytest.raises(DataError, match="cannot hold 5 classes"):
+            partition(LABELS, n_devices, scheme="shards", seed=seed, classes_per_device=per_device)
+        return
+    parts = partition(LABELS, n_devices, scheme="shards", seed=seed, classes_per_device=per_device)
+    check(parts, 60, n_devices)
+    assert all(len(np.unique(LABELS[part])) == per_device for part in parts)
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 2**32), n_devices=st.integers(1, 10))
+def test_groups_stay_whole(seed: int, n_devices: int) -> None:
+    groups = np.arange(60) // 4  # 15 groups of 4
+    parts = partition(LABELS, n_devices, scheme="groups", seed=seed, groups=groups)
+    check(parts, 60, n_devices)
+    owners = [set(groups[part].tolist()) for part in parts]
+    assert sum(map(len, owners)) == 15
+    assert max(map(len, parts)) - min(map(len, parts)) <= 4
+
+
+def test_the_seed_decides() -> None:
+    one, again, other = (partition(LABELS, 3, scheme="dirichlet", seed=seed) for seed in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(one, again, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_alpha_goes_from_one_class_a_device_to_even_shares() -> None:
+    labels = np.repeat(np.arange(4), 250)
+    skewed = partition(labels, 4, scheme="dirichlet", seed=0, alpha=0.01, equal_sizes=True)
+    even = partition(labels, 4, scheme="dirichlet", seed=0, alpha=1e5, equal_sizes=True)
+    assert np.mean([label_counts(labels[part], 4).max() / 250 for part in skewed]) > 0.7
+    assert all(label_counts(labels[part], 4).max() < 100 for part in even)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"n_devices": 0}, "at least one is needed"),
+        ({"n_devices": 61}, "60 samples are too few for 61 devices"),
+        ({"min_samples": 0}, "needs at least one sample"),
+        ({"scheme": "dirichlet", "alpha": 0.0}, "alpha is 0.0"),
+        ({"scheme": "dirichlet", "alpha": float("nan")}, "alpha is nan"),
+        ({"scheme": "shards", "classes_per_device": 6}, "the data have 5 classes"),
+        ({"scheme": "groups"}, "needs a data set with groups"),
+        ({"scheme": "groups", "groups": np.zeros(60)}, "1 groups cannot be dealt to 3 devices"),
+        ({"scheme": "groups", "groups": np.arange(60) // 20, "min_samples": 20, "n_devices": 3}, None),
+        ({"scheme": "groups", "groups": np.minimum(np.arange(60), 2), "min_samples": 2}, "fewer than 2"),
+        ({"scheme": "random"}, "known: iid, dirichlet, shards, groups"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_sentence(changed: dict, words: str | None) -> None:
+    settings_ = {"n_devices": 3, "scheme": "iid", "seed": 0} | changed
+    n_devices = settings_.pop("n_devices")
+    if words is None:
+        check(partition(LABELS, n_devices, **settings_), 60, n_devices, 20)
+        return
+    with pytest.raises(DataError, match=words):
+        partition(LABELS, n_devices, **settings_)
+
+
+def test_a_subset_has_no_repeats_and_keeps_groups_whole() -> None:
+    chosen = draw_subset(LABELS, 20, seed=3)
+    assert len(np.unique(chosen)) == 20
+    groups = np.arange(60) // 7
+    chosen = draw_subset(LABELS, 20, seed=3, groups=groups)
+    assert 20 <= len(chosen) < 27
+    assert np.array_equal(chosen, np.flatnonzero(np.isin(groups, groups[chosen])))
+    assert len(draw_subset(LABELS, 60, seed=0, groups=groups)) == 60
+    with pytest.raises(DataError, match="61 samples are asked for"):
+        draw_subset(LABELS, 61, seed=0)
