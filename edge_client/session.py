@@ -1,0 +1,458 @@
+"""The client's state machine: (state, event, now) -> (state, commands). Pure: it owns no socket, clock or process.
+
+    waiting --ServerHello--> ready --ProfileRequest--> profiling --> ready
+                             ready --Task--> fetching --> training --> sending --> settling --UpdateAck--> ready
+
+Why pure: every trouble on the line (a task twice, an acknowledgement late, a server gone, a deadline in the middle of
+an upload) is a sequence of events, and can be tried in microseconds. `agent/` executes the commands and reports back
+with events that carry the number of the work they belong to, so that word of dropped work changes nothing.
+
+A task is known by (run, round, device). The last finished one is kept: when the server sends the same Task again, its
+update is sent again and nothing is trained twice. What is closed is closed once: one `TaskClosed` per task.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from edge_client.protocol.messages import (
+    Abort,
+    AnyMessage,
+    Bye,
+    Capabilities,
+    Join,
+    NetworkSpec,
+    ProfileReport,
+    ProfileRequest,
+    Refusal,
+    ServerHello,
+    Task,
+    TaskClosed,
+    Update,
+    UpdateAck,
+)
+
+Phase = Literal["waiting", "ready", "profiling", "fetching", "training", "sending", "settling"]
+Outcome = Literal["done", "late", "rejected", "aborted", "deadline", "failed"]
+
+_OUTCOME_OF_ACK: dict[str, Outcome] = {
+    "accepted": "done",
+    "duplicate": "done",
+    "late": "late",
+    "rejected": "rejected",
+}
+
+
+# ---- values ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Device:
+    """What the session must know of its device: name, own samples by class, image shape (H, W, C), room, abilities."""
+
+    name: str
+    label_counts: tuple[int, ...]
+    image_shape: tuple[int, int, int]
+    storage_samples: int
+    capabilities: Capabilities
+    client_version: str
+
+    @property
+    def local_samples(self) -> int:
+        return sum(self.label_counts)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The last task that came to an end: its update (None where it got none) and the last word on it."""
+
+    task: Task
+    update: Update | None
+    closed: TaskClosed
+
+
+@dataclass(frozen=True)
+class State:
+    """Where the session stands. `work` numbers tasks and profiles; `again` marks a finished update on its way again.
+
+    `lacking` are the digests still to come; `closing` is the task whose joules are just being counted.
+    """
+
+    device: Device
+    phase: Phase = "waiting"
+    run: str | None = None
+    work: int = 0
+    task: Task | None = None
+    received_at: float = 0.0
+    heard_at: float = 0.0
+    lease_lost: bool = False
+    lacking: frozenset[str] = frozenset()
+    update: Update | None = None
+    closing: tuple[Task, Update | None] | None = None
+    again: bool = False
+    request: ProfileRequest | None = None
+    profiled: tuple[ProfileRequest, ProfileReport] | None = None
+    finished: Finished | None = None
+
+
+# ---- events ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Connected:
+    """The broker answered, at the start or after an interruption."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A message of the server, other than chunks and their progress."""
+
+    message: AnyMessage
+
+
+@dataclass(frozen=True)
+class Profiled:
+    work: int
+    report: ProfileReport
+
+
+@dataclass(frozen=True)
+class BlobReady:
+    """Model or shard is complete, its digest verified."""
+
+    work: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Trained:
+    work: int
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """The server has the weights; `update` is what to say about them."""
+
+    work: int
+    update: Update
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Work came to nothing: the worker died, the data do not fit, the sensor broke."""
+
+    work: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Time has passed."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The client is asked to end."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Closed:
+    """The answer to `Close`: the joules are counted."""
+
+    closed: TaskClosed
+
+
+Event = Connected | Heard | Profiled | BlobReady | Trained | Uploaded | Failed | Tick | Stop | Closed
+
+
+# ---- commands ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Publish:
+    """Send this to the server; kept until the broker has it."""
+
+    message: AnyMessage
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Measure; answer `Profiled` or `Failed`."""
+
+    work: int
+    request: ProfileRequest
+
+
+@dataclass(frozen=True)
+class Open:
+    """Begin a task's energy window and collect its blobs; answer `BlobReady` for each."""
+
+    work: int
+    task: Task
+
+
+@dataclass(frozen=True)
+class Train:
+    """Apply the plan and train; answer `Trained` or `Failed`."""
+
+    work: int
+    task: Task
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Send the weights in chunks; answer `Uploaded` or `Failed`. With `update`: that one's weights once more."""
+
+    work: int
+    task: Task
+    update: Update | None = None
+
+
+@dataclass(frozen=True)
+class Drop:
+    """End all work at once and restore the board's settings."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """The lease ran out: restore the settings now, go on working."""
+
+
+@dataclass(frozen=True)
+class Close:
+    """End the task's energy window; answer `Closed`."""
+
+    task: Task
+    outcome: Outcome
+    reason: str
+
+
+Command = Publish | Profile | Open | Train | Upload | Drop | Release | Close
+Step = tuple[State, list[Command]]
+
+
+# ---- the machine -------------------------------------------------------------------------------------------------
+
+
+def step(state: State, event: Event, now: float) -> Step:
+    """One step at `now` (monotonic seconds)."""
+    match event:
+        case Heard(message):
+            return _heard(replace(state, heard_at=now, lease_lost=False), message, now)
+        case Connected():
+            # An Update published into a dying connection may be lost; the server takes it twice without harm.
+            return state, _say_again(state)
+        case Tick():
+            return _tick(state, now)
+        case Stop(reason):
+            return _give_up(replace(state, run=None), reason, "waiting")
+        case Closed(closed):
+            if state.closing is None:
+                return state, []
+            task, update = state.closing
+            return replace(state, closing=None, finished=Finished(task, update, closed)), [Publish(closed)]
+        case Profiled() | BlobReady() | Trained() | Uploaded() | Failed():
+            return _worked(state, event) if event.work == state.work else (state, [])
+
+
+def _heard(state: State, message: AnyMessage, now: float) -> Step:
+    match message:
+        case ServerHello():
+            return _hello(state, message)
+        case ProfileRequest():
+            return _profile(state, message)
+        case Task():
+            return _task(state, message, now)
+        case Abort() if _is_current(state, message) or _is_profile_of(state, message.run):
+            return _give_up(state, message.reason or "aborted by the server", "ready")
+        case UpdateAck() if _is_current(state, message) and state.phase in ("sending", "settling"):
+            return _acknowledged(state, message)
+        case Bye() if message.run == state.run:
+            return _give_up(replace(state, run=None), f"the run is over: {message.reason}", "waiting")
+        case _:
+            return state, []
+
+
+def _hello(state: State, hello: ServerHello) -> Step:
+    """Join; a hello of another run ends what was under way for the old one."""
+    state, commands = (state, []) if hello.run == state.run else _give_up(state, f"run {hello.run} began", "waiting")
+    if problem := _unfit(state.device, hello.network):
+        refusal = Refusal(device=state.device.name, run=hello.run, round=None, reason=problem)
+        return replace(state, run=None), [*commands, Publish(refusal)]
+    phase: Phase = "ready" if state.phase == "waiting" else state.phase
+    device = state.device
+    join = Join(
+        device=device.name,
+        run=hello.run,
+        label_counts=device.label_counts,
+        storage_samples=device.storage_samples,
+        capabilities=device.capabilities,
+        client_version=device.client_version,
+    )
+    return replace(state, run=hello.run, phase=phase), [*commands, Publish(join)]
+
+
+def _profile(state: State, request: ProfileRequest) -> Step:
+    if state.profiled is not None and state.profiled[0] == request:
+        return state, [Publish(state.profiled[1])]
+    if state.phase == "profiling" and state.request == request:
+        return state, []
+    problem = _unfit(state.device, request.network)
+    if request.run != state.run:
+        problem = f"run {request.run} is not the one this device joined ({state.run})"
+    elif state.phase not in ("ready", "profiling"):
+        problem = f"the device is busy ({state.phase})"
+    if problem:
+        return state, [Publish(Refusal(device=state.device.name, run=request.run, round=None, reason=problem))]
+    state, commands = _give_up(state, "a new profile was asked for", "profiling")
+    state = replace(state, request=request)
+    return state, [*commands, Profile(state.work, request)]
+
+
+def _task(state: State, task: Task, now: float) -> Step:
+    if state.task == task:
+        return state, _say_again(state)  # the server did not see our answer, or has been restarted
+    if state.finished is not None and state.finished.task == task and state.task is None:
+        return _answer_again(state, state.finished, now)
+    if state.task is not None and state.task.run == task.run and task.round < state.task.round:
+        return state, []  # left over in a queue: the server has moved on
+    if problem := _refused(state, task):
+        return state, [Publish(Refusal(device=state.device.name, run=task.run, round=task.round, reason=problem))]
+    state, commands = _give_up(state, f"round {task.round} began", "fetching")
+    lacking = {task.model.digest} | ({task.shard.digest} if task.shard else set())
+    state = replace(state, task=task, received_at=now, lacking=frozenset(lacking))
+    return state, [*commands, Open(state.work, task)]
+
+
+def _answer_again(state: State, finished: Finished, now: float) -> Step:
+    """The update of a finished task once more; only the word on it where there is no update."""
+    if finished.update is None:
+        return state, [Publish(finished.closed)]
+    if state.phase != "ready":
+        return state, _say_again(state)
+    state = replace(state, phase="sending", again=True, work=state.work + 1, received_at=now)
+    return state, [Upload(state.work, finished.task, finished.update)]
+
+
+def _acknowledged(state: State, ack: UpdateAck) -> Step:
+    if state.again:
+        return _give_up(state, ack.reason, "ready")
+    return _close(state, _OUTCOME_OF_ACK[ack.status], ack.reason, "ready")
+
+
+def _worked(state: State, event: Profiled | BlobReady | Trained | Uploaded | Failed) -> Step:
+    """Word from the work under way."""
+    task = state.task
+    match event:
+        case Profiled(report=report) if state.phase == "profiling" and state.request is not None:
+            ready = replace(state, phase="ready", request=None, profiled=(state.request, report))
+            return ready, [Publish(report)]
+        case BlobReady(digest=digest) if state.phase == "fetching" and task is not None:
+            lacking = state.lacking - {digest}
+            if lacking:
+                return replace(state, lacking=lacking), []
+            return replace(state, lacking=lacking, phase="training"), [Train(state.work, task)]
+        case Trained() if state.phase == "training" and task is not None:
+            return replace(state, phase="sending"), [Upload(state.work, task)]
+        case Uploaded(update=update) if state.phase == "sending":
+            state = replace(state, phase="settling", update=None if state.again else update)
+            return state, _say_again(state)
+        case Failed(reason=reason) if state.phase == "profiling" and state.request is not None:
+            refusal = Refusal(device=state.device.name, run=state.request.run, round=None, reason=reason)
+            return replace(state, phase="ready", request=None), [Drop(), Publish(refusal)]
+        case Failed(reason=reason) if state.again:
+            return _give_up(state, reason, "ready")
+        case Failed(reason=reason) if task is not None:
+            return _close(state, "failed", reason, "ready")
+        case _:
+            return state, []
+
+
+def _tick(state: State, now: float) -> Step:
+    task = _current(state)
+    if task is None:
+        return state, []
+    if now - state.received_at > task.deadline_s:
+        if state.again:
+            return _give_up(state, "deadline", "ready")
+        return _close(state, "deadline", f"not done {task.deadline_s:g} s after the task came", "ready")
+    if not state.lease_lost and now - state.heard_at > task.lease_s:
+        return replace(state, lease_lost=True), [Release()]
+    return state, []
+
+
+def _give_up(state: State, reason: str, phase: Phase) -> Step:
+    """Drop whatever is under way: a task closes as aborted, a profile or a repeated update just ends."""
+    if state.task is not None:
+        return _close(state, "aborted", reason, phase)
+    commands: list[Command] = [Drop()] if state.phase == "profiling" or state.again else []
+    if state.again and state.finished is not None:
+        commands.append(Publish(state.finished.closed))
+    return replace(state, phase=phase, work=state.work + 1, request=None, again=False), commands
+
+
+def _close(state: State, outcome: Outcome, reason: str, phase: Phase) -> Step:
+    """The end of the task; the shell answers `Close` with `Closed` before it takes any other event."""
+    task = state.task
+    if task is None:
+        return state, []
+    closing = (task, state.update)
+    state = replace(state, phase=phase, work=state.work + 1, task=None, update=None, closing=closing)
+    return replace(state, lacking=frozenset(), lease_lost=False), [Drop(), Close(task, outcome, reason)]
+
+
+def _say_again(state: State) -> list[Command]:
+    """The update that waits for its acknowledgement, once more; the server takes it twice without harm."""
+    update = state.finished.update if state.again and state.finished else state.update
+    return [Publish(update)] if state.phase == "settling" and update is not None else []
+
+
+# ---- what is asked of this device --------------------------------------------------------------------------------
+
+
+def _current(state: State) -> Task | None:
+    """The task that is under way, or whose update is on its way again."""
+    return state.finished.task if state.again and state.finished else state.task
+
+
+def _is_current(state: State, message: Abort | UpdateAck) -> bool:
+    task = _current(state)
+    return task is not None and (task.run, task.round) == (message.run, message.round)
+
+
+def _is_profile_of(state: State, run: str) -> bool:
+    return state.phase == "profiling" and run == state.run
+
+
+def _unfit(device: Device, network: NetworkSpec) -> str | None:
+    """Why this network cannot learn from this device's samples, or None."""
+    if tuple(network.image_shape) != device.image_shape:
+        return f"the network takes images {_by(network.image_shape)}, this device has {_by(device.image_shape)}"
+    if network.n_classes != len(device.label_counts):
+        return f"the network has {network.n_classes} classes, this device's data {len(device.label_counts)}"
+    return None
+
+
+def _refused(state: State, task: Task) -> str | None:
+    """Why this device will not do the task, or None."""
+    device = state.device
+    if task.run != state.run:
+        return f"run {task.run} is not the one this device joined ({state.run})"
+    if task.local_samples != device.local_samples:
+        return f"the task counts on {task.local_samples} local samples, this device has {device.local_samples}"
+    if task.synth_samples > device.storage_samples:
+        return f"{task.synth_samples} synthetic samples exceed the room for {device.storage_samples}"
+    if (task.shard is None) != (task.synth_samples == 0):
+        return f"{task.synth_samples} synthetic samples and {'no' if task.shard is None else 'a'} shard do not agree"
+    planned = sum(segment.samples for segment in task.segments)
+    wanted = task.local_epochs * (task.local_samples + task.synth_samples)
+    if planned != wanted:
+        return f"the segments hold {planned} samples, {task.local_epochs} epochs need {wanted}"
+    return _unfit(device, task.network)
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
