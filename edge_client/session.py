@@ -13,28 +13,47 @@ update is sent again and nothing is trained twice. What is closed is closed once
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
+from edge_client.events import (
+    BlobReady,
+    Close,
+    Closed,
+    Command,
+    Connected,
+    Device,
+    Drop,
+    Event,
+    Failed,
+    Finished,
+    Heard,
+    Open,
+    Outcome,
+    Phase,
+    Profile,
+    Profiled,
+    Publish,
+    Release,
+    State,
+    Stop,
+    Tick,
+    Train,
+    Trained,
+    Upload,
+    Uploaded,
+)
 from edge_client.protocol.messages import (
     Abort,
     AnyMessage,
     Bye,
-    Capabilities,
     Join,
     NetworkSpec,
-    ProfileReport,
     ProfileRequest,
     Refusal,
     ServerHello,
     Task,
-    TaskClosed,
-    Update,
     UpdateAck,
 )
-
-Phase = Literal["waiting", "ready", "profiling", "fetching", "training", "sending", "settling"]
-Outcome = Literal["done", "late", "rejected", "aborted", "deadline", "failed"]
 
 _OUTCOME_OF_ACK: dict[str, Outcome] = {
     "accepted": "done",
@@ -43,194 +62,6 @@ _OUTCOME_OF_ACK: dict[str, Outcome] = {
     "rejected": "rejected",
 }
 
-
-# ---- values ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Device:
-    """What the session must know of its device: name, own samples by class, image shape (H, W, C), room, abilities."""
-
-    name: str
-    label_counts: tuple[int, ...]
-    image_shape: tuple[int, int, int]
-    storage_samples: int
-    capabilities: Capabilities
-    client_version: str
-
-    @property
-    def local_samples(self) -> int:
-        return sum(self.label_counts)
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The last task that came to an end: its update (None where it got none) and the last word on it."""
-
-    task: Task
-    update: Update | None
-    closed: TaskClosed
-
-
-@dataclass(frozen=True)
-class State:
-    """Where the session stands. `work` numbers tasks and profiles; `again` marks a finished update on its way again.
-
-    `lacking` are the digests still to come; `closing` is the task whose joules are just being counted.
-    """
-
-    device: Device
-    phase: Phase = "waiting"
-    run: str | None = None
-    work: int = 0
-    task: Task | None = None
-    received_at: float = 0.0
-    heard_at: float = 0.0
-    lease_lost: bool = False
-    lacking: frozenset[str] = frozenset()
-    update: Update | None = None
-    closing: tuple[Task, Update | None] | None = None
-    again: bool = False
-    request: ProfileRequest | None = None
-    profiled: tuple[ProfileRequest, ProfileReport] | None = None
-    finished: Finished | None = None
-
-
-# ---- events ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Connected:
-    """The broker answered, at the start or after an interruption."""
-
-
-@dataclass(frozen=True)
-class Heard:
-    """A message of the server, other than chunks and their progress."""
-
-    message: AnyMessage
-
-
-@dataclass(frozen=True)
-class Profiled:
-    work: int
-    report: ProfileReport
-
-
-@dataclass(frozen=True)
-class BlobReady:
-    """Model or shard is complete, its digest verified."""
-
-    work: int
-    digest: str
-
-
-@dataclass(frozen=True)
-class Trained:
-    work: int
-
-
-@dataclass(frozen=True)
-class Uploaded:
-    """The server has the weights; `update` is what to say about them."""
-
-    work: int
-    update: Update
-
-
-@dataclass(frozen=True)
-class Failed:
-    """Work came to nothing: the worker died, the data do not fit, the sensor broke."""
-
-    work: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Tick:
-    """Time has passed."""
-
-
-@dataclass(frozen=True)
-class Stop:
-    """The client is asked to end."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Closed:
-    """The answer to `Close`: the joules are counted."""
-
-    closed: TaskClosed
-
-
-Event = Connected | Heard | Profiled | BlobReady | Trained | Uploaded | Failed | Tick | Stop | Closed
-
-
-# ---- commands ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Publish:
-    """Send this to the server; kept until the broker has it."""
-
-    message: AnyMessage
-
-
-@dataclass(frozen=True)
-class Profile:
-    """Measure; answer `Profiled` or `Failed`."""
-
-    work: int
-    request: ProfileRequest
-
-
-@dataclass(frozen=True)
-class Open:
-    """Begin a task's energy window and collect its blobs; answer `BlobReady` for each."""
-
-    work: int
-    task: Task
-
-
-@dataclass(frozen=True)
-class Train:
-    """Apply the plan and train; answer `Trained` or `Failed`."""
-
-    work: int
-    task: Task
-
-
-@dataclass(frozen=True)
-class Upload:
-    """Send the weights in chunks; answer `Uploaded` or `Failed`. With `update`: that one's weights once more."""
-
-    work: int
-    task: Task
-    update: Update | None = None
-
-
-@dataclass(frozen=True)
-class Drop:
-    """End all work at once and restore the board's settings."""
-
-
-@dataclass(frozen=True)
-class Release:
-    """The lease ran out: restore the settings now, go on working."""
-
-
-@dataclass(frozen=True)
-class Close:
-    """End the task's energy window; answer `Closed`."""
-
-    task: Task
-    outcome: Outcome
-    reason: str
-
-
-Command = Publish | Profile | Open | Train | Upload | Drop | Release | Close
 Step = tuple[State, list[Command]]
 
 
