@@ -1,0 +1,93 @@
+"""Looks at what a board has and wires it together. Nothing is changed here, and nothing is started."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from edge_client.hardware import ina2xx, ina3221, pressure, txpower
+from edge_client.hardware.cpufreq import CpuFreqPolicies
+from edge_client.hardware.interfaces import CpuFreq, PowerMeter
+from edge_client.hardware.pmic import Pmic
+from edge_client.hardware.settings import SettingsFile
+from edge_client.hardware.sysfs import SysFs
+from edge_client.hardware.txpower import IwTxPower, NoTxPower
+from edge_client.hardware.vcgencmd import Vcgencmd
+from edge_client.protocol.messages import Capabilities
+
+
+@dataclass(frozen=True)
+class Board:
+    """One board: its name, its knobs, its sensors (None: it has none)."""
+
+    name: str
+    fs: SysFs
+    cpufreq: CpuFreqPolicies
+    tx: IwTxPower | NoTxPower
+    meter: PowerMeter | None
+    firmware: Vcgencmd | None
+    cores: int
+
+    def waited_us(self) -> int | None:
+        """The kernel's count of microseconds that processes waited for the processor."""
+        return pressure.read_waited_us(self.fs)
+
+    def throttled(self) -> bool | None:
+        """Whether the firmware limits the clock now; None where nothing tells."""
+        return self.firmware.throttled() if self.firmware else None
+
+    def temperature_c(self) -> float | None:
+        milli = self.fs.number("sys/class/thermal/thermal_zone0/temp")
+        return None if milli is None else milli / 1e3
+
+    def restore(self) -> None:
+        """Put back every setting that a client which was killed had changed."""
+        self.cpufreq.restore()
+        self.tx.restore()
+
+    def capabilities(self, runtimes: tuple[str, ...]) -> Capabilities:
+        """What this board can do, for `Join`."""
+        return Capabilities(
+            board=self.name,
+            opps_hz=self.cpufreq.available_hz(),
+            meter=self.meter.info.name if self.meter else "none",
+            meter_source="measured" if self.meter else "unavailable",
+            boundary=self.meter.info.boundary if self.meter else None,
+            tx_power=self.tx.capability,
+            runtimes=runtimes,
+            cores=self.cores,
+        )
+
+
+def discover(fs: SysFs, settings: SettingsFile, interface: str | None = None) -> Board:
+    """The board below `fs.root`."""
+    name = fs.read("proc/device-tree/model") or fs.read("sys/firmware/devicetree/base/model") or os.uname().machine
+    path = fs.command("vcgencmd")
+    firmware = Vcgencmd(fs, path) if path else None
+    return Board(
+        name=name,
+        fs=fs,
+        cpufreq=CpuFreqPolicies(fs, settings, firmware),
+        tx=txpower.find(fs, settings, interface),
+        meter=find_meter(fs, name, firmware),
+        firmware=firmware,
+        cores=_cores(fs),
+    )
+
+
+def find_meter(fs: SysFs, name: str, firmware: Vcgencmd | None) -> PowerMeter | None:
+    """The meter that sees most of the board: an added sensor on the supply, then the board's own."""
+    if meter := ina2xx.find(fs) or ina3221.find(fs):
+        return meter
+    if firmware is not None and "Raspberry Pi 5" in name:
+        return Pmic(firmware)
+    return None
+
+
+def _cores(fs: SysFs) -> int:
+    """CPUs that the policies govern, else CPUs of the machine."""
+    affected = [fs.read(path) or "" for path in fs.glob("sys/devices/system/cpu/cpufreq/policy*/affected_cpus")]
+    return sum(len(cpus.split()) for cpus in affected) or os.cpu_count() or 1
+
+
+_: type[CpuFreq] = CpuFreqPolicies

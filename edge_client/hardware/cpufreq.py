@@ -1,0 +1,167 @@
+"""The processor clock through the kernel's cpufreq files.
+
+Source: Documentation/admin-guide/pm/cpufreq.rst. Frequencies there are in kHz. Policies are set, not CPUs: a policy is
+a group of CPUs that share a clock. With the `userspace` governor the clock is written to `scaling_setspeed`; without it
+(intel_pstate in active mode has none) it is pinned by min = max. min may never exceed max, so going up max is written
+first, and going down min.
+
+Limits that are in force when the client starts are the owner's (or nvpmodel's): operating points beyond them are not
+offered, and under `userspace` they are not touched.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from edge_client.errors import HardwareError
+from edge_client.hardware.interfaces import ClockReading
+from edge_client.hardware.settings import SettingsFile
+from edge_client.hardware.sysfs import SysFs
+from edge_client.hardware.vcgencmd import Vcgencmd
+
+log = logging.getLogger(__name__)
+
+_BASE = "sys/devices/system/cpu/cpufreq"
+_KNOB = "cpufreq"
+_STEPS = 5  # operating points offered where the driver has no table
+
+
+class CpuFreqPolicies:
+    """All cpufreq policies of a board together."""
+
+    def __init__(self, fs: SysFs, settings: SettingsFile, firmware: Vcgencmd | None = None) -> None:
+        self._fs = fs
+        self._settings = settings
+        self._firmware = firmware
+
+    def available_hz(self) -> tuple[float, ...]:
+        """Operating points of all policies within their present limits, ascending; empty where none can be set."""
+        policies = self._policies()
+        if not policies or not all(self._can_write(policy) for policy in policies):
+            return ()
+        return tuple(sorted({hz for policy in policies for hz in self._points(policy)}))
+
+    @contextmanager
+    def hold(self, freq_hz: float) -> Iterator[None]:
+        """Pin every policy to its point nearest to `freq_hz`; raises HardwareError where a write is refused.
+
+        Nested holds are not supported: the inner one would restore too early.
+        """
+        saved = {policy: self._save(policy) for policy in self._policies()}
+        self._settings.save(
+            _KNOB, {f"{policy}/{name}": v for policy, values in saved.items() for name, v in values.items()}
+        )
+        try:
+            for policy in saved:
+                self._pin(policy, freq_hz)
+            yield
+        finally:
+            self.restore()
+
+    def read(self, requested_hz: float) -> ClockReading:
+        """What is in force: of several policies the one that is furthest from the request.
+
+        Verified by the firmware's own counter where the board has one: a Raspberry Pi's cpufreq files repeat the
+        request. Elsewhere by `cpuinfo_cur_freq`, which the driver reads from the hardware.
+        """
+        accepted = self._furthest("scaling_cur_freq", requested_hz)
+        if self._firmware is not None:
+            verified = self._firmware.arm_clock_hz()
+        else:
+            verified = self._furthest("cpuinfo_cur_freq", requested_hz)
+        return ClockReading(requested_hz=requested_hz, accepted_hz=accepted, verified_hz=verified)
+
+    def restore(self) -> None:
+        """Put back what the settings file holds; also after a crash. Without one, nothing is done."""
+        held = self._settings.load().get(_KNOB)
+        if held is None:
+            return
+        complete = True
+        for policy in sorted({key.split("/")[0] for key in held}):
+            values = {name: held[key] for name in _NAMES if (key := f"{policy}/{name}") in held}
+            try:
+                self._put_back(f"{_BASE}/{policy}", values)
+            except HardwareError as error:
+                complete = False
+                log.error("the clock could not be restored: %s", error)
+        if complete:
+            self._settings.forget(_KNOB)
+
+    # ---- one policy ----
+
+    def _policies(self) -> list[str]:
+        return [path.rsplit("/", 1)[1] for path in self._fs.glob(f"{_BASE}/policy*")]
+
+    def _governors(self, policy: str) -> list[str]:
+        return (self._fs.read(f"{_BASE}/{policy}/scaling_available_governors") or "").split()
+
+    def _can_write(self, policy: str) -> bool:
+        names = (
+            ("scaling_setspeed",)
+            if "userspace" in self._governors(policy)
+            else ("scaling_min_freq", "scaling_max_freq")
+        )
+        return all(self._fs.writable(f"{_BASE}/{policy}/{name}") for name in ("scaling_governor", *names))
+
+    def _points(self, policy: str) -> list[float]:
+        low, high = self._number(policy, "scaling_min_freq"), self._number(policy, "scaling_max_freq")
+        if low is None or high is None:
+            return []
+        table = (self._fs.read(f"{_BASE}/{policy}/scaling_available_frequencies") or "").split()
+        points = [float(khz) for khz in table if khz.isdigit()]
+        if not points:
+            points = [low + (high - low) * step / (_STEPS - 1) for step in range(_STEPS)]
+        return [khz * 1e3 for khz in points if low <= khz <= high]
+
+    def _number(self, policy: str, name: str) -> float | None:
+        return self._fs.number(f"{_BASE}/{policy}/{name}")
+
+    def _furthest(self, name: str, requested_hz: float) -> float | None:
+        read = [self._number(policy, name) for policy in self._policies()]
+        known = [khz * 1e3 for khz in read if khz is not None]
+        return max(known, key=lambda hz: abs(hz - requested_hz), default=None)
+
+    def _save(self, policy: str) -> dict[str, str]:
+        values = {name: self._fs.read(f"{_BASE}/{policy}/{name}") for name in _NAMES}
+        if values["scaling_governor"] != "userspace":
+            values["scaling_setspeed"] = None  # reads "<unsupported>" under any other governor
+        return {name: value for name, value in values.items() if value}
+
+    def _pin(self, policy: str, freq_hz: float) -> None:
+        points = self._points(policy)
+        if not points:
+            raise HardwareError(f"{policy} has no operating point that can be set")
+        khz = f"{min(points, key=lambda hz: abs(hz - freq_hz)) / 1e3:.0f}"
+        base = f"{_BASE}/{policy}"
+        if "userspace" in self._governors(policy):
+            if self._fs.read(f"{base}/scaling_governor") != "userspace":
+                self._fs.write(f"{base}/scaling_governor", "userspace")
+            self._fs.write(f"{base}/scaling_setspeed", khz)
+        else:
+            self._limit(base, khz, khz)
+
+    def _put_back(self, base: str, values: dict[str, str]) -> None:
+        low, high = values.get("scaling_min_freq"), values.get("scaling_max_freq")
+        if low and high:
+            self._limit(base, low, high)
+        if speed := values.get("scaling_setspeed"):
+            self._fs.write(f"{base}/scaling_setspeed", speed)
+        if (governor := values.get("scaling_governor")) and self._fs.read(f"{base}/scaling_governor") != governor:
+            self._fs.write(f"{base}/scaling_governor", governor)
+
+    def _limit(self, base: str, low: str, high: str) -> None:
+        """Write the limits in the order that never has min above max."""
+        now_low, now_high = self._fs.number(f"{base}/scaling_min_freq"), self._fs.number(f"{base}/scaling_max_freq")
+        if (now_low, now_high) == (float(low), float(high)):
+            return
+        if now_high is not None and float(low) > now_high:
+            order = (("scaling_max_freq", high), ("scaling_min_freq", low))
+        else:
+            order = (("scaling_min_freq", low), ("scaling_max_freq", high))
+        for name, khz in order:
+            self._fs.write(f"{base}/{name}", khz)
+
+
+_NAMES = ("scaling_governor", "scaling_setspeed", "scaling_min_freq", "scaling_max_freq")

@@ -1,0 +1,50 @@
+"""What the board was set to before we touched it, in a file, so that it can be put back even after SIGKILL.
+
+The file is written before the first change and removed after the last one was undone. Each knob stores its own part
+under its name; whoever finds the file at start-up restores from it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+
+class SettingsFile:
+    """A small JSON object {knob: {...}} on disk; absent while nothing is changed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def load(self) -> dict[str, dict[str, str]]:
+        """What was saved; empty where there is no file or it was cut short (then nothing had been changed yet)."""
+        try:
+            return msgspec.json.decode(self.path.read_bytes(), type=dict[str, dict[str, str]])
+        except (OSError, msgspec.MsgspecError):
+            return {}
+
+    def save(self, knob: str, values: dict[str, str]) -> None:
+        """Remember a knob's settings, unless an earlier, truer memory of them is there."""
+        held = self.load()
+        if knob not in held:
+            self._write(held | {knob: values})
+
+    def forget(self, knob: str) -> None:
+        """The knob is restored."""
+        held = self.load()
+        held.pop(knob, None)
+        if held:
+            self._write(held)
+        else:
+            self.path.unlink(missing_ok=True)
+
+    def _write(self, held: dict[str, dict[str, str]]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self.path.with_suffix(".partial")
+        with fresh.open("wb") as file:
+            file.write(msgspec.json.encode(held))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self.path)

@@ -1,0 +1,122 @@
+"""The transmit power of a Wi-Fi card through `iw`.
+
+`iw dev IF set txpower fixed <mBm>` takes hundredths of a dBm. Many drivers accept any value, read it back and ignore it,
+so a read-back proves nothing: the capability is "accepted_unverified", never "enforced", until someone measures the
+signal at the access point. Wired and cellular boards have no such knob.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from edge_client.errors import HardwareError
+from edge_client.hardware.interfaces import TxCapability
+from edge_client.hardware.settings import SettingsFile
+from edge_client.hardware.sysfs import SysFs
+
+log = logging.getLogger(__name__)
+
+_KNOB = "txpower"
+
+
+def parse_dbm(text: str) -> float | None:
+    """The dBm in the output of `iw dev IF info` ('txpower 20.00 dBm'), or None."""
+    match = re.search(r"^\s*txpower\s+(-?[0-9.]+)\s+dBm", text, re.MULTILINE)
+    return float(match[1]) if match else None
+
+
+def to_dbm(power_w: float) -> float:
+    return 10 * math.log10(power_w * 1e3)
+
+
+def to_w(power_dbm: float) -> float:
+    return 10 ** (power_dbm / 10) / 1e3
+
+
+class NoTxPower:
+    """A board without a transmit power: nothing is set, nothing is known."""
+
+    capability: TxCapability = "unsupported"
+
+    @contextmanager
+    def hold(self, power_w: float) -> Iterator[None]:  # noqa: ARG002
+        yield None
+
+    def restore(self) -> None:
+        """Nothing to put back."""
+
+
+class IwTxPower:
+    """One Wi-Fi interface."""
+
+    capability: TxCapability = "accepted_unverified"
+
+    def __init__(self, fs: SysFs, command: str, interface: str, settings: SettingsFile) -> None:
+        self._fs = fs
+        self._command = command
+        self._interface = interface
+        self._settings = settings
+
+    def read_w(self) -> float | None:
+        """What the driver says it is set to."""
+        try:
+            dbm = parse_dbm(self._fs.run((self._command, "dev", self._interface, "info")))
+        except HardwareError:
+            return None
+        return None if dbm is None else to_w(dbm)
+
+    @contextmanager
+    def hold(self, power_w: float) -> Iterator[float | None]:
+        """Set the power (W) inside the context and yield the read-back; a refusal yields what is in force."""
+        before = self.read_w()
+        self._settings.save(_KNOB, {"dbm": f"{to_dbm(before):.2f}"} if before else {})
+        try:
+            try:
+                self._set(to_dbm(power_w))
+            except HardwareError as error:
+                log.warning("the transmit power was refused: %s", error)
+            yield self.read_w()
+        finally:
+            self.restore()
+
+    def restore(self) -> None:
+        """Put back what the settings file holds; also after a crash."""
+        held = self._settings.load().get(_KNOB)
+        if held is None:
+            return
+        try:
+            if "dbm" in held:
+                self._set(float(held["dbm"]))
+            else:
+                self._fs.run((self._command, "dev", self._interface, "set", "txpower", "auto"))
+        except (HardwareError, ValueError) as error:
+            log.error("the transmit power could not be restored: %s", error)
+        else:
+            self._settings.forget(_KNOB)
+
+    def _set(self, dbm: float) -> None:
+        self._fs.run((self._command, "dev", self._interface, "set", "txpower", "fixed", str(round(dbm * 100))))
+
+
+def find(fs: SysFs, settings: SettingsFile, interface: str | None = None) -> IwTxPower | NoTxPower:
+    """The Wi-Fi card that `iw` knows and traffic leaves by (wlan0 unless named), else no transmit power."""
+    command = fs.command("iw")
+    route = default_interface(fs.read("proc/net/route") or "")
+    name = interface or route or "wlan0"
+    if command is None:
+        return NoTxPower()
+    card = IwTxPower(fs, command, name, settings)
+    return card if card.read_w() is not None else NoTxPower()
+
+
+def default_interface(routes: str) -> str | None:
+    """The interface of the default route in the text of proc/net/route, or None."""
+    for line in routes.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) > 2 and fields[1] == "00000000":
+            return fields[0]
+    return None
