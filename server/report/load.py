@@ -1,0 +1,172 @@
+"""A run directory -> `RunData`. Nothing but its files is read; what they lack is said in `notes`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from edge_client.protocol.messages import EnergyReading, TaskClosed, Update
+from server.config import RunConfig, load_config
+from server.errors import DataError
+from server.plan.problem import EnergyBasis
+from server.report.metrics import total
+from server.report.values import DeviceRow, RoundRow, RunData, Samples, StrategyRun, TaskRow
+from server.run_dir import Enrolled, RoundRecord, RunDir, RunInfo
+
+SAMPLES_PER_DEVICE = 200
+
+
+def load_run(path: Path) -> RunData:
+    """Read everything a report needs; raises DataError where there is no run or a file is broken."""
+    folder = RunDir.open(path)
+    config = load_config(path / "config.toml")
+    info = folder.load("run.json", RunInfo)
+    devices = folder.devices()
+    strategies = tuple(load_strategy(folder, name, config.plan.energy_basis) for name in config.strategies)
+    ids = [device.id for device in devices]
+    return RunData(
+        id=info.id,
+        name=config.name,
+        seed=config.seed,
+        energy_basis=config.plan.energy_basis,
+        devices=tuple(device_row(device) for device in devices),
+        strategies=tuple(run for run in strategies if run.rounds),
+        class_names=info.class_names,
+        real=collect(folder, [f"data/{device}.npz" for device in ids]),
+        synthetic=collect(folder, [folder.shard_name(run.name, d) for run in strategies for d in ids]),
+        config_text=(path / "config.toml").read_text(),
+        versions=info.versions,
+        notes=tuple(notes(config, folder, devices)),
+    )
+
+
+def device_row(device: Enrolled) -> DeviceRow:
+    """What the report shows of a device."""
+    able = device.join.capabilities
+    return DeviceRow(
+        id=device.id,
+        board=able.board,
+        label_counts=device.join.label_counts,
+        meter=able.meter,
+        source=able.meter_source,
+        boundary=able.boundary,
+        idle_power_w=device.profile.idle.idle_power_w,
+    )
+
+
+def load_strategy(folder: RunDir, name: str, basis: EnergyBasis) -> StrategyRun:
+    """One strategy as far as it got: plan, rounds, and the evaluation at its end, each where its file is there."""
+    records = folder.rounds(name)
+    synth_counts = None
+    if folder.has(f"plan-{name}.json"):
+        synth_counts = {device.id: device.synth_counts for device in folder.plan(name).plan.devices}
+    last_words = settle(records, folder.take_stray(name))
+    return StrategyRun(
+        name=name,
+        rounds=tuple(round_row(record, last_words[record.wire_round], basis) for record in records),
+        synth_counts=synth_counts,
+        test_samples=records[-1].test_samples if records else None,
+        full_accuracy=folder.final(name).accuracy if folder.has(f"final-{name}.json") else None,
+    )
+
+
+def settle(records: Iterable[RoundRecord], leftover: Iterable[TaskClosed]) -> dict[int, list[TaskClosed]]:
+    """By wire round: every last word on a task, each once.
+
+    One that came late counts for the round it belongs to; one of a round that never came to a record counts for the
+    record that took it up, or for the last: its joules were spent either way.
+    """
+    records = tuple(records)
+    if not records:
+        return {}
+    on_record: dict[int, dict[tuple[str, int], TaskClosed]] = {record.wire_round: {} for record in records}
+
+    def put(closed: TaskClosed, otherwise: int) -> None:
+        home = closed.round if closed.round in on_record else otherwise
+        on_record[home].setdefault((closed.device, closed.round), closed)
+
+    for record in records:
+        for closed in (*record.closed, *record.stray):
+            put(closed, record.wire_round)
+    for closed in leftover:
+        put(closed, records[-1].wire_round)
+    return {wire_round: list(closed.values()) for wire_round, closed in on_record.items()}
+
+
+def round_row(record: RoundRecord, last_words: Iterable[TaskClosed], basis: EnergyBasis) -> RoundRow:
+    """One round; a device without a last word stands in it with unknown joules."""
+    updates = {update.device: update for update in record.updates}
+    rows = []
+    for closed in last_words:
+        own = closed.round == record.wire_round
+        accepted = own and record.verdicts.get(closed.device) == "accepted"
+        update = updates.get(closed.device) if own else None
+        planned = record.planned.get(closed.device)
+        rows.append(
+            TaskRow(
+                device=closed.device,
+                accepted=accepted,
+                added_j=closed.energy.added_j,
+                board_j=closed.energy.energy_j,
+                planned_j=planned.compute_j + planned.upload_j if accepted and planned else None,
+                work_j=work_j(update, basis) if accepted and update else None,
+                up_bytes=closed.bytes_sent,
+                down_bytes=closed.bytes_received,
+                samples=closed.samples_trained,
+                starved=tuple(segment.starved for segment in update.segments) if update else (),
+            )
+        )
+    silent = set(record.lost) - {row.device for row in rows}
+    rows += [TaskRow(device=device, accepted=False, added_j=None, board_j=None) for device in sorted(silent)]
+    return RoundRow(round=record.round, accuracy=record.accuracy, seconds=record.duration_s, tasks=tuple(rows))
+
+
+def work_j(update: Update, basis: EnergyBasis) -> float | None:
+    """Measured joules of training and upload, on the plan's basis."""
+
+    def on_basis(reading: EnergyReading) -> float | None:
+        return reading.added_j if basis == "added" else reading.energy_j
+
+    return total([on_basis(update.compute), on_basis(update.upload.energy)])
+
+
+def collect(folder: RunDir, names: Iterable[str]) -> Samples | None:
+    """Images and labels of several .npz files, the first few hundred of each; None where there is no file."""
+    parts = [folder.load_arrays(name) for name in names if folder.has(name)]
+    parts = [part for part in parts if len(part["y"])]
+    if not parts:
+        return None
+    if len({part["x"].shape[1:] for part in parts}) > 1:
+        raise DataError(f"{folder.path}: the devices' images differ in size")
+    return Samples(
+        images=np.concatenate([part["x"][:SAMPLES_PER_DEVICE] for part in parts]),
+        labels=np.concatenate([part["y"][:SAMPLES_PER_DEVICE] for part in parts]).astype(np.int64),
+    )
+
+
+def notes(config: RunConfig, folder: RunDir, devices: Iterable[Enrolled]) -> Iterator[str]:
+    """What a reader must know before reading the numbers."""
+    boards = {board.id for board in config.boards}
+    if boards:
+        yield (
+            f"{len(boards)} of the devices are virtual boards: real processes with a really slowed clock, whose power "
+            "sensors follow a model with recorded parameters. Their joules are those of the model."
+        )
+    unmetered = [device.id for device in devices if device.join.capabilities.meter_source == "unavailable"]
+    if unmetered:
+        yield f"No power could be measured on {', '.join(unmetered)}; sums that include them are unknown."
+    starved = [device.id for device in devices if any(point.starved for point in device.profile.points)]
+    if starved:
+        yield f"The profile of {', '.join(starved)} was measured while the host was short of processor time."
+    for name in config.strategies:
+        records = folder.rounds(name)
+        if len(records) < config.training.rounds:
+            yield f"{name}: {len(records)} of {config.training.rounds} rounds are on record."
+        failed = sum(record.status == "failed" for record in records)
+        if failed:
+            yield f"{name}: {failed} of {len(records)} rounds found no quorum; their joules are counted."
+        lost = sum(len(record.lost) for record in records)
+        if lost:
+            yield f"{name}: {lost} times a device said no last word on its task in time."

@@ -1,0 +1,124 @@
+"""The report's numbers as rows of text, for HTML and for a terminal alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from server.report.metrics import BASELINE, Summary, ratio
+from server.report.values import RunData
+
+UNKNOWN = "unknown"
+NEVER = "never"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A caption, one header a column, and rows as long as the header; the first cell of a row names it."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def number(value: float | None, digits: int = 0, missing: str = UNKNOWN) -> str:
+    """1234.5 -> "1,234" or "1,234.5"."""
+    return missing if value is None else f"{value:,.{digits}f}"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    return UNKNOWN if value is None else f"{100 * value:.{digits}f} %"
+
+
+def mebibytes(size_bytes: int) -> str:
+    return f"{size_bytes / 2**20:,.1f}"
+
+
+def reached(joules: float | None, spent_j: float | None) -> str:
+    """Joules to the common accuracy: a number, "never", or "unknown" where the joules themselves are."""
+    return number(joules, missing=UNKNOWN if spent_j is None else NEVER)
+
+
+def ratio_text(part: float | None, whole: float | None) -> str:
+    value = ratio(part, whole)
+    return "–" if value is None else f"{value:.2f}"
+
+
+def headline(summaries: dict[str, Summary], target: float | None, *, compare: bool) -> Table:
+    """What each strategy paid for one accuracy. `compare` False leaves the ratios out."""
+    baseline = summaries.get(BASELINE)
+    rows = []
+    for name, s in summaries.items():
+        against = baseline.joules_to_common_accuracy if baseline and compare else None
+        against_board = baseline.board_joules_to_common_accuracy if baseline and compare else None
+        rows.append(
+            (
+                name,
+                reached(s.joules_to_common_accuracy, s.energy_added_j),
+                ratio_text(s.joules_to_common_accuracy, against),
+                reached(s.board_joules_to_common_accuracy, s.energy_board_j),
+                ratio_text(s.board_joules_to_common_accuracy, against_board),
+                percent(s.accuracy_by_round[-1]) if s.accuracy_by_round else UNKNOWN,
+                percent(s.full_accuracy),
+            )
+        )
+    goal = f"accuracy {percent(target)}, where {BASELINE} ends" if target is not None else "a common accuracy"
+    return Table(
+        caption=f"Joules to {goal}",
+        header=(
+            "Strategy", "Added J to it", f"÷ {BASELINE}", "Whole-board J to it", f"÷ {BASELINE}",
+            "Accuracy, last round", "Accuracy, all test images",
+        ),
+        rows=tuple(rows),
+    )  # fmt: skip
+
+
+def totals(summaries: dict[str, Summary]) -> Table:
+    """Each strategy's whole way, every device and abandoned work included."""
+    rows = tuple(
+        (
+            name,
+            number(s.energy_added_j),
+            number(s.energy_board_j),
+            number(s.planned_j),
+            number(s.measured_j),
+            number(s.seconds),
+            number(s.samples_trained),
+            mebibytes(s.up_bytes),
+            mebibytes(s.down_bytes),
+            percent(s.starved_share),
+        )
+        for name, s in summaries.items()
+    )
+    return Table(
+        caption="All rounds, all devices",
+        header=(
+            "Strategy", "Added J", "Whole-board J", "Planned J", "Measured J", "Seconds", "Samples trained",
+            "MiB up", "MiB down", "Starved windows",
+        ),
+        rows=rows,
+    )  # fmt: skip
+
+
+def devices(data: RunData) -> Table:
+    """Who took part, and how its joules are known."""
+    rows = tuple(
+        (
+            device.id,
+            device.board,
+            number(sum(device.label_counts)),
+            f"{device.meter} ({device.source}{', ' + device.boundary if device.boundary else ''})",
+            number(device.idle_power_w, 2),
+        )
+        for device in data.devices
+    )
+    return Table("Devices", ("Device", "Board", "Local samples", "Meter", "Idle W"), rows)
+
+
+def work(summaries: dict[str, Summary]) -> Table:
+    """Planned against measured joules of training and upload, by device and strategy: the figure's numbers."""
+    rows = tuple(
+        (f"{name} / {device}", number(planned, 1), number(measured, 1), ratio_text(measured, planned))
+        for name, s in summaries.items()
+        for device, (planned, measured) in s.joules_by_device.items()
+    )
+    return Table("Joules by device, accepted updates", ("Strategy / device", "Planned J", "Measured J", "÷"), rows)

@@ -1,0 +1,98 @@
+"""What a report is made of: one run, its devices, its strategies round by round, as frozen values.
+
+Joules of a task run from its receipt to its end, whatever became of it; None means that nothing could be measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """One device's share of one round.
+
+    `added_j` and `board_j` cover the whole task: above the idle floor, and everything at the meter's boundary.
+    `planned_j` and `work_j` cover training and upload alone, on the plan's energy basis; they are compared where the
+    update was `accepted`. `starved` holds one entry per training window, None: unknown.
+    """
+
+    device: str
+    accepted: bool
+    added_j: float | None
+    board_j: float | None
+    planned_j: float | None = None
+    work_j: float | None = None
+    up_bytes: int = 0
+    down_bytes: int = 0
+    samples: int = 0
+    starved: tuple[bool | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class RoundRow:
+    """One round: accuracy on the same test images each time, wall seconds, and every task that was handed out."""
+
+    round: int
+    accuracy: float
+    seconds: float
+    tasks: tuple[TaskRow, ...]
+
+
+@dataclass(frozen=True)
+class StrategyRun:
+    """One strategy from the first round to the last.
+
+    `synth_counts` (n_classes,) by device, None where there is no plan; `test_samples` images stand behind each round's
+    accuracy; `full_accuracy` is on every test image, None where not taken.
+    """
+
+    name: str
+    rounds: tuple[RoundRow, ...]
+    synth_counts: dict[str, tuple[int, ...]] | None = None
+    test_samples: int | None = None
+    full_accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class DeviceRow:
+    """One device as it enrolled: its label histogram (n_classes,) and how its joules are known."""
+
+    id: str
+    board: str
+    label_counts: tuple[int, ...]
+    meter: str
+    source: str
+    boundary: str | None
+    idle_power_w: float | None
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images side by side: (N, H, W, C) uint8 with labels (N,)."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class RunData:
+    """Everything a report reads out of a run directory.
+
+    `real` comes from the boards' own data files, which only a run on virtual boards has; `notes` say what is missing.
+    """
+
+    id: str
+    name: str
+    seed: int
+    energy_basis: str
+    devices: tuple[DeviceRow, ...]
+    strategies: tuple[StrategyRun, ...]
+    class_names: tuple[str, ...]
+    real: Samples | None
+    synthetic: Samples | None
+    config_text: str
+    versions: dict[str, str]
+    notes: tuple[str, ...] = ()
