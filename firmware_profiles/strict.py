@@ -38,8 +38,28 @@ UNITS = {
     "v": "volts",
     "samples": "samples",
 }
-_FOREIGN_UNITS = {"ms", "us", "ns", "min", "h", "kj", "mj", "wh", "mw", "uw", "kw", "khz", "mhz", "ghz", "mv", "kb", "mb",
-                  "kib", "mib", "gib", "kbit", "mbit", "dbm", "k", "f", "seconds", "minutes", "hours"}  # fmt: skip
+_FOREIGN_UNITS = frozenset(
+    {
+        "ms",
+        "us",
+        "ns",
+        "min",
+        "h",
+        "seconds",
+        "minutes",
+        "hours",
+        "kj",
+        "mj",
+        "wh",
+        "mw",
+        "uw",
+        "kw",
+        "khz",
+        "mhz",
+        "ghz",
+    }
+    | {"mv", "kb", "mb", "kib", "mib", "gib", "kbit", "mbit", "dbm", "k", "f"}
+)
 _KINDS = {
     "str": "a string",
     "int": "a whole number",
@@ -130,7 +150,7 @@ def _explain(message: str, data: Any, type_: Any) -> str:
 
 def _unknown(name: str, path: str, known: list[str]) -> str:
     stem, _, unit = name.rpartition("_")
-    siblings = [field for field in known if stem and field.rpartition("_")[0] == stem and field.rpartition("_")[2] in UNITS]
+    siblings = [f for f in known if stem and f.rpartition("_")[0] == stem and f.rpartition("_")[2] in UNITS]
     if siblings and (unit in _FOREIGN_UNITS or unit in UNITS):
         right = siblings[0]
         return f"{_join(path, name)}: wrong unit; give `{right}` in {UNITS[right.rpartition('_')[2]]}"

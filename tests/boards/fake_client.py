@@ -1,0 +1,55 @@
+"""Stands in for fimi-client in tests of the boards: connects to the broker, runs a worker, ends on SIGTERM.
+
+The worker's command line holds the marker that the governor looks for. It burns CPU without pause and writes
+"<monotonic seconds> <samples done>" lines to <root>/../<id>.samples; a "sample" is a fixed amount of CPU time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SAMPLE_S = 0.002
+
+
+def burn(path: Path) -> None:
+    with path.open("w", buffering=1, encoding="ascii") as out:
+        done = 0
+        while True:
+            start = time.process_time()
+            while time.process_time() - start < SAMPLE_S:
+                pass
+            done += 1
+            out.write(f"{time.monotonic():.6f} {done}\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    for name in ("broker", "fleet", "id", "root", "data", "state-dir", "storage-samples", "config"):
+        parser.add_argument(f"--{name}")
+    arguments = parser.parse_args(sys.argv[2:])
+    host, port = arguments.broker.removeprefix("mqtt://").split(":")
+    samples = Path(arguments.root).parent / f"{arguments.id}.samples"
+    with socket.create_connection((host, int(port))) as connection:
+        worker = subprocess.Popen([sys.executable, __file__, "edge_client.training.worker", str(samples)])
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        try:
+            while connection.recv(4096):
+                pass
+        finally:
+            worker.kill()
+            with contextlib.suppress(Exception):
+                worker.wait(5)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "edge_client.training.worker":
+        burn(Path(sys.argv[2]))
+    else:
+        main()

@@ -1,0 +1,184 @@
+"""One virtual board: its root, its sensor, its clock, its law, and the worker that it holds to its allowance."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import time
+from pathlib import Path
+
+from firmware_profiles.schema import Profile
+from tools.boards.cpufreq_tree import CpufreqTree
+from tools.boards.files import Replacer
+from tools.boards.law import draw_law
+from tools.boards.ledger import Ledger
+from tools.boards.link import LinkMeter
+from tools.boards.processes import Worker
+from tools.boards.sensors import FIRMWARE, Readout, install_tools, make_sensor
+
+SENSOR_S = 0.05
+LEDGER_S = 0.1
+SLOW_S = 0.5
+
+
+class VirtualBoard:
+    """Everything of a board but its client and its relay. `tick` is called by the governor's thread alone."""
+
+    def __init__(self, id_: str, profile: Profile, q_max: float, folder: Path, seed: int, link: LinkMeter) -> None:
+        """Makes <folder>/<id> (the root), <folder>/<id>.ledger.jsonl; the same seed and id give the same unit."""
+        rng = random.Random(f"{seed}:{id_}:{profile.name}")
+        self.id = id_
+        self.profile = profile
+        self.root = folder / id_
+        self.ledger_path = folder / f"{id_}.ledger.jsonl"
+        self.law = draw_law(profile, q_max, rng)
+        self.state = self.law.start()
+        self.starved_s = 0.0
+        self.client_pid: int | None = None
+        self.workers: dict[int, Worker] = {}
+        self.released = False
+        self._link = link
+
+        self.root.mkdir(parents=True, exist_ok=True)
+        self._replacer = Replacer(folder / f".{id_}.new")
+        readout = Readout(profile.sensor, rng)
+        install_tools(profile, self.root, self._replacer)
+        self.cpufreq = CpufreqTree(self.root, self._replacer, self.law.opps_hz, profile.cpu.governor, profile.cpu.cores)
+        self._sensor = make_sensor(profile, self.root, self._replacer, readout)
+        for name in ("proc/pressure", "proc/device-tree", "sys/class/thermal/thermal_zone0"):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+        self._replacer.write(self.root / "proc/device-tree/model", profile.model + "\0")
+        self._replacer.write(self.root / "sys/class/thermal/thermal_zone0/type", "cpu-thermal\n")
+        self._pressure = str(self.root / "proc/pressure/cpu")
+        self._temperature = str(self.root / "sys/class/thermal/thermal_zone0/temp")
+        self._sensor.show(self.law.idle_w, self.law.voltage(self.cpufreq.freq_hz))
+        self._show_pressure()
+        self._show_clock()
+        self._show_slow()
+
+        self._ledger = Ledger(
+            self.ledger_path,
+            {
+                "id": id_,
+                "profile": profile.name,
+                "seed": seed,
+                "sensor_gain": readout.gain,
+                "law": dataclasses.asdict(self.law),
+            },
+        )
+        self._last = self._sensed = self._booked = self._slow = time.monotonic()
+        self._sensed_j = self._shown_starved_s = 0.0
+        self._book(self._last)
+
+    # ---- time
+
+    def tick(self, now: float, now_ns: int) -> None:
+        """Account for the time since the last tick, then stop or continue the workers; `now` monotonic seconds."""
+        dt_s, self._last = now - self._last, now
+        if dt_s <= 0:
+            return
+        freq_hz = self.cpufreq.freq_hz
+        before = self.state
+        self.state = self.law.step(
+            before,
+            dt_s,
+            self._used_s(),
+            self.law.share(freq_hz) * dt_s,
+            freq_hz=freq_hz,
+            link_s=self._link.drain(dt_s),
+        )
+        lost_s = self.state.idle_s - before.idle_s
+        # allowance that overflowed while the worker wanted it: this host had no processor free, or we came too late
+        if lost_s > 0 and self.workers and any(w.stopped or w.wants_to_run() for w in self.workers.values()):
+            self.starved_s += lost_s
+        if self.cpufreq.poll(now_ns):
+            self._show_clock()
+        if self.released or self.state.credit_s > 0:
+            for worker in self.workers.values():
+                worker.go_on()
+        else:
+            for worker in self.workers.values():
+                worker.stop()
+        if now - self._sensed >= SENSOR_S:
+            self._sense(now)
+        if now - self._booked >= LEDGER_S:
+            self._book(now)
+        if now - self._slow >= SLOW_S:
+            self._slow = now
+            self._show_slow()
+
+    def _used_s(self) -> float:
+        total_s = 0.0
+        for pid, worker in list(self.workers.items()):
+            used_s = worker.used_s()
+            if used_s is None:
+                self.workers.pop(pid).close()
+            else:
+                total_s += used_s
+        return total_s
+
+    def adopt(self, pids: set[int]) -> None:
+        """These are the client's workers now; new ones are counted from here on."""
+        for pid in pids - self.workers.keys():
+            try:
+                self.workers[pid] = Worker(pid)
+            except OSError:
+                continue
+
+    def release(self) -> None:
+        """Stop nothing any more (the board goes down); accounting goes on."""
+        self.released = True
+        for worker in self.workers.values():
+            worker.go_on()
+
+    def close(self) -> None:
+        """Continue what is stopped, write the last line."""
+        for worker in self.workers.values():
+            worker.close()
+        self.workers.clear()
+        self._book(self._last)
+        self._ledger.close()
+
+    # ---- what can be seen
+
+    def _sense(self, now: float) -> None:
+        power_w = (self.state.energy_j - self._sensed_j) / (now - self._sensed)
+        self._sensed, self._sensed_j = now, self.state.energy_j
+        self._sensor.show(power_w, self.law.voltage(self.cpufreq.freq_hz))
+        if self.starved_s != self._shown_starved_s:
+            self._show_pressure()
+
+    def _show_pressure(self) -> None:
+        """Pressure stall information of the kernel (Documentation/accounting/psi.rst); averages are left at zero."""
+        self._shown_starved_s = self.starved_s
+        total_us = round(self.starved_s * 1e6)
+        line = "avg10=0.00 avg60=0.00 avg300=0.00 total="
+        self._replacer.write(self._pressure, f"some {line}{total_us}\nfull {line}0\n")
+
+    def _show_clock(self) -> None:
+        if self.profile.name.startswith("raspberry-pi"):
+            true_hz = round(self.law.true_hz(self.cpufreq.freq_hz))
+            self._replacer.write(self.root / FIRMWARE / "measure_clock_arm", f"frequency(0)={true_hz}\n")
+
+    def _show_slow(self) -> None:
+        self._replacer.write(self._temperature, f"{round(self.state.temperature_c * 1000)}\n")
+        if self.profile.name.startswith("raspberry-pi"):
+            self._replacer.write(self.root / FIRMWARE / "measure_temp", f"temp={self.state.temperature_c:.1f}'C\n")
+
+    def _book(self, now: float) -> None:
+        self._booked = now
+        state = self.state
+        self._ledger.append(
+            {
+                "t": round(now, 6),
+                "true_j": round(state.energy_j, 6),
+                "seconds": round(state.seconds, 6),
+                "busy_s": round(state.busy_s, 6),
+                "starved_s": round(self.starved_s, 6),
+                "link_s": round(state.link_s, 6),
+                "cpu_s": round(state.cpu_s, 6),
+                "freq_hz": self.cpufreq.freq_hz,
+                "temperature_c": round(state.temperature_c, 3),
+                "workers": len(self.workers),
+            }
+        )

@@ -1,0 +1,160 @@
+"""A cpufreq policy in sysfs files: Documentation/admin-guide/pm/cpufreq.rst of the kernel, kHz throughout.
+
+`Policy` is the pure part: what a write does. Plain files cannot refuse a write, so `CpufreqTree.poll`, called every few
+milliseconds, puts back what a kernel would not have taken.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tools.boards.files import Replacer
+
+GOVERNORS = ("conservative", "ondemand", "userspace", "powersave", "performance", "schedutil")
+WRITABLE = ("scaling_governor", "scaling_min_freq", "scaling_max_freq", "scaling_setspeed")
+_FOLDER = "sys/devices/system/cpu/cpufreq/policy0"
+_RECENT_NS = 20_000_000
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The policy's settings; `target_khz` is what userspace asked for last."""
+
+    opps_khz: tuple[int, ...]
+    governor: str
+    min_khz: int
+    max_khz: int
+    target_khz: int
+
+    @property
+    def cur_khz(self) -> int:
+        """The clock in force. Demand-driven governors stand at the top: a board that trains is always in demand."""
+        if self.governor == "userspace":
+            return self._resolve(self.target_khz)
+        return self._resolve(self.min_khz if self.governor == "powersave" else self.max_khz)
+
+    def _resolve(self, khz: int) -> int:
+        """The lowest point at or above the target within the limits, as the kernel's RELATION_L does."""
+        khz = min(max(khz, self.min_khz), self.max_khz)
+        allowed = [opp for opp in self.opps_khz if opp <= self.max_khz] or [self.opps_khz[0]]
+        return next((opp for opp in allowed if opp >= khz), allowed[-1])
+
+    def apply(self, writes: Mapping[str, str]) -> Policy:
+        """The policy after these writes, by file name; what a kernel refuses has no effect."""
+        policy = self
+        governor = writes.get("scaling_governor", "").strip()
+        if governor in GOVERNORS and governor != policy.governor:
+            policy = replace(policy, governor=governor, target_khz=policy.cur_khz)
+        low, high = (self._limit(writes.get(name)) for name in ("scaling_min_freq", "scaling_max_freq"))
+        # both limits may have moved since the last look; in whichever order they were written, the pair must fit
+        both = (low or policy.min_khz, high or policy.max_khz)
+        for new_min, new_max in (both, (both[0], policy.max_khz), (policy.min_khz, both[1])):
+            if new_min <= new_max:
+                policy = replace(policy, min_khz=new_min, max_khz=new_max)
+                break
+        speed = writes.get("scaling_setspeed", "").strip()
+        if policy.governor == "userspace" and speed.isdecimal():
+            policy = replace(policy, target_khz=int(speed))
+        return policy
+
+    def _limit(self, text: str | None) -> int | None:
+        text = (text or "").strip()
+        return min(max(int(text), self.opps_khz[0]), self.opps_khz[-1]) if text.isdecimal() else None
+
+    def files(self) -> dict[str, str]:
+        """What can change, as sysfs shows it."""
+        userspace = self.governor == "userspace"
+        return {
+            "scaling_governor": f"{self.governor}\n",
+            "scaling_min_freq": f"{self.min_khz}\n",
+            "scaling_max_freq": f"{self.max_khz}\n",
+            "scaling_setspeed": f"{self.cur_khz}\n" if userspace else "<unsupported>\n",
+            "scaling_cur_freq": f"{self.cur_khz}\n",
+            "cpuinfo_cur_freq": f"{self.cur_khz}\n",
+        }
+
+
+class CpufreqTree:
+    """The files of one policy under a board's root."""
+
+    def __init__(self, root: Path, replacer: Replacer, opps_hz: tuple[float, ...], governor: str, cores: int) -> None:
+        opps_khz = tuple(round(hz / 1000) for hz in opps_hz)
+        self.policy = Policy(opps_khz, governor, opps_khz[0], opps_khz[-1], opps_khz[-1])
+        self._boot = self.policy
+        self._folder = root / _FOLDER
+        self._replacer = replacer
+        self._shown: dict[str, str] = {}
+        self._stamps: dict[str, tuple[int, int, int]] = {}
+        self._paths = {name: str(self._folder / name) for name in self.policy.files()}
+        self._folder.mkdir(parents=True, exist_ok=True)
+        cpus = " ".join(map(str, range(cores)))
+        fixed = {
+            "affected_cpus": cpus,
+            "related_cpus": cpus,
+            "cpuinfo_min_freq": str(opps_khz[0]),
+            "cpuinfo_max_freq": str(opps_khz[-1]),
+            "scaling_available_frequencies": " ".join(map(str, opps_khz)),
+            "scaling_available_governors": " ".join(GOVERNORS),
+            "scaling_driver": "cpufreq-dt",
+        }
+        for name, text in fixed.items():
+            replacer.write(self._folder / name, text + "\n")
+        self._show(self.policy)
+
+    @property
+    def freq_hz(self) -> float:
+        """The clock that the kernel says is in force."""
+        return self.policy.cur_khz * 1000.0
+
+    @property
+    def as_booted(self) -> bool:
+        """True when governor and limits stand as at the start."""
+        return replace(self.policy, target_khz=0) == replace(self._boot, target_khz=0)
+
+    def reboot(self) -> None:
+        """Back to the settings at the start."""
+        self._show(self._boot)
+
+    def poll(self, now_ns: int) -> bool:
+        """Take over what was written since the last call and put back what is refused; True if anything was written.
+
+        `now_ns` is the time of day, as in file time stamps.
+        """
+        writes = {}
+        for name in WRITABLE:
+            text = self._changed(name, now_ns)
+            if text is not None:
+                writes[name] = text
+        if not writes:
+            return False
+        # what was written stands in the file now; show the truth wherever it differs
+        self._shown.update(writes)
+        self._show(self.policy.apply(writes))
+        return True
+
+    def _changed(self, name: str, now_ns: int) -> str | None:
+        path = self._paths[name]
+        try:
+            stat = os.stat(path)  # noqa: PTH116 - the hot path
+            stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+            # time stamps are coarse: two writes within a few ms can share one, so a fresh file is always read
+            if stamp == self._stamps.get(name) and now_ns - stat.st_mtime_ns > _RECENT_NS:
+                return None
+            text = Path(path).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            text = "missing"
+        else:
+            if not text.strip():
+                return None  # between truncation and write
+            self._stamps[name] = stamp
+        return text if text.strip() != self._shown[name].strip() else None
+
+    def _show(self, policy: Policy) -> None:
+        self.policy = policy
+        for name, text in policy.files().items():
+            if self._shown.get(name) != text:
+                self._shown[name] = text
+                self._replacer.write(self._paths[name], text, 0o644 if name in WRITABLE else 0o444)

@@ -1,0 +1,143 @@
+"""Training workers as the governor sees them: their CPU time, whether they want to run, stopping and continuing.
+
+Linux only. A pidfd makes sure that a signal never reaches a stranger who got the same number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+MARKER = b"edge_client.training.worker"
+"""In the command line of every training worker, and of nothing else that a client starts."""
+
+_LOOKS = 12
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Worker:
+    """One training process."""
+
+    def __init__(self, pid: int) -> None:
+        """Raises ProcessLookupError when it is already gone."""
+        self.pid = pid
+        self._pidfd = os.pidfd_open(pid)
+        self._clock = _cpu_clock(pid)
+        self._last_s = time.clock_gettime(self._clock)
+        self.stopped = False
+
+    def used_s(self) -> float | None:
+        """CPU-seconds of the whole process since the last call; None when the process has ended."""
+        try:
+            total_s = time.clock_gettime(self._clock)
+        except OSError:
+            return None
+        used_s, self._last_s = total_s - self._last_s, total_s
+        return used_s
+
+    def wants_to_run(self) -> bool:
+        """True if any of its threads is running or waiting for a processor."""
+        try:
+            for task in os.scandir(f"/proc/{self.pid}/task"):
+                with open(f"{task.path}/stat", "rb") as file:  # noqa: PTH123 - the hot path
+                    text = file.read(256)
+                if text[text.rfind(b")") + 2 : text.rfind(b")") + 3] == b"R":
+                    return True
+        except OSError:
+            return False
+        return False
+
+    def stop(self) -> None:
+        """SIGSTOP, once."""
+        if not self.stopped:
+            self.stopped = True
+            self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT, once."""
+        if self.stopped:
+            self.stopped = False
+            self._signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        """Let go of the process; it runs on."""
+        self.go_on()
+        os.close(self._pidfd)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, number)
+
+
+def _cpu_clock(pid: int) -> int:
+    clock = ctypes.c_int()
+    error = _libc.clock_getcpuclockid(pid, ctypes.byref(clock))
+    if error:
+        raise ProcessLookupError(error, os.strerror(error))
+    return clock.value
+
+
+class WorkerFinder:
+    """Finds workers among the descendants of clients. A scan costs a directory listing plus two reads a new process."""
+
+    def __init__(self) -> None:
+        self._parents: dict[int, int] = {}
+        self._looks: dict[int, int] = {}
+        self._found: set[int] = set()
+
+    def scan(self, clients: Iterable[int]) -> dict[int, int]:
+        """Worker pid -> client pid, for all workers that are there now."""
+        alive = {int(name) for name in os.listdir("/proc") if name.isdecimal()}  # noqa: PTH208
+        for gone in self._looks.keys() - alive:
+            self._looks.pop(gone)
+            self._parents.pop(gone, None)
+            self._found.discard(gone)
+        for pid in alive:
+            # between fork and exec a process wears its parent's command line, so a new one is looked at a few times
+            looks = self._looks.get(pid, 0)
+            if looks < _LOOKS and pid not in self._found:
+                self._looks[pid] = looks + 1
+                self._look(pid)
+        wanted = set(clients)
+        owners = {pid: self._owner(pid, wanted) for pid in self._found}
+        return {pid: owner for pid, owner in owners.items() if owner is not None}
+
+    def _look(self, pid: int) -> None:
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            stat = Path(f"/proc/{pid}/stat").read_bytes()
+            self._parents[pid] = int(stat[stat.rfind(b")") + 2 :].split()[1])
+            if MARKER in Path(f"/proc/{pid}/cmdline").read_bytes():
+                self._found.add(pid)
+
+    def _owner(self, pid: int, clients: set[int]) -> int | None:
+        for _ in range(32):
+            pid = self._parents.get(pid, 0)
+            if pid in clients:
+                return pid
+        return None
+
+
+def die_with_parent() -> None:
+    """SIGTERM for this process when the thread that started it ends: PR_SET_PDEATHSIG of prctl(2)."""
+    _libc.prctl(1, signal.SIGTERM, 0, 0, 0)
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below `pid` now, nearest first."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):  # noqa: PTH208
+        if name.isdecimal():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                stat = Path(f"/proc/{name}/stat").read_bytes()
+                children.setdefault(int(stat[stat.rfind(b")") + 2 :].split()[1]), []).append(int(name))
+    found, queue = [], [pid]
+    while queue:
+        below = children.get(queue.pop(0), [])
+        found += below
+        queue += below
+    return found
