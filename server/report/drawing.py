@@ -84,9 +84,9 @@ def end_labels(ax: Axes, ends: Sequence[tuple[str, float, float]]) -> None:
     for name, x, y in sorted(ends, key=lambda end: end[2]):
         at = max(y, at + step)
         ax.annotate(
-            name, (x, y), xytext=(x, at), xycoords="data", textcoords="data", color=style(name)[0],
-            fontweight="bold", ha="left", va="center", annotation_clip=False,
-        ).set_text(f"  {name}")  # fmt: skip
+            name, (x, at), xytext=(7, 0), textcoords="offset points", color=style(name)[0], fontweight="bold",
+            va="center", annotation_clip=False,
+        )  # fmt: skip
 
 
 def save(drawing: Drawing, folder: Path) -> str:

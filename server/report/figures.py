@@ -176,7 +176,7 @@ def samples_side_by_side(data: RunData, a_class: int = 8, classes: int = 12) -> 
         ax.spines[:].set_visible(False)
     return Drawing(
         "samples",
-        " and ".join(title for title, _ in sides) + " samples",
+        " and ".join(title for title, _ in sides).capitalize() + " samples",
         f"Up to {a_class} images of each of {len(shown)} classes: "
         + " on the left, ".join(title.lower() for title, _ in sides)
         + (" on the right." if len(sides) > 1 else "."),

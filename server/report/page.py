@@ -26,7 +26,7 @@ caption { text-align: left; padding-bottom: .35rem; }
 th, td { padding: .35rem .8rem .35rem 0; text-align: right; border-bottom: 1px solid var(--rule);
   vertical-align: bottom; }
 th { font-weight: 600; }
-td.text, th:first-child { text-align: left; }
+.text, th:first-child { text-align: left; }
 figure { margin: 1rem 0; }
 figure svg { width: 100%; max-width: 44rem; height: auto; display: block; }
 svg text { font-family: inherit !important; }
@@ -40,11 +40,17 @@ summary { cursor: pointer; }
 
 
 def table(values: Table) -> str:
-    """A table whose first column heads its rows; cells that are not numbers stand left."""
-    header = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in values.header)
+    """A table whose first column heads its rows; columns of words stand left, columns of numbers right."""
+    words = [not all(map(is_number, column)) for column in zip(*values.rows, strict=True)] or [True] * len(
+        values.header
+    )
+    css = [' class="text"' if word else "" for word in words]
+    header = "".join(
+        f'<th scope="col"{style}>{html.escape(cell)}</th>' for style, cell in zip(css, values.header, strict=True)
+    )
     rows = []
     for first, *cells in values.rows:
-        data = "".join(f"<td{'' if is_number(cell) else ' class=text'}>{html.escape(cell)}</td>" for cell in cells)
+        data = "".join(f"<td{style}>{html.escape(cell)}</td>" for style, cell in zip(css[1:], cells, strict=True))
         rows.append(f'<tr><th scope="row">{html.escape(first)}</th>{data}</tr>')
     caption = f"<caption>{html.escape(values.caption)}</caption>"
     body = f"<thead><tr>{header}</tr></thead><tbody>{''.join(rows)}</tbody>"

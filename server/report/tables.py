@@ -65,7 +65,7 @@ def headline(summaries: dict[str, Summary], target: float | None, *, compare: bo
     return Table(
         caption=f"Joules to {goal}",
         header=(
-            "Strategy", "Added J to it", f"÷ {BASELINE}", "Whole-board J to it", f"÷ {BASELINE}",
+            "Strategy", "Added J", f"÷ {BASELINE}’s", "Whole-board J", f"÷ {BASELINE}’s whole",
             "Accuracy, last round", "Accuracy, all test images",
         ),
         rows=tuple(rows),
