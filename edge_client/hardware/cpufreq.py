@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _BASE = "sys/devices/system/cpu/cpufreq"
 _KNOB = "cpufreq"
+_NAMES = ("scaling_governor", "scaling_setspeed", "scaling_min_freq", "scaling_max_freq")
 _STEPS = 5  # operating points offered where the driver has no table
 
 
@@ -49,12 +50,11 @@ class CpuFreqPolicies:
 
         Nested holds are not supported: the inner one would restore too early.
         """
-        saved = {policy: self._save(policy) for policy in self._policies()}
-        self._settings.save(
-            _KNOB, {f"{policy}/{name}": v for policy, values in saved.items() for name, v in values.items()}
-        )
+        policies = self._policies()
+        saved = {f"{policy}/{name}": value for policy in policies for name, value in self._now(policy).items()}
+        self._settings.save(_KNOB, saved)
         try:
-            for policy in saved:
+            for policy in policies:
                 self._pin(policy, freq_hz)
             yield
         finally:
@@ -98,12 +98,9 @@ class CpuFreqPolicies:
         return (self._fs.read(f"{_BASE}/{policy}/scaling_available_governors") or "").split()
 
     def _can_write(self, policy: str) -> bool:
-        names = (
-            ("scaling_setspeed",)
-            if "userspace" in self._governors(policy)
-            else ("scaling_min_freq", "scaling_max_freq")
-        )
-        return all(self._fs.writable(f"{_BASE}/{policy}/{name}") for name in ("scaling_governor", *names))
+        userspace = "userspace" in self._governors(policy)
+        names = ("scaling_governor", "scaling_setspeed") if userspace else ("scaling_min_freq", "scaling_max_freq")
+        return all(self._fs.writable(f"{_BASE}/{policy}/{name}") for name in names)
 
     def _points(self, policy: str) -> list[float]:
         low, high = self._number(policy, "scaling_min_freq"), self._number(policy, "scaling_max_freq")
@@ -123,7 +120,7 @@ class CpuFreqPolicies:
         known = [khz * 1e3 for khz in read if khz is not None]
         return max(known, key=lambda hz: abs(hz - requested_hz), default=None)
 
-    def _save(self, policy: str) -> dict[str, str]:
+    def _now(self, policy: str) -> dict[str, str]:
         values = {name: self._fs.read(f"{_BASE}/{policy}/{name}") for name in _NAMES}
         if values["scaling_governor"] != "userspace":
             values["scaling_setspeed"] = None  # reads "<unsupported>" under any other governor
@@ -162,6 +159,3 @@ class CpuFreqPolicies:
             order = (("scaling_min_freq", low), ("scaling_max_freq", high))
         for name, khz in order:
             self._fs.write(f"{base}/{name}", khz)
-
-
-_NAMES = ("scaling_governor", "scaling_setspeed", "scaling_min_freq", "scaling_max_freq")

@@ -1,8 +1,8 @@
 """The transmit power of a Wi-Fi card through `iw`.
 
-`iw dev IF set txpower fixed <mBm>` takes hundredths of a dBm. Many drivers accept any value, read it back and ignore it,
-so a read-back proves nothing: the capability is "accepted_unverified", never "enforced", until someone measures the
-signal at the access point. Wired and cellular boards have no such knob.
+`iw dev IF set txpower fixed <mBm>` takes hundredths of a dBm. Many drivers accept any value, read it back and ignore
+it, so a read-back proves nothing: the capability is "accepted_unverified", never "enforced", until someone measures
+the signal at the access point. Wired and cellular boards have no such knob.
 """
 
 from __future__ import annotations

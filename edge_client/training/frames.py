@@ -1,0 +1,128 @@
+"""What agent and training worker say to each other: MessagePack structs, each after its length (4 bytes, big-endian).
+
+A pipe and nothing shared: a worker that is stopped in the middle of anything holds no lock of the agent's.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+
+from edge_client.protocol.messages import NetworkSpec
+from edge_client.training.trainer import Hyper
+
+HEADER = struct.Struct(">I")
+MAX_FRAME_BYTES = 1 << 30
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """One message over the pipe."""
+
+
+# ---- to the worker -----------------------------------------------------------------------------------------------
+
+
+class Begin(Frame, frozen=True, kw_only=True):
+    """Build the network and read the device's samples; answer Ok."""
+
+    network: NetworkSpec
+    runtime: str
+    threads: int
+    data: str
+
+
+class SetShard(Frame, frozen=True, kw_only=True):
+    """Hold these synthetic samples (packed, see protocol.shards) beside the local ones; None: hold none. Answer Ok."""
+
+    shard: bytes | None
+
+
+class Load(Frame, frozen=True, kw_only=True):
+    """Start from these weights (safetensors) with zero momentum; None: from the network's own. Answer Ok."""
+
+    weights: bytes | None
+
+
+class Train(Frame, frozen=True, kw_only=True):
+    """Train these batches, each int32 indices as bytes; `Progress` after each, `Done` at the end.
+
+    With `for_s` the batches repeat until `for_s` seconds have passed and `min_batches` are done.
+    """
+
+    batches: tuple[bytes, ...]
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    clip_norm: float | None
+    for_s: float | None = None
+    min_batches: int = 0
+
+    @property
+    def hyper(self) -> Hyper:
+        return Hyper(self.learning_rate, self.momentum, self.weight_decay, self.clip_norm)
+
+
+class Halt(Frame, frozen=True, kw_only=True):
+    """End the training under way after its present batch; without one, nothing."""
+
+
+class GetWeights(Frame, frozen=True, kw_only=True):
+    """Answer Weights."""
+
+
+# ---- from the worker ---------------------------------------------------------------------------------------------
+
+
+class Ok(Frame, frozen=True, kw_only=True):
+    """Done as told."""
+
+
+class Progress(Frame, frozen=True, kw_only=True):
+    """A batch of `samples` with mean `loss` ended at `t` (monotonic seconds)."""
+
+    samples: int
+    loss: float
+    t: float
+
+
+class Done(Frame, frozen=True, kw_only=True):
+    """The training ended at `t`, having begun at `started`."""
+
+    started: float
+    t: float
+    halted: bool
+
+
+class WeightsAre(Frame, frozen=True, kw_only=True):
+    """The present weights as float32 safetensors."""
+
+    weights: bytes
+
+
+class Problem(Frame, frozen=True, kw_only=True):
+    """It could not be done; the worker is as it was before."""
+
+    reason: str
+
+
+ToWorker = Begin | SetShard | Load | Train | Halt | GetWeights
+FromWorker = Ok | Progress | Done | WeightsAre | Problem
+
+_encoder = msgspec.msgpack.Encoder()
+_to_worker = msgspec.msgpack.Decoder(ToWorker)
+_from_worker = msgspec.msgpack.Decoder(FromWorker)
+
+
+def pack(frame: ToWorker | FromWorker) -> bytes:
+    """A frame with its length before it."""
+    body = _encoder.encode(frame)
+    return HEADER.pack(len(body)) + body
+
+
+def read_command(body: bytes) -> ToWorker:
+    return _to_worker.decode(body)
+
+
+def read_answer(body: bytes) -> FromWorker:
+    return _from_worker.decode(body)

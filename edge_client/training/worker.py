@@ -1,0 +1,193 @@
+"""The training process: `python -m edge_client.training.worker`, told what to do over its standard input.
+
+One process lives as long as the client, so that a runtime is imported once and heartbeats never wait for a batch. It
+uses one thread unless told otherwise, ends when its input ends, and dies with its parent.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from edge_client.errors import FimiClientError, TrainingError
+from edge_client.protocol import shards, weights
+from edge_client.protocol.errors import ProtocolError
+from edge_client.training import data, frames
+from edge_client.training.data import LocalData
+from edge_client.training.trainer import Trainer
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Pipe:
+    """Frames over two file descriptors; `poll` looks for a frame without waiting."""
+
+    def __init__(self, source: int, sink: BinaryIO) -> None:
+        self._source = source
+        self._sink = sink
+        self._buffer = bytearray()
+
+    def send(self, frame: frames.FromWorker) -> None:
+        self._sink.write(frames.pack(frame))
+        self._sink.flush()
+
+    def receive(self) -> frames.ToWorker | None:
+        """The next command; None when the agent has closed the pipe."""
+        while (frame := self._take()) is None:
+            if not self._fill():
+                return None
+        return frame
+
+    def poll(self) -> frames.ToWorker | None:
+        """A command that is already there, or None."""
+        while (frame := self._take()) is None:
+            if not select.select([self._source], [], [], 0)[0] or not self._fill():
+                return None
+        return frame
+
+    def _fill(self) -> bool:
+        part = os.read(self._source, 1 << 16)
+        self._buffer += part
+        return bool(part)
+
+    def _take(self) -> frames.ToWorker | None:
+        head = frames.HEADER.size
+        if len(self._buffer) < head:
+            return None
+        (size,) = frames.HEADER.unpack_from(self._buffer)
+        if len(self._buffer) < head + size:
+            return None
+        body = bytes(self._buffer[head : head + size])
+        del self._buffer[: head + size]
+        return frames.read_command(body)
+
+
+class Worker:
+    """Does what each frame says with one trainer and the samples it holds."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+        self._trainer: Trainer | None = None
+        self._local: LocalData | None = None
+        self._images = np.empty((0, 0, 0, 0), np.uint8)
+        self._labels = np.empty(0, np.int64)
+
+    def serve(self) -> None:
+        """Answer until the pipe ends."""
+        while (frame := self._pipe.receive()) is not None:
+            try:
+                self._answer(frame)
+            except (FimiClientError, ProtocolError) as error:
+                self._pipe.send(frames.Problem(reason=str(error)))
+            except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, MemoryError) as error:
+                # A runtime's own failure, out of memory among them: the task fails, the worker goes on.
+                self._pipe.send(frames.Problem(reason=f"{type(error).__name__}: {error}"))
+
+    def _answer(self, frame: frames.ToWorker) -> None:
+        match frame:
+            case frames.Begin():
+                self._local = data.load(Path(frame.data))
+                self._hold(None)
+                self._trainer = make_trainer(frame)
+                self._pipe.send(frames.Ok())
+            case frames.SetShard():
+                self._hold(frame.shard)
+                self._pipe.send(frames.Ok())
+            case frames.Load():
+                if frame.weights is not None:
+                    self._ready().load(weights.unpack(frame.weights))
+                self._pipe.send(frames.Ok())
+            case frames.Train():
+                self._pipe.send(self._train(frame))
+            case frames.GetWeights():
+                self._pipe.send(frames.WeightsAre(weights=weights.pack(self._ready().weights())))
+            case frames.Halt():
+                pass  # the training it meant has ended by itself
+
+    def _ready(self) -> Trainer:
+        if self._trainer is None:
+            raise TrainingError("the worker was given no network yet")
+        return self._trainer
+
+    def _hold(self, shard: bytes | None) -> None:
+        """Local samples first, synthetic ones after them."""
+        if self._local is None:
+            raise TrainingError("the worker was given no samples yet")
+        images, labels = self._local.images, self._local.labels
+        if shard is not None:
+            more_images, more_labels = shards.unpack_shard(shard)
+            if more_images.shape[1:] != images.shape[1:]:
+                raise TrainingError(f"the shard's images are {more_images.shape[1:]}, ours {images.shape[1:]}")
+            if more_labels.size and more_labels.max() >= self._local.n_classes:
+                raise TrainingError(f"the shard has label {more_labels.max()} of {self._local.n_classes} classes")
+            images, labels = np.concatenate([images, more_images]), np.concatenate([labels, more_labels])
+        self._images, self._labels = images, labels
+
+    def _train(self, frame: frames.Train) -> frames.Done:
+        trainer, hyper = self._ready(), frame.hyper
+        batches = [np.frombuffer(batch, np.int32) for batch in frame.batches]
+        started = time.monotonic()
+        done, halted = 0, False
+        while batches and not halted:
+            if frame.for_s is None:
+                if done == len(batches):
+                    break
+            elif done >= frame.min_batches and time.monotonic() - started >= frame.for_s:
+                break
+            indices = batches[done % len(batches)]
+            loss = trainer.train_batch(self._images[indices], self._labels[indices], hyper)
+            if not math.isfinite(loss):
+                raise TrainingError(f"the loss is {loss} after {done + 1} batches: the learning rate is too high")
+            self._pipe.send(frames.Progress(samples=len(indices), loss=loss, t=time.monotonic()))
+            done += 1
+            halted = isinstance(self._pipe.poll(), frames.Halt)
+        return frames.Done(started=started, t=time.monotonic(), halted=halted)
+
+
+def make_trainer(frame: frames.Begin) -> Trainer:
+    """The runtime by its name; imported here, in the worker, and nowhere else."""
+    if frame.runtime == "torch":
+        import torch
+
+        from edge_client.training.torch_trainer import TorchTrainer
+
+        torch.set_num_threads(frame.threads)
+        return TorchTrainer(frame.network)
+    if frame.runtime == "numpy":
+        from edge_client.training.numpy_trainer import NumpyTrainer
+
+        return NumpyTrainer(frame.network)
+    raise TrainingError(f"no training runtime {frame.runtime!r}; known: torch, numpy")
+
+
+def main() -> None:
+    """Serve the agent until it goes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the agent decides
+    _die_with_parent()
+    sink = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not end up among the frames
+    try:
+        Worker(Pipe(0, sink)).serve()
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process with its parent, even while it is stopped; elsewhere the pipe's end must do."""
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    except (OSError, AttributeError):
+        return
+
+
+if __name__ == "__main__":
+    main()

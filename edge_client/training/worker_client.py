@@ -1,0 +1,181 @@
+"""The agent's handle on the training process: start, tell, listen, kill.
+
+The process may be stopped and continued from outside many times a second (a virtual board's governor does it to model
+a slow clock). One that is seen stopped, and without any CPU time in between, for `STOPPED_S` while it should work has
+lost whoever would continue it, and is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from edge_client.errors import TrainingError
+from edge_client.training import frames
+
+STOPPED_S = 3.0
+_LOOK_S = 0.25
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class StoppedWatch:
+    """Tells a process that nobody continues from one that is merely held back."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._cpu_ticks = -1
+
+    def observe(self, now: float, state: str, cpu_ticks: int) -> bool:
+        """True once the process was stopped ("T") without using the processor for `STOPPED_S`."""
+        if state != "T" or cpu_ticks != self._cpu_ticks or self._since is None:
+            self._since = now if state == "T" else None
+            self._cpu_ticks = cpu_ticks
+            return False
+        return now - self._since > STOPPED_S
+
+
+class WorkerClient:
+    """One worker process at a time. Calls are made one after another, never two at once."""
+
+    def __init__(self, begin: frames.Begin) -> None:
+        self._begin = begin
+        self._begun: frames.Begin | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._pump: asyncio.Task[None] | None = None
+        self._answers: asyncio.Queue[frames.FromWorker | None] = asyncio.Queue()
+        self._owed = False  # a command was sent and its last answer is still to come
+
+    @property
+    def pid(self) -> int | None:
+        """The running process, or None."""
+        return self._process.pid if self._process is not None and self._process.returncode is None else None
+
+    async def start(self, begin: frames.Begin | None = None) -> None:
+        """See that a worker runs with this network (None: the same as before); raises TrainingError."""
+        self._begin = begin or self._begin
+        if self.pid is None:
+            await self._spawn()
+        if self._begun != self._begin:
+            await self._ask(self._begin)
+            self._begun = self._begin
+
+    async def load(self, weights: bytes | None) -> None:
+        """Start from these weights (safetensors); None: from the network's own."""
+        await self._ask(frames.Load(weights=weights))
+
+    async def set_shard(self, shard: bytes | None) -> None:
+        """Hold this shard beside the local samples; None: hold none."""
+        await self._ask(frames.SetShard(shard=shard))
+
+    async def weights(self) -> bytes:
+        """The present weights as float32 safetensors."""
+        answer = await self._ask(frames.GetWeights())
+        assert isinstance(answer, frames.WeightsAre)
+        return answer.weights
+
+    async def train(self, command: frames.Train, on_progress: Callable[[frames.Progress], None]) -> frames.Done:
+        """Run a training; when this call is cancelled the worker halts after its present batch."""
+        try:
+            answer = await self._ask(command, on_progress)
+        except asyncio.CancelledError:
+            if self._process is not None and self._owed:
+                self._send(frames.Halt())
+            raise
+        assert isinstance(answer, frames.Done)
+        return answer
+
+    async def stop(self) -> None:
+        """Kill the process: it holds nothing that must be put in order, and it may be stopped."""
+        process, self._process, self._begun, self._owed = self._process, None, None, False
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        if self._pump is not None:
+            await self._pump
+            self._pump = None
+
+    # ---- the pipe ----
+
+    async def _spawn(self) -> None:
+        await self.stop()
+        self._answers = asyncio.Queue()
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "edge_client.training.worker",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, **{name: str(self._begin.threads) for name in _THREADS}},
+        )
+        self._pump = asyncio.create_task(self._read_answers(self._process, self._answers))
+
+    async def _ask(
+        self, command: frames.ToWorker, on_progress: Callable[[frames.Progress], None] | None = None
+    ) -> frames.FromWorker:
+        """Send a command and wait for its last answer; raises TrainingError for a Problem, or when the worker dies."""
+        while self._owed:  # a cancelled call left its answers behind
+            await self._next()
+        self._send(command)
+        self._owed = True
+        while isinstance(answer := await self._next(), frames.Progress):
+            if on_progress is not None:
+                on_progress(answer)
+        if isinstance(answer, frames.Problem):
+            raise TrainingError(answer.reason)
+        return answer
+
+    def _send(self, frame: frames.ToWorker) -> None:
+        """Write without waiting: a stopped worker does not read, and `_next` is what notices."""
+        if self._process is None or self._process.stdin is None:
+            raise TrainingError("the training worker does not run")
+        self._process.stdin.write(frames.pack(frame))
+
+    async def _next(self) -> frames.FromWorker:
+        watch = StoppedWatch()
+        while True:
+            try:
+                answer = await asyncio.wait_for(self._answers.get(), _LOOK_S)
+            except asyncio.TimeoutError:
+                if self.pid is not None and watch.observe(time.monotonic(), *read_stat(self.pid)):
+                    await self.stop()
+                    raise TrainingError(
+                        f"the training worker was stopped and not continued for {STOPPED_S:g} s"
+                    ) from None
+                continue
+            if answer is None:
+                code = await self._process.wait() if self._process is not None else None
+                await self.stop()
+                raise TrainingError(f"the training worker ended (exit status {code})")
+            if not isinstance(answer, frames.Progress):
+                self._owed = False
+            return answer
+
+    @staticmethod
+    async def _read_answers(
+        process: asyncio.subprocess.Process, answers: asyncio.Queue[frames.FromWorker | None]
+    ) -> None:
+        """Frames from the pipe into the queue, and None at its end."""
+        assert process.stdout is not None
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                (size,) = frames.HEADER.unpack(await process.stdout.readexactly(frames.HEADER.size))
+                answers.put_nowait(frames.read_answer(await process.stdout.readexactly(size)))
+        answers.put_nowait(None)
+
+
+def read_stat(pid: int) -> tuple[str, int]:
+    """State letter and CPU time (user + system, clock ticks) of a process; ("", 0) where it is gone.
+
+    Source: proc(5), /proc/pid/stat: the fields after the name, which stands in parentheses.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "", 0
+    return fields[0], int(fields[11]) + int(fields[12])
