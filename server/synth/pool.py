@@ -30,6 +30,7 @@ class Pool:
 
     generator: str  # digest of checkpoint and sampling settings
     base_seed: int
+    black_below: int  # pixels under this value were made 0: a generator's faint noise on a black background
     images: tuple[np.ndarray, ...]
 
     @property
@@ -50,12 +51,16 @@ class SynthProgress:
     wanted: int
 
 
-def empty_pool(generator: str, n_classes: int, image_shape: tuple[int, int, int], base_seed: int = 0) -> Pool:
-    return Pool(generator, base_seed, tuple(np.zeros((0, *image_shape), np.uint8) for _ in range(n_classes)))
+def empty_pool(
+    generator: str, n_classes: int, image_shape: tuple[int, int, int], *, base_seed: int = 0, black_below: int = 0
+) -> Pool:
+    """A pool to `grow`; `image_shape` is (H, W, C)."""
+    none = np.zeros((0, *image_shape), np.uint8)
+    return Pool(generator, base_seed, black_below, (none,) * n_classes)
 
 
 def sample_seed(base_seed: int, label: int, number: int) -> int:
-    """The seed of one sample: no two of a pool share one."""
+    """The seed of one sample: no two of a pool share one, with up to 2**26 samples in each of 2**16 classes."""
     return (base_seed << 42) | (label << 26) | number
 
 
@@ -117,6 +122,7 @@ def grow(
             stop = min((n // block + 1) * block, int(goal[label]))
             seeds = np.array([sample_seed(pool.base_seed, label, k) for k in range(n, stop)], dtype=np.int64)
             fresh = generator.sample(np.full(stop - n, label, dtype=np.int64), seeds)
+            fresh = np.where(fresh < pool.black_below, np.uint8(0), fresh)
             own = np.concatenate([pool.images[label], fresh])
             pool = replace(pool, images=(*pool.images[:label], own, *pool.images[label + 1 :]))
             if folder is not None:
@@ -132,6 +138,7 @@ def save_pool(folder: Path, pool: Pool) -> None:
         "format": FORMAT,
         "generator": pool.generator,
         "base_seed": pool.base_seed,
+        "black_below": pool.black_below,
         "n_classes": pool.n_classes,
         "image_shape": list(pool.images[0].shape[1:]),
     }
@@ -139,7 +146,7 @@ def save_pool(folder: Path, pool: Pool) -> None:
     if index.exists():
         if _read_index(index) != facts:
             raise DataError(
-                f"{folder} holds a pool of another generator or seed: move it away or choose another folder"
+                f"{folder} holds a pool of another generator or other settings: move it away or choose another folder"
             )
     else:
         fresh = folder / "pool.partial"
@@ -157,7 +164,13 @@ def load_pool(folder: Path) -> Pool:
         raise DataError(f"no pool of synthetic samples at {folder}; make one with: fimi-server synth-pool")
     facts = _read_index(index)
     height, width, channels = facts["image_shape"]
-    pool = empty_pool(facts["generator"], facts["n_classes"], (height, width, channels), facts["base_seed"])
+    pool = empty_pool(
+        facts["generator"],
+        facts["n_classes"],
+        (height, width, channels),
+        base_seed=facts["base_seed"],
+        black_below=facts["black_below"],
+    )
     images = list(pool.images)
     for path in sorted(folder.glob("class-*.png")):
         match = _NAME.fullmatch(path.name)

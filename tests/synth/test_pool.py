@@ -94,7 +94,7 @@ def test_a_leftover_smaller_mosaic_does_no_harm(tmp_path: Path) -> None:
 
 def test_pools_of_other_generators_are_not_mixed(tmp_path: Path) -> None:
     save_pool(tmp_path, new())
-    with pytest.raises(DataError, match="pool of another generator or seed"):
+    with pytest.raises(DataError, match="pool of another generator or other settings"):
         save_pool(tmp_path, empty_pool("e" * 64, 3, (8, 8, 1)))
     with pytest.raises(DataError, match="made by another generator"):
         grow(empty_pool("e" * 64, 3, (8, 8, 1)), FakeGenerator(), np.array([1, 1, 1]))
@@ -114,6 +114,15 @@ def test_what_is_no_pool_is_named(tmp_path: Path) -> None:
     (tmp_path / "class-01-00009.png").write_bytes(b"torn")
     with pytest.raises(DataError, match="not a whole PNG"):
         load_pool(tmp_path)
+
+
+def test_faint_noise_can_be_made_black_and_is_recorded(tmp_path: Path) -> None:
+    plain = grow(new(), FakeGenerator(), np.array([2, 0, 0]))
+    clean = empty_pool("f" * 64, 3, (8, 8, 1), black_below=100)
+    grow(clean, FakeGenerator(), np.array([2, 0, 0]), folder=tmp_path)
+    clean = load_pool(tmp_path)
+    assert clean.black_below == 100
+    assert np.array_equal(clean.images[0], np.where(plain.images[0] < 100, 0, plain.images[0]))
 
 
 def test_seeds_of_a_pool_are_all_different_and_fit_int64() -> None:
