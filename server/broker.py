@@ -110,19 +110,24 @@ def embedded_broker(listen: str, port: int, folder: Path) -> Iterator[BrokerAddr
     if program is None:
         raise BrokerError(f"Mosquitto is not installed; install it with: {INSTALL}")
     folder.mkdir(parents=True, exist_ok=True)
-    for left in (4, 3, 2, 1, 0):
-        chosen = _claim_port(listen, port)
-        try:
-            process = _start(program, listen, chosen, folder)
-            break
-        except BrokerError:
-            if port or not left:  # somebody may have taken the free port before Mosquitto could
-                raise
+    process, chosen = _start_somewhere(program, listen, port, folder)
     try:
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen, listen)  # noqa: S104 - compared, not bound
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen, listen)
         yield BrokerAddress(host, chosen)
     finally:
         stop_process(process, STOP_S)
+
+
+def _start_somewhere(program: str, listen: str, port: int, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """Start on `port`; on a free one for 0, another if somebody takes it before Mosquitto can."""
+    for _ in range(0 if port else 4):
+        chosen = _claim_port(listen, port)
+        try:
+            return _start(program, listen, chosen, folder), chosen
+        except BrokerError:
+            continue
+    chosen = _claim_port(listen, port)
+    return _start(program, listen, chosen, folder), chosen
 
 
 def _claim_port(listen: str, port: int) -> int:
@@ -150,7 +155,7 @@ def _start(program: str, listen: str, port: int, folder: Path) -> subprocess.Pop
             stdout=stderr,
             stderr=stderr,
             start_new_session=True,  # Ctrl-C is for us: the broker must still carry the good-byes
-            preexec_fn=die_with_parent,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one call of a loaded library, no lock taken
         )
     try:
         for _ in range(int(START_S / 0.02)):

@@ -1,7 +1,7 @@
 """RUN.toml: what a run is, as frozen structs. Unknown fields and impossible values are refused with their path.
 
-Units stand in the names: seconds, samples, bits. Paths are taken from the folder of the file, else from where the
-command runs. `None` (a field left out) means: let the run find it, in the way that the field's comment says.
+Units stand in the names: seconds, samples, bits. Paths are relative to the folder of the file (`out`: to where the
+command runs). `None` (a field left out) means: let the run find it, in the way that the field's comment says.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ Positive = Annotated[float, Meta(gt=0)]
 NonNegative = Annotated[float, Meta(ge=0)]
 Share = Annotated[float, Meta(gt=0, le=1)]
 
-ASSETS = Path(__file__).resolve().parent / "assets"
-
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of RUN.toml."""
@@ -32,7 +30,8 @@ class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class DataConfig(Section, frozen=True, kw_only=True):
     """[data]: the data set, its cut into a public and a private part, and who gets what of the private part."""
 
-    source: str = "fashion-mnist"  # "fashion-mnist", "fashion-mnist-full", "cifar10", "gtsrb", a folder or an .npz
+    source: str = "fashion-mnist"  # or "fashion-mnist-full", "cifar10", "gtsrb:FOLDER", a folder of images, an .npz
+    image_size: Annotated[int, Meta(ge=8, le=1024)] | None = None  # pixels: what a folder's images are brought to
     public_fraction: Annotated[float, Meta(gt=0, lt=1)] = 0.5  # of the training images: the server's, trains generators
     split_seed: Count = 0  # of the cut; the shipped generator belongs to 0
     partition: Literal["iid", "dirichlet", "shards", "groups"] = "dirichlet"  # of the private part over devices

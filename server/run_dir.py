@@ -92,7 +92,7 @@ class RoundRecord(Record, frozen=True, kw_only=True):
     global model's after the round on `test_samples` images. `verdicts` tells what became of each device's update:
     accepted, late, duplicate, rejected, or none (nothing came). `closed` is the last word of each device on its task
     (joules of aborted and late work included), `stray` what came of earlier rounds after they were on record, `lost`
-    the devices that said no last word. `down_bytes`/`up_bytes` are message bytes, as the server sent and received them.
+    the devices that said no last word.
     """
 
     strategy: str
@@ -110,8 +110,6 @@ class RoundRecord(Record, frozen=True, kw_only=True):
     stray: tuple[TaskClosed, ...]
     lost: tuple[str, ...]
     planned: dict[str, PlannedWork]
-    down_bytes: int
-    up_bytes: int
     model_digest: str
 
 
@@ -132,7 +130,8 @@ class RunInfo(Record, frozen=True, kw_only=True):
     id: str
     created: str
     base_dir: str
-    network: NetworkSpec | None
+    network: NetworkSpec
+    class_names: tuple[str, ...]
     versions: dict[str, str]
 
 

@@ -1,0 +1,227 @@
+"""fimi-server: one federated run, or each of its steps alone.
+
+A step reads the run directory that the steps before it wrote, so any of them can be done again:
+  fimi-server devices RUN.toml      wait for devices and measure them -> a new run directory
+  fimi-server plan RUN_DIR          the plan of each strategy
+  fimi-server synth RUN_DIR         the synthetic samples of each device
+  fimi-server run --resume RUN_DIR  the rounds that are not on record yet, then the report
+  fimi-server report RUN_DIR        report.json and report.html
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from server.errors import ConfigError, FimiServerError, MissingExtraError
+
+if TYPE_CHECKING:
+    from server.config import RunConfig
+    from server.pipeline import Run
+
+EXIT_CODES = """exit codes:
+  0    done
+  1    an error that the server did not foresee
+  2    the run file or the command line is wrong
+  3    a data set, a checkpoint or a file of the run directory is missing or broken
+  4    no plan keeps the constraints; the message names the one that binds
+  5    no broker, or its port is taken
+  6    too few devices, or a device cannot take part
+  7    a package of an extra is not installed; the message has the line that installs it
+  130  ended by Ctrl-C or SIGTERM; `run --resume RUN_DIR` goes on
+"""
+EXTRA_OF = {"torch": "server", "diffusers": "server", "PIL": "server", "cvxpy": "server", "scipy": "server",
+            "matplotlib": "server", "rich": "server"}  # fmt: skip
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    arguments = build_parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], None] = arguments.function
+    try:
+        command(arguments)
+    except FimiServerError as error:
+        print(f"fimi-server: {error}", file=sys.stderr)
+        return error.exit_code
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRA_OF:
+            raise
+        print(f"fimi-server: {missing_extra(package)}", file=sys.stderr)
+        return MissingExtraError.exit_code
+    except KeyboardInterrupt:
+        print("fimi-server: interrupted; what was written is kept", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def missing_extra(package: str) -> str:
+    """The sentence for a package that is not there."""
+    return f"the package \"{package}\" is not installed; install it with: pip install 'fimi[{EXTRA_OF[package]}]'"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands; nothing heavy is imported for it."""
+    parser = argparse.ArgumentParser(
+        prog="fimi-server", description=__doc__, epilog=EXIT_CODES, formatter_class=argparse.RawTextHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="a whole run, or the rest of one")
+    run.add_argument("config", type=Path, nargs="?", metavar="RUN.toml")
+    run.add_argument("--resume", type=Path, metavar="RUN_DIR", help="go on with an interrupted run")
+    run.set_defaults(function=run_command)
+
+    devices = commands.add_parser("devices", help="enrol and measure devices, or list what is known of them")
+    devices.add_argument("target", type=Path, nargs="?", metavar="RUN.toml|RUN_DIR", help="left out: the registry")
+    devices.set_defaults(function=devices_command)
+    for command in (run, devices):
+        command.add_argument("--out", type=Path, metavar="DIR", help="folder of runs (default: `out` of RUN.toml)")
+
+    for name, what, function in (
+        ("plan", "solve the plan of each strategy anew from devices.json", plan_command),
+        ("synth", "draw each device's synthetic samples anew from the plans", synth_command),
+        ("report", "report.json and report.html from what is on record", report_command),
+    ):
+        step = commands.add_parser(name, help=what)
+        step.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+        step.set_defaults(function=function)
+
+    deal = commands.add_parser("partition", help="write one data file a device, for real boards")
+    deal.add_argument("config", type=Path, metavar="RUN.toml")
+    deal.add_argument("--out", type=Path, required=True, metavar="DIR")
+    deal.set_defaults(function=partition_command)
+    return parser
+
+
+# ---- commands ----------------------------------------------------------------------------------------------------
+
+
+def run_command(arguments: argparse.Namespace) -> None:
+    """fimi-server run"""
+    if (arguments.config is None) == (arguments.resume is None):
+        raise ConfigError("run needs either RUN.toml or --resume RUN_DIR")
+    from server import pipeline
+    from server.progress import Progress
+
+    progress = Progress()
+    if arguments.resume is not None:
+        run = pipeline.open_run(arguments.resume, progress)
+    else:
+        run = pipeline.new_run(arguments.config, arguments.out, progress)
+    progress.say(f"run directory: {run.folder.path}")
+    pipeline.run_to_end(pipeline.whole_run(run), progress)
+
+
+def devices_command(arguments: argparse.Namespace) -> None:
+    """fimi-server devices"""
+    if arguments.target is None:
+        _list_registry((arguments.out or Path("runs")) / "registry.sqlite")
+        return
+    from server import pipeline
+    from server.progress import Progress
+
+    progress = Progress()
+    if arguments.target.is_dir():
+        run = pipeline.open_run(arguments.target, progress)
+        for device in run.folder.devices():
+            progress.say(pipeline.describe_device(device))
+        return
+    run = pipeline.new_run(arguments.target, arguments.out, progress)
+    progress.say(f"run directory: {run.folder.path}")
+    pipeline.run_to_end(pipeline.devices_only(run), progress)
+
+
+def plan_command(arguments: argparse.Namespace) -> None:
+    """fimi-server plan"""
+    from server import pipeline
+
+    run = _open_unstarted(arguments.run_dir)
+    enrolled = run.folder.devices()
+    for strategy in run.config.strategies:
+        (run.folder.path / f"plan-{strategy}.json").unlink(missing_ok=True)
+        pipeline.make_plan(run, strategy, enrolled)
+
+
+def synth_command(arguments: argparse.Namespace) -> None:
+    """fimi-server synth"""
+    from server import pipeline
+
+    run = _open_unstarted(arguments.run_dir)
+    for strategy in run.config.strategies:
+        for old in (run.folder.path / "shards" / strategy).glob("*.npz"):
+            old.unlink()
+        shards = pipeline.make_shards(run, strategy, run.folder.plan(strategy))
+        run.progress.say(f"{strategy}: {len(shards)} shards, {sum(map(len, shards.values()))} bytes on the wire")
+
+
+def report_command(arguments: argparse.Namespace) -> None:
+    """fimi-server report"""
+    from server import pipeline
+    from server.progress import Progress
+
+    pipeline.report(pipeline.open_run(arguments.run_dir, Progress()))
+
+
+def partition_command(arguments: argparse.Namespace) -> None:
+    """fimi-server partition"""
+    from server import pipeline
+    from server.config import load_config
+    from server.data.devices import write_device
+    from server.data.load import load_dataset
+
+    config = load_config(arguments.config)
+    base = arguments.config.resolve().parent
+    source = config.data
+    data = load_dataset(source.source, image_size=source.image_size, seed=source.split_seed, base=base)
+    ids = [board.id for board in config.boards] or [f"device-{i + 1}" for i in range(config.n_devices)]
+    for device, indices in zip(ids, pipeline.deal_private(config, data, len(ids)), strict=True):
+        write_device(arguments.out / f"{device}.npz", data.x_train[indices], data.y_train[indices], data.n_classes)
+        print(f"{arguments.out / device}.npz: {len(indices)} samples")
+
+
+# ---- helpers -----------------------------------------------------------------------------------------------------
+
+
+def _open_unstarted(path: Path) -> Run:
+    """A run directory whose plans and shards may still change: rounds on record keep those they were made with."""
+    from server import pipeline
+    from server.progress import Progress
+
+    run = pipeline.open_run(path, Progress())
+    begun = [strategy for strategy in run.config.strategies if run.folder.rounds(strategy)]
+    if begun:
+        left = tuple(strategy for strategy in run.config.strategies if strategy not in begun)
+        run.progress.say(f"kept, because rounds are on record: {', '.join(begun)}")
+        run = replace(run, config=_with_strategies(run, left))
+    return run
+
+
+def _with_strategies(run: Run, strategies: tuple) -> RunConfig:
+    import msgspec
+
+    return msgspec.structs.replace(run.config, strategy=strategies)
+
+
+def _list_registry(path: Path) -> None:
+    from server.errors import DataError
+    from server.registry import open_registry
+
+    if not path.exists():
+        raise DataError(f"no registry at {path}: no device has enrolled yet")
+    with open_registry(path) as registry:
+        for device in registry.devices():
+            measured = len(device.profile.points) if device.profile else 0
+            print(
+                f"{device.fleet}/{device.id}: {device.capabilities.board}, {sum(device.label_counts)} samples, "
+                f"room for {device.storage_samples} synthetic, {measured} measured clocks"
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""Who takes part and what was measured on them: joins, profiles, and one upload of real size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edge_client.protocol.chunks import blob_ref
+from edge_client.protocol.messages import (
+    BlobRef,
+    Join,
+    NetworkSpec,
+    ProfileReport,
+    ProfileRequest,
+    Segment,
+    Task,
+    Update,
+)
+from edge_client.protocol.weights import Weights, pack
+from server.config import RunConfig
+from server.errors import FleetError
+from server.rounds.live import LiveFleet, RoundJob
+from server.run_dir import Enrolled, LinkMeasurement
+from server.strategies import pick_freqs
+
+SLOW = 4.0
+"""A device may take this many times what its windows add up to before it is given up."""
+
+LEAST_METER_SAMPLES = 5
+"""Fewer meter samples than this in an upload say nothing about its power."""
+
+
+async def enrol_devices(
+    fleet: LiveFleet, config: RunConfig, network: NetworkSpec, run: str, weights: Weights, wire_round: int
+) -> tuple[Enrolled, ...]:
+    """Wait for the devices and measure them all at once; `wire_round` numbers the trial upload."""
+    joins = await fleet.enrol(
+        config.n_devices, config.fleet.enrol_timeout_s, frozenset(board.id for board in config.boards)
+    )
+    profiles = await measure_profiles(fleet, config, network, run, joins)
+    links = await measure_links(fleet, config, network, run, weights, wire_round, joins)
+    return tuple(Enrolled(join=join, profile=profiles[join.device], link=links[join.device]) for join in joins)
+
+
+async def measure_profiles(
+    fleet: LiveFleet, config: RunConfig, network: NetworkSpec, run: str, joins: tuple[Join, ...]
+) -> dict[str, ProfileReport]:
+    """Profiles of all; a device whose windows were starved is measured once more, with longer windows."""
+
+    def requests(devices: Mapping[str, Join], stretch: float) -> dict[str, ProfileRequest]:
+        return {
+            device: ProfileRequest(
+                run=run,
+                network=network,
+                batch_size=config.training.batch_size,
+                freqs_hz=pick_freqs(join.capabilities.opps_hz, config.profile.freqs),
+                window_s=config.profile.window_s * stretch,
+                settle_s=config.profile.settle_s,
+            )
+            for device, join in devices.items()
+        }
+
+    def patience_s(stretch: float) -> float:
+        window_s = config.profile.window_s * stretch + config.profile.settle_s
+        return 60.0 + SLOW * (config.profile.freqs + 1) * window_s
+
+    by_id = {join.device: join for join in joins}
+    reports = await fleet.profile(requests(by_id, 1.0), patience_s(1.0))
+    starved = {device: by_id[device] for device, report in reports.items() if any(p.starved for p in report.points)}
+    if starved:
+        reports |= await fleet.profile(requests(starved, 1.5), patience_s(1.5))
+    return reports
+
+
+async def measure_links(
+    fleet: LiveFleet,
+    config: RunConfig,
+    network: NetworkSpec,
+    run: str,
+    weights: Weights,
+    wire_round: int,
+    joins: tuple[Join, ...],
+) -> dict[str, LinkMeasurement]:
+    """One round that is thrown away: what the codec really sends, how fast, and what sending costs."""
+    model = pack(weights)
+    ref = blob_ref(model)
+    deadline_s = config.fleet.round_deadline_s or 600.0
+    outcome = await fleet.run_round(
+        RoundJob(
+            run=run,
+            round=wire_round,
+            tasks={join.device: _trial_task(config, network, run, wire_round, ref, join, deadline_s) for join in joins},
+            weights=weights,
+            model=model,
+            shards={},
+            quorum=len(joins),
+            deadline_s=deadline_s,
+        )
+    )
+    updates = {update.device: update for update in outcome.state.updates}
+    silent = sorted({join.device for join in joins} - updates.keys())
+    if silent:
+        reasons = [f"{closed.device}: {closed.reason}" for closed in outcome.state.closed if closed.device in silent]
+        reasons += [f"{device}: {reason}" for device, reason in outcome.state.out.items()]
+        why = f" ({'; '.join(reasons)})" if reasons else ""
+        raise FleetError(f"the trial upload failed on {', '.join(silent)}{why}")
+    return {device: link_of(update) for device, update in updates.items()}
+
+
+def link_of(update: Update) -> LinkMeasurement:
+    """The way to the server as an upload saw it."""
+    upload = update.upload
+    added_j = upload.energy.added_j
+    told = added_j is not None and upload.energy.samples >= LEAST_METER_SAMPLES and upload.energy.duration_s > 0
+    return LinkMeasurement(
+        up_bits=upload.bits,
+        up_bits_per_s=upload.bits / max(upload.duration_s, 1e-6),
+        power_w=max(0.0, added_j / upload.energy.duration_s) if told and added_j is not None else None,
+    )
+
+
+def _trial_task(
+    config: RunConfig, network: NetworkSpec, run: str, wire_round: int, model: BlobRef, join: Join, deadline_s: float
+) -> Task:
+    """Own samples once through, at the top clock."""
+    local = sum(join.label_counts)
+    training = config.training
+    top_hz = max(join.capabilities.opps_hz, default=None)
+    return Task(
+        run=run,
+        round=wire_round,
+        network=network,
+        model=model,
+        shard=None,
+        local_epochs=1,
+        local_samples=local,
+        synth_samples=0,
+        batch_size=training.batch_size,
+        learning_rate=training.learning_rate,
+        momentum=training.momentum,
+        weight_decay=training.weight_decay,
+        clip_norm=training.clip_norm,
+        seed=config.seed,
+        segments=(Segment(freq_hz=top_hz, samples=local),),
+        tx_power_w=None,
+        upload_bits_per_s=None,
+        chunk_bytes=model.chunk_bytes,
+        deadline_s=deadline_s,
+        lease_s=deadline_s,
+    )

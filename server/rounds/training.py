@@ -1,0 +1,175 @@
+"""One strategy, round after round: tasks out, updates in, the model moved, evaluated and put on record."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_client.protocol.chunks import blob_ref
+from edge_client.protocol.messages import NetworkSpec
+from edge_client.protocol.weights import Weights, digest, pack
+from server.config import RunConfig, Strategy
+from server.errors import FleetError
+from server.progress import Progress
+from server.rounds.evaluate import Evaluation, evaluate, fixed_subset
+from server.rounds.live import LiveFleet, RoundJob, RoundOutcome
+from server.rounds.tasks import RoundFrame, make_task
+from server.run_dir import Enrolled, FinalRecord, RoundRecord, RunDir, StrategyPlan
+from server.strategies import planned_work
+
+FAILED_IN_A_ROW = 3
+"""Rounds without a quorum, one after another, that end a run."""
+
+SERVER_PATIENCE_S = 5.0
+"""The server waits so much longer than the devices' deadline, which counts from receipt."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What stays the same from the first round of a run to the last. Test images (N, H, W, C) uint8, labels (N,)."""
+
+    run: str
+    config: RunConfig
+    network: NetworkSpec
+    initial: Weights
+    x_test: np.ndarray
+    y_test: np.ndarray
+    wire_rounds: Iterator[int]
+
+
+async def train_strategy(
+    course: Course,
+    fleet: LiveFleet,
+    folder: RunDir,
+    strategy: Strategy,
+    plan: StrategyPlan,
+    enrolled: tuple[Enrolled, ...],
+    shards: Mapping[str, bytes],
+    progress: Progress,
+) -> None:
+    """Run the rounds that are not on record yet, then evaluate on all test images."""
+    done = folder.rounds(strategy)
+    weights = folder.model(strategy) or course.initial
+    some = fixed_subset(len(course.y_test), course.config.data.test_samples_per_round, course.config.seed)
+    for number in range(len(done) + 1, course.config.training.rounds + 1):
+        progress.title(f"{strategy}: round {number} of {course.config.training.rounds}")
+        started_at = time.time()
+        job = make_job(course, next(course.wire_rounds), number, weights, plan, enrolled, shards)
+        try:
+            outcome = await fleet.run_round(job)
+        except BaseException:  # also Ctrl-C: the joules of the unfinished round are kept
+            folder.save_stray(strategy, fleet.take_stray())
+            raise
+        if outcome.state.complete:
+            weights = outcome.mean.moved(weights)
+        seen = await asyncio.to_thread(evaluate, course.network, weights, course.x_test[some], course.y_test[some])
+        taken_up = folder.take_stray(strategy)
+        record = make_record(strategy, number, job, outcome, plan, weights, seen, started_at, taken_up)
+        folder.save_round(record, weights)
+        progress.say(describe_round(record))
+        done = (*done, record)
+        if len(done) >= FAILED_IN_A_ROW and all(r.status == "failed" for r in done[-FAILED_IN_A_ROW:]):
+            raise FleetError(
+                f"{FAILED_IN_A_ROW} rounds in a row found no quorum of {course.config.quorum}; see {folder.path}"
+            )
+    folder.save_stray(strategy, fleet.take_stray())
+    seen = await asyncio.to_thread(evaluate, course.network, weights, course.x_test, course.y_test)
+    final = FinalRecord(
+        strategy=strategy,
+        accuracy=seen.accuracy,
+        loss=seen.loss,
+        test_samples=seen.samples,
+        class_accuracy=seen.class_accuracy,
+        seconds=sum(record.duration_s for record in done),
+    )
+    folder.save(f"final-{strategy}.json", final)
+    progress.say(f"{strategy}: {final.accuracy:.4f} on all {final.test_samples} test images")
+
+
+def make_job(
+    course: Course,
+    wire_round: int,
+    number: int,
+    weights: Weights,
+    plan: StrategyPlan,
+    enrolled: tuple[Enrolled, ...],
+    shards: Mapping[str, bytes],
+) -> RoundJob:
+    """Tasks and blobs of one round."""
+    model = pack(weights)
+    frame = RoundFrame(
+        run=course.run,
+        round=number,
+        wire_round=wire_round,
+        network=course.network,
+        model=blob_ref(model),
+        seed=course.config.seed,
+        deadline_s=course.config.fleet.round_deadline_s or 3.0 * plan.round_s + 60.0,
+    )
+    local = {device.id: sum(device.join.label_counts) for device in enrolled}
+    refs = {device: blob_ref(blob) for device, blob in shards.items()}
+    tasks = {
+        device.id: make_task(frame, course.config.training, device, local[device.id], refs.get(device.id))
+        for device in plan.plan.devices
+    }
+    return RoundJob(
+        run=course.run,
+        round=wire_round,
+        tasks=tasks,
+        weights=weights,
+        model=model,
+        shards=shards,
+        quorum=min(course.config.quorum, len(tasks)),
+        deadline_s=frame.deadline_s + SERVER_PATIENCE_S,
+    )
+
+
+def make_record(
+    strategy: str,
+    number: int,
+    job: RoundJob,
+    outcome: RoundOutcome,
+    plan: StrategyPlan,
+    weights: Weights,
+    seen: Evaluation,
+    started_at: float,
+    taken_up: tuple,
+) -> RoundRecord:
+    """The round as it goes on record."""
+    state = outcome.state
+    return RoundRecord(
+        strategy=strategy,
+        round=number,
+        wire_round=job.round,
+        status="complete" if state.complete else "failed",
+        started_at=started_at,
+        duration_s=outcome.duration_s,
+        accuracy=seen.accuracy,
+        loss=seen.loss,
+        test_samples=seen.samples,
+        verdicts={device: state.verdicts.get(device, "none") for device in sorted(job.tasks)},
+        updates=state.updates,
+        closed=state.closed,
+        stray=(*outcome.stray, *taken_up),
+        lost=state.lost,
+        planned={device.id: planned_work(device) for device in plan.plan.devices},
+        model_digest=digest(pack(weights)),
+    )
+
+
+def describe_round(record: RoundRecord) -> str:
+    """One line for people."""
+    added = [closed.energy.added_j for closed in (*record.closed, *record.stray)]
+    known = [joules for joules in added if joules is not None]
+    energy = f"{sum(known):.1f} J added" if len(known) == len(added) and added else "joules partly unknown"
+    planned = sum(work.compute_j + work.upload_j for work in record.planned.values())
+    accepted = sum(verdict == "accepted" for verdict in record.verdicts.values())
+    tail = "" if record.status == "complete" else "  NO QUORUM: the model stays"
+    return (
+        f"{record.strategy} round {record.round}: accuracy {record.accuracy:.4f}, loss {record.loss:.3f}, "
+        f"{accepted}/{len(record.verdicts)} updates, {record.duration_s:.1f} s, {energy} (planned {planned:.1f}){tail}"
+    )

@@ -1,0 +1,112 @@
+"""Where a run's measured learning curve and its synthetic samples come from: files of yours, or those that ship with
+the data set. Nobody types these numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from server.config import RunConfig
+from server.errors import DataError
+from server.plan.problem import LearningCurve
+from server.run_dir import RunDir, RunInfo
+
+if TYPE_CHECKING:
+    from server.synth.generator import Generator
+    from server.synth.pool import Pool
+
+ASSETS = Path(__file__).resolve().parent / "assets"
+SHIPPED = {"fashion-mnist": "fashion-mnist", "fashion-mnist-full": "fashion-mnist"}
+"""Folders of ASSETS by data source."""
+
+
+class LearningFile(msgspec.Struct, frozen=True):
+    """What is read of learning.json; provenance stands beside it in the file."""
+
+    alpha: float
+    beta: float
+    gamma: float
+    eta: float
+
+
+def asset(config: RunConfig, base: Path, given: str | None, name: str) -> Path | None:
+    """The path a user gave, else the shipped file of the data set if there is one."""
+    if given is not None:
+        return base / Path(given).expanduser()
+    folder = SHIPPED.get(config.data.source)
+    path = ASSETS / folder / name if folder else None
+    return path if path is not None and path.exists() else None
+
+
+def learning_values(config: RunConfig, base: Path) -> tuple[LearningCurve, float]:
+    """The learning curve and eta, the worth of a synthetic sample; raises DataError where they were not measured."""
+    path = asset(config, base, config.plan.learning, "learning.json")
+    if path is None:
+        raise DataError(
+            f"no learning curve for {config.data.source}: measure one with fimi-server fit-learning and name it in "
+            "plan.learning"
+        )
+    try:
+        values = msgspec.json.decode(path.read_bytes(), type=LearningFile)
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist; make it with: fimi-server fit-learning") from None
+    except msgspec.MsgspecError as error:
+        raise DataError(f"{path} is no result of fit-learning: {error}") from error
+    return LearningCurve(values.alpha, values.beta, values.gamma), values.eta
+
+
+def synthetic_samples(
+    config: RunConfig, base: Path, folder: RunDir, counts: np.ndarray, say: Callable[[str], None]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Counts (I, C) -> images and labels of each device: from the pool, or sampled where it does not reach.
+
+    No device gets a sample twice; devices share samples only where all together want more than there are.
+    """
+    from server.synth.pool import SynthProgress, draw, grow
+
+    def tell(progress: SynthProgress) -> None:
+        say(f"sampling: {progress.done} of {progress.wanted}")
+
+    pool = None if config.synth.fresh else _ready_pool(config, base, folder)
+    wanted = counts.sum(axis=0) if config.synth.fresh else counts.max(axis=0)
+    if pool is None or (pool.counts < wanted).any():
+        generator = _generator(config, base)
+        if pool is None:
+            pool = _new_pool(config, folder, generator)
+        pool = grow(pool, generator, wanted, folder=folder.path / "pool", report=tell)
+    return draw(pool, counts, seed=config.seed)
+
+
+def _ready_pool(config: RunConfig, base: Path, folder: RunDir) -> Pool | None:
+    from server.synth.pool import load_pool
+
+    if folder.has("pool/pool.json"):  # grown by this run
+        return load_pool(folder.path / "pool")
+    path = asset(config, base, config.synth.pool, "pool")
+    return None if path is None else load_pool(path)
+
+
+def _new_pool(config: RunConfig, folder: RunDir, generator: Generator) -> Pool:
+    """Empty, of this run alone: its seeds are none that a shipped pool (base seed 0) was made of."""
+    from server.synth.pool import empty_pool, load_pool
+
+    if folder.has("pool/pool.json"):
+        return load_pool(folder.path / "pool")
+    network = folder.load("run.json", RunInfo).network
+    return empty_pool(generator.digest, network.n_classes, network.image_shape, base_seed=config.seed + 1)
+
+
+def _generator(config: RunConfig, base: Path) -> Generator:
+    path = asset(config, base, config.synth.generator, "generator.safetensors")
+    if path is None:
+        raise DataError(
+            f"no generator for {config.data.source}: train one with fimi-server train-generator and name it in "
+            "synth.generator"
+        )
+    from server.synth.diffusion import Sampling, load_generator
+
+    return load_generator(path, Sampling(steps=config.synth.steps, guidance=config.synth.guidance))

@@ -1,0 +1,226 @@
+"""The four strategies as plans, from what was measured on the devices. Pure.
+
+    tfl      local data only, clocks from the exact planner (target_error None)
+    fimi     synthetic data and clocks from the exact planner, together
+    fill     fimi's synthetic data, everything at top clock and power
+    tfl-top  local data only, everything at top clock and power: for orientation
+
+All four keep the same round_s, so that they are compared on equal terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models import learning_curve
+from server.config import PlanConfig, Strategy
+from server.errors import FleetError, InfeasibleError
+from server.plan.problem import (
+    Device,
+    DevicePlan,
+    EnergyBasis,
+    LearningCurve,
+    OppTable,
+    Plan,
+    PlannedSegment,
+    Problem,
+    Radio,
+)
+from server.run_dir import Enrolled, PlannedWork, StrategyPlan
+
+Solve = Callable[[Problem], Plan]
+"""The exact planner."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What all strategies of a run are held to."""
+
+    round_s: float
+    target_error: float
+    learning_curve: LearningCurve
+    synthetic_value: float
+    local_epochs: int
+    energy_basis: EnergyBasis
+
+
+# ---- devices as the planner sees them ----------------------------------------------------------------------------
+
+
+def planner_device(enrolled: Enrolled, storage_limit: int | None) -> Device:
+    """A device from its measurements; raises FleetError where they do not carry a plan."""
+    join = enrolled.join
+    storage = join.storage_samples if storage_limit is None else min(join.storage_samples, storage_limit)
+    return Device(
+        id=join.device,
+        local_counts=np.array(join.label_counts, dtype=np.int32),
+        storage_samples=storage,
+        upload_bits=float(enrolled.link.up_bits),
+        cpu=opp_table(enrolled),
+        radio=Radio(kind="wired", overhead_w=enrolled.link.power_w or 0.0, link_bits_per_s=enrolled.link.up_bits_per_s),
+    )
+
+
+def opp_table(enrolled: Enrolled) -> OppTable:
+    """The measured points, without starved ones; the planner takes their convex hull."""
+    profile = enrolled.profile
+    idle_w = profile.idle.idle_power_w
+    sound = sorted((p for p in profile.points if not p.starved), key=lambda p: p.freq_hz)
+    if not sound:
+        raise FleetError(f"{enrolled.id}: all points of its profile were starved; give it the processor it needs")
+    joules = [point.j_per_sample for point in sound]
+    if idle_w is None or any(j is None for j in joules):
+        raise FleetError(
+            f"{enrolled.id} has no power meter (meter: {enrolled.join.capabilities.meter}): no plan without joules"
+        )
+    return OppTable(
+        freq_hz=np.array([point.freq_hz for point in sound]),
+        s_per_sample=np.array([point.s_per_sample for point in sound]),
+        j_per_sample=np.array(joules, dtype=float),
+        power_idle_w=idle_w,
+    )
+
+
+def pick_freqs(opps_hz: Sequence[float], wanted: int) -> tuple[float, ...]:
+    """`wanted` of a board's operating points, evenly spread, the lowest and the highest among them."""
+    opps = sorted(opps_hz)
+    if len(opps) <= wanted:
+        return tuple(opps)
+    return tuple(opps[i] for i in np.linspace(0, len(opps) - 1, wanted).round().astype(int))
+
+
+# ---- terms -------------------------------------------------------------------------------------------------------
+
+
+def settle_terms(
+    devices: Sequence[Device],
+    plan: PlanConfig,
+    *,
+    curve: LearningCurve,
+    synthetic_value: float,
+    local_epochs: int,
+) -> Terms:
+    """Round time and error target as configured, or as the measured devices allow (see config.PlanConfig)."""
+    local = np.array([device.local_samples for device in devices], dtype=float)
+    room = np.array([device.storage_samples for device in devices], dtype=float)
+    filled = local + np.minimum(room, (plan.fill_factor - 1.0) * local)
+    x = learning_curve.effective_samples(local, filled, synthetic_value)
+    error = float(learning_curve.error(x, curve.alpha, curve.beta, curve.gamma).mean())
+    least_s = [
+        top_point(device)[1] * n * local_epochs + upload_seconds(device)
+        for device, n in zip(devices, filled, strict=True)
+    ]
+    return Terms(
+        round_s=plan.round_s if plan.round_s is not None else plan.round_slack * max(least_s),
+        target_error=plan.target_error if plan.target_error is not None else error,
+        learning_curve=curve,
+        synthetic_value=synthetic_value,
+        local_epochs=local_epochs,
+        energy_basis=plan.energy_basis,
+    )
+
+
+def top_point(device: Device) -> tuple[float, float, float]:
+    """(Hz, seconds a sample, whole-board joules a sample) at a device's highest measured clock."""
+    if not isinstance(device.cpu, OppTable):
+        raise InfeasibleError(f"{device.id} has no measured operating points")
+    at = int(np.argmax(device.cpu.freq_hz))
+    return float(device.cpu.freq_hz[at]), float(device.cpu.s_per_sample[at]), float(device.cpu.j_per_sample[at])
+
+
+def upload_seconds(device: Device) -> float:
+    """Of a wired device."""
+    return device.upload_bits / (device.radio.link_bits_per_s or np.inf)
+
+
+# ---- plans -------------------------------------------------------------------------------------------------------
+
+
+def plan_strategy(strategy: Strategy, devices: Sequence[Device], terms: Terms, solve: Solve) -> StrategyPlan:
+    """The plan of one strategy; raises InfeasibleError where no plan keeps the terms."""
+    with_synthetic = strategy in ("fimi", "fill")
+    if strategy == "tfl-top":
+        counts = {device.id: (0,) * len(device.local_counts) for device in devices}
+        plan = at_top_clock(devices, counts, terms)
+    else:
+        plan = solve(problem_of(devices, terms, with_synthetic=with_synthetic))
+        if strategy == "fill":
+            plan = at_top_clock(devices, {d.id: d.synth_counts for d in plan.devices}, terms)
+    return StrategyPlan(
+        strategy=strategy,
+        round_s=terms.round_s,
+        target_error=terms.target_error if with_synthetic else None,
+        plan=plan,
+        certified=strategy in ("fimi", "tfl"),
+    )
+
+
+def problem_of(devices: Sequence[Device], terms: Terms, *, with_synthetic: bool) -> Problem:
+    """P1 for these devices."""
+    return Problem(
+        devices=tuple(devices),
+        round_s=terms.round_s,
+        local_epochs=terms.local_epochs,
+        target_error=terms.target_error if with_synthetic else None,
+        learning_curve=terms.learning_curve,
+        synthetic_value=terms.synthetic_value,
+        energy_basis=terms.energy_basis,
+    )
+
+
+def at_top_clock(devices: Sequence[Device], synth_counts: dict[str, tuple[int, ...]], terms: Terms) -> Plan:
+    """The same data at the highest measured clock in one segment; it certifies nothing (bound 0, gap 1)."""
+    plans = tuple(_top_device(device, synth_counts[device.id], terms) for device in devices)
+    energy_j = sum(plan.compute_j + plan.upload_j for plan in plans)
+    return Plan(
+        method="top-clock",
+        energy_basis=terms.energy_basis,
+        energy_j=energy_j,
+        lower_bound_j=0.0,
+        relative_gap=1.0,
+        executed_energy_j=energy_j,
+        executed_gap=1.0,
+        price_error_j=0.0,
+        price_bandwidth_j_per_hz=0.0,
+        seconds=0.0,
+        devices=plans,
+    )
+
+
+def _top_device(device: Device, synth_counts: tuple[int, ...], terms: Terms) -> DevicePlan:
+    freq_hz, tau_s, joules = top_point(device)
+    idle_w = device.cpu.power_idle_w
+    added = terms.energy_basis == "added"
+    samples = device.local_samples + sum(synth_counts)
+    trained = samples * terms.local_epochs
+    upload_s = upload_seconds(device)
+    compute_j = trained * (joules - (idle_w * tau_s if added else 0.0))
+    return DevicePlan(
+        id=device.id,
+        samples=float(samples),
+        compute_s=trained * tau_s,
+        upload_s=upload_s,
+        bandwidth_hz=0.0,
+        tx_power_w=device.radio.tx_power_max_w,
+        compute_j=compute_j,
+        upload_j=upload_s * (device.radio.overhead_w + (0.0 if added else idle_w)),
+        executed_samples=samples,
+        segments=(PlannedSegment(freq_hz, trained),),
+        executed_compute_s=trained * tau_s,
+        executed_compute_j=compute_j,
+        synth_counts=tuple(int(n) for n in synth_counts),
+    )
+
+
+def planned_work(plan: DevicePlan) -> PlannedWork:
+    """What a device's round should cost as executed."""
+    return PlannedWork(
+        compute_j=plan.executed_compute_j,
+        upload_j=plan.upload_j,
+        compute_s=plan.executed_compute_s,
+        upload_s=plan.upload_s,
+        samples=plan.executed_samples,
+    )
