@@ -75,7 +75,9 @@ class GetWeights(Frame, frozen=True, kw_only=True):
 
 
 class Ok(Frame, frozen=True, kw_only=True):
-    """Done as told."""
+    """Done as told; the worker now holds so many `samples`, local and synthetic."""
+
+    samples: int
 
 
 class Progress(Frame, frozen=True, kw_only=True):

@@ -20,7 +20,8 @@ class TorchTrainer:
             module = build(network.name, network.image_shape, network.n_classes)
         except ValueError as error:
             raise TrainingError(str(error)) from error
-        self._module = module.to(memory_format=torch.channels_last).train()
+        self._module = module.train()
+        self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._optimiser: torch.optim.SGD | None = None
 
     def load(self, weights: Weights) -> None:

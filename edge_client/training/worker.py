@@ -98,20 +98,23 @@ class Worker:
                 self._local = data.load(Path(frame.data))
                 self._hold(None)
                 self._trainer = make_trainer(frame)
-                self._pipe.send(frames.Ok())
+                self._ok()
             case frames.SetShard():
                 self._hold(frame.shard)
-                self._pipe.send(frames.Ok())
+                self._ok()
             case frames.Load():
                 if frame.weights is not None:
                     self._ready().load(weights.unpack(frame.weights))
-                self._pipe.send(frames.Ok())
+                self._ok()
             case frames.Train():
                 self._pipe.send(self._train(frame))
             case frames.GetWeights():
                 self._pipe.send(frames.WeightsAre(weights=weights.pack(self._ready().weights())))
             case frames.Halt():
                 pass  # the training it meant has ended by itself
+
+    def _ok(self) -> None:
+        self._pipe.send(frames.Ok(samples=len(self._labels)))
 
     def _ready(self) -> Trainer:
         if self._trainer is None:

@@ -68,9 +68,11 @@ class WorkerClient:
         """Start from these weights (safetensors); None: from the network's own."""
         await self._ask(frames.Load(weights=weights))
 
-    async def set_shard(self, shard: bytes | None) -> None:
-        """Hold this shard beside the local samples; None: hold none."""
-        await self._ask(frames.SetShard(shard=shard))
+    async def set_shard(self, shard: bytes | None) -> int:
+        """Hold this shard beside the local samples (None: none); returns how many samples are held in all."""
+        answer = await self._ask(frames.SetShard(shard=shard))
+        assert isinstance(answer, frames.Ok)
+        return answer.samples
 
     async def weights(self) -> bytes:
         """The present weights as float32 safetensors."""
