@@ -19,6 +19,8 @@ from tools.boards.sensors import FIRMWARE, Readout, install_tools, make_sensor
 SENSOR_S = 0.05
 LEDGER_S = 0.1
 SLOW_S = 0.5
+REST_S = 0.04
+"""A board whose worker sleeps is looked at this often; what it may use unseen meanwhile, it pays back."""
 
 
 class VirtualBoard:
@@ -37,6 +39,7 @@ class VirtualBoard:
         self.client_pid: int | None = None
         self.workers: dict[int, Worker] = {}
         self.released = False
+        self._resting = self._wanted = False
         self._link = link
 
         self.root.mkdir(parents=True, exist_ok=True)
@@ -49,8 +52,8 @@ class VirtualBoard:
             (self.root / name).mkdir(parents=True, exist_ok=True)
         self._replacer.write(self.root / "proc/device-tree/model", profile.model + "\0")
         self._replacer.write(self.root / "sys/class/thermal/thermal_zone0/type", "cpu-thermal\n")
-        self._pressure = str(self.root / "proc/pressure/cpu")
-        self._temperature = str(self.root / "sys/class/thermal/thermal_zone0/temp")
+        self._pressure = self._replacer.live(self.root / "proc/pressure/cpu")
+        self._temperature = self._replacer.live(self.root / "sys/class/thermal/thermal_zone0/temp")
         self._sensor.show(self.law.idle_w, self.law.voltage(self.cpufreq.freq_hz))
         self._show_pressure()
         self._show_clock()
@@ -72,17 +75,83 @@ class VirtualBoard:
 
     # ---- time
 
-    def tick(self, now: float, now_ns: int) -> None:
+    def tick(self, now: float) -> None:
         """Account for the time since the last tick, then stop or continue the workers; `now` monotonic seconds."""
-        dt_s, self._last = now - self._last, now
+        freq_hz = self.cpufreq.freq_hz
+        written = self.cpufreq.poll()
+        dt_s = now - self._last
+        if self._resting and not written and dt_s < REST_S:
+            return
+        self._last = now
         if dt_s <= 0:
             return
-        freq_hz = self.cpufreq.freq_hz
-        before = self.state
+        before, used_s = self.state, self._used_s()
         self.state = self.law.step(
             before,
             dt_s,
-            self._used_s(),
+            used_s,
+            self.law.share(freq_hz) * dt_s,
+            freq_hz=freq_hz,
+            link_s=self._link.drain(dt_s),
+        )
+        # allowance that overflowed while the worker wanted it, at both ends of the interval: this host had no processor
+        # free for it, or we came too late to continue it
+        wanted, self._wanted = self._wanted, used_s > 0
+        lost_s = self.state.idle_s - before.idle_s
+        if lost_s > 0:
+            self._wanted = any(worker.stopped or worker.wants_to_run() for worker in self.workers.values())
+            self.starved_s += lost_s if wanted and self._wanted else 0.0
+        self._resting = False
+        self._link = link
+
+        self.root.mkdir(parents=True, exist_ok=True)
+        self._replacer = Replacer(folder / f".{id_}.new")
+        readout = Readout(profile.sensor, rng)
+        install_tools(profile, self.root, self._replacer)
+        self.cpufreq = CpufreqTree(self.root, self._replacer, self.law.opps_hz, profile.cpu.governor, profile.cpu.cores)
+        self._sensor = make_sensor(profile, self.root, self._replacer, readout)
+        for name in ("proc/pressure", "proc/device-tree", "sys/class/thermal/thermal_zone0"):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+        self._replacer.write(self.root / "proc/device-tree/model", profile.model + "\0")
+        self._replacer.write(self.root / "sys/class/thermal/thermal_zone0/type", "cpu-thermal\n")
+        self._pressure = self._replacer.live(self.root / "proc/pressure/cpu")
+        self._temperature = self._replacer.live(self.root / "sys/class/thermal/thermal_zone0/temp")
+        self._sensor.show(self.law.idle_w, self.law.voltage(self.cpufreq.freq_hz))
+        self._show_pressure()
+        self._show_clock()
+        self._show_slow()
+
+        self._ledger = Ledger(
+            self.ledger_path,
+            {
+                "id": id_,
+                "profile": profile.name,
+                "seed": seed,
+                "sensor_gain": readout.gain,
+                "law": dataclasses.asdict(self.law),
+            },
+        )
+        self._last = self._sensed = self._booked = self._slow = time.monotonic()
+        self._sensed_j = self._shown_starved_s = 0.0
+        self._book(self._last)
+
+    # ---- time
+
+    def tick(self, now: float) -> None:
+        """Account for the time since the last tick, then stop or continue the workers; `now` monotonic seconds."""
+        freq_hz = self.cpufreq.freq_hz
+        written = self.cpufreq.poll()
+        dt_s = now - self._last
+        if self._resting and not written and dt_s < REST_S:
+            return
+        self._last = now
+        if dt_s <= 0:
+            return
+        before, used_s = self.state, self._used_s()
+        self.state = self.law.step(
+            before,
+            dt_s,
+            used_s,
             self.law.share(freq_hz) * dt_s,
             freq_hz=freq_hz,
             link_s=self._link.drain(dt_s),
@@ -91,7 +160,8 @@ class VirtualBoard:
         # allowance that overflowed while the worker wanted it: this host had no processor free, or we came too late
         if lost_s > 0 and self.workers and any(w.stopped or w.wants_to_run() for w in self.workers.values()):
             self.starved_s += lost_s
-        if self.cpufreq.poll(now_ns):
+        self._resting = used_s == 0 and self.state.credit_s > 0
+        if written:
             self._show_clock()
         if self.released or self.state.credit_s > 0:
             for worker in self.workers.values():
@@ -119,6 +189,8 @@ class VirtualBoard:
 
     def adopt(self, pids: set[int]) -> None:
         """These are the client's workers now; new ones are counted from here on."""
+        for worker in self.workers.values():
+            worker.refresh()
         for pid in pids - self.workers.keys():
             try:
                 self.workers[pid] = Worker(pid)
@@ -138,6 +210,9 @@ class VirtualBoard:
         self.workers.clear()
         self._book(self._last)
         self._ledger.close()
+        for file in (self._pressure, self._temperature, *self._sensor.files):
+            file.close()
+        self.cpufreq.close()
 
     # ---- what can be seen
 
@@ -153,7 +228,7 @@ class VirtualBoard:
         self._shown_starved_s = self.starved_s
         total_us = round(self.starved_s * 1e6)
         line = "avg10=0.00 avg60=0.00 avg300=0.00 total="
-        self._replacer.write(self._pressure, f"some {line}{total_us}\nfull {line}0\n")
+        self._pressure.write(f"some {line}{total_us}\nfull {line}0\n")
 
     def _show_clock(self) -> None:
         if self.profile.name.startswith("raspberry-pi"):
@@ -161,7 +236,7 @@ class VirtualBoard:
             self._replacer.write(self.root / FIRMWARE / "measure_clock_arm", f"frequency(0)={true_hz}\n")
 
     def _show_slow(self) -> None:
-        self._replacer.write(self._temperature, f"{round(self.state.temperature_c * 1000)}\n")
+        self._temperature.write(f"{round(self.state.temperature_c * 1000)}\n")
         if self.profile.name.startswith("raspberry-pi"):
             self._replacer.write(self.root / FIRMWARE / "measure_temp", f"temp={self.state.temperature_c:.1f}'C\n")
 

@@ -6,17 +6,15 @@ milliseconds, puts back what a kernel would not have taken.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tools.boards.files import Replacer
+from tools.boards.files import Replacer, WriteWatch
 
 GOVERNORS = ("conservative", "ondemand", "userspace", "powersave", "performance", "schedutil")
 WRITABLE = ("scaling_governor", "scaling_min_freq", "scaling_max_freq", "scaling_setspeed")
 _FOLDER = "sys/devices/system/cpu/cpufreq/policy0"
-_RECENT_NS = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -83,11 +81,12 @@ class CpufreqTree:
     def __init__(self, root: Path, replacer: Replacer, opps_hz: tuple[float, ...], governor: str, cores: int) -> None:
         opps_khz = tuple(round(hz / 1000) for hz in opps_hz)
         self.policy = Policy(opps_khz, governor, opps_khz[0], opps_khz[-1], opps_khz[-1])
+        self.freq_hz = self.policy.cur_khz * 1000.0
+        """The clock that the kernel says is in force."""
         self._boot = self.policy
         self._folder = root / _FOLDER
         self._replacer = replacer
         self._shown: dict[str, str] = {}
-        self._stamps: dict[str, tuple[int, int, int]] = {}
         self._paths = {name: str(self._folder / name) for name in self.policy.files()}
         self._folder.mkdir(parents=True, exist_ok=True)
         cpus = " ".join(map(str, range(cores)))
@@ -103,11 +102,7 @@ class CpufreqTree:
         for name, text in fixed.items():
             replacer.write(self._folder / name, text + "\n")
         self._show(self.policy)
-
-    @property
-    def freq_hz(self) -> float:
-        """The clock that the kernel says is in force."""
-        return self.policy.cur_khz * 1000.0
+        self._watch = WriteWatch(self._folder)
 
     @property
     def as_booted(self) -> bool:
@@ -118,15 +113,18 @@ class CpufreqTree:
         """Back to the settings at the start."""
         self._show(self._boot)
 
-    def poll(self, now_ns: int) -> bool:
-        """Take over what was written since the last call and put back what is refused; True if anything was written.
-
-        `now_ns` is the time of day, as in file time stamps.
-        """
+    def poll(self) -> bool:
+        """Take over what was written since the last call and put back what is refused; True if anything was written."""
+        if not self._watch.written():
+            return False
         writes = {}
         for name in WRITABLE:
-            text = self._changed(name, now_ns)
-            if text is not None:
+            try:
+                text = Path(self._paths[name]).read_text(encoding="utf-8", errors="replace")
+            except OSError:
+                text = "missing"
+            # an empty file lies between its truncation and its write; another event will come
+            if text.strip() and text.strip() != self._shown[name].strip():
                 writes[name] = text
         if not writes:
             return False
@@ -135,25 +133,13 @@ class CpufreqTree:
         self._show(self.policy.apply(writes))
         return True
 
-    def _changed(self, name: str, now_ns: int) -> str | None:
-        path = self._paths[name]
-        try:
-            stat = os.stat(path)  # noqa: PTH116 - the hot path
-            stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-            # time stamps are coarse: two writes within a few ms can share one, so a fresh file is always read
-            if stamp == self._stamps.get(name) and now_ns - stat.st_mtime_ns > _RECENT_NS:
-                return None
-            text = Path(path).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            text = "missing"
-        else:
-            if not text.strip():
-                return None  # between truncation and write
-            self._stamps[name] = stamp
-        return text if text.strip() != self._shown[name].strip() else None
+    def close(self) -> None:
+        """The files stay."""
+        self._watch.close()
 
     def _show(self, policy: Policy) -> None:
         self.policy = policy
+        self.freq_hz = policy.cur_khz * 1000.0
         for name, text in policy.files().items():
             if self._shown.get(name) != text:
                 self._shown[name] = text

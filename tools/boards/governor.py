@@ -43,12 +43,12 @@ class Governor:
         try:
             due = scan_due = time.monotonic()
             while not self._stop.is_set():
-                now, now_ns = time.monotonic(), time.time_ns()
+                now = time.monotonic()
                 if now >= scan_due:
                     scan_due = now + SCAN_S
                     self._scan()
                 for board in self._boards:
-                    board.tick(time.monotonic(), now_ns)
+                    board.tick(time.monotonic())
                 self.ticks += 1
                 self.cpu_s = time.thread_time() - started_s
                 # catch up by skipping: what counts is the time that passed, not the number of looks

@@ -29,7 +29,9 @@ class Worker:
         self._pidfd = os.pidfd_open(pid)
         self._clock = _cpu_clock(pid)
         self._last_s = time.clock_gettime(self._clock)
+        self._threads: dict[int, int] = {}
         self.stopped = False
+        self.refresh()
 
     def used_s(self) -> float | None:
         """CPU-seconds of the whole process since the last call; None when the process has ended."""
@@ -42,15 +44,19 @@ class Worker:
 
     def wants_to_run(self) -> bool:
         """True if any of its threads is running or waiting for a processor."""
+        return any(_state(fd) == b"R" for fd in self._threads.values())
+
+    def refresh(self) -> None:
+        """Learn which threads it has now."""
         try:
-            for task in os.scandir(f"/proc/{self.pid}/task"):
-                with open(f"{task.path}/stat", "rb") as file:  # noqa: PTH123 - the hot path
-                    text = file.read(256)
-                if text[text.rfind(b")") + 2 : text.rfind(b")") + 3] == b"R":
-                    return True
+            now = {int(name) for name in os.listdir(f"/proc/{self.pid}/task")}  # noqa: PTH208
         except OSError:
-            return False
-        return False
+            return
+        for tid in self._threads.keys() - now:
+            os.close(self._threads.pop(tid))
+        for tid in now - self._threads.keys():
+            with contextlib.suppress(OSError):
+                self._threads[tid] = os.open(f"/proc/{self.pid}/task/{tid}/stat", os.O_RDONLY | os.O_CLOEXEC)
 
     def stop(self) -> None:
         """SIGSTOP, once."""
@@ -67,11 +73,23 @@ class Worker:
     def close(self) -> None:
         """Let go of the process; it runs on."""
         self.go_on()
-        os.close(self._pidfd)
+        for fd in (self._pidfd, *self._threads.values()):
+            os.close(fd)
+        self._threads.clear()
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, number)
+
+
+def _state(fd: int) -> bytes:
+    """The state letter of proc_pid_stat(5), after the name in brackets; empty when the thread has ended."""
+    try:
+        text = os.pread(fd, 256, 0)
+    except OSError:
+        return b""
+    after = text.rfind(b")") + 2
+    return text[after : after + 1]
 
 
 def _cpu_clock(pid: int) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from firmware_profiles.schema import Profile, Sensor
-from tools.boards.files import Replacer
+from tools.boards.files import LiveFile, Replacer
 
 FIRMWARE = "run/firmware"
 """Under the board's root: what the scripts in bin/ print."""
@@ -60,6 +60,8 @@ esac
 class PowerSensor(Protocol):
     """Shows watts in files."""
 
+    files: list[LiveFile]
+
     def show(self, power_w: float, volts: float) -> None:
         """The board drew `power_w` on average since the last call; its core stands at `volts`."""
 
@@ -86,8 +88,8 @@ class Ina3221:
     def __init__(self, root: Path, replacer: Replacer, readout: Readout) -> None:
         folder = root / "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0"
         folder.mkdir(parents=True, exist_ok=True)
-        self._replacer, self._readout = replacer, readout
-        self._rails = [[str(folder / f"in_{what}{n}_input") for what in ("current", "power")] for n in range(3)]
+        self._readout = readout
+        self.files = [replacer.live(folder / f"in_{what}{n}_input") for n in range(3) for what in ("current", "power")]
         for n, rail in enumerate(("POM_5V_IN", "POM_5V_GPU", "POM_5V_CPU")):
             replacer.write(folder / f"rail_name_{n}", f"{rail}\n")
             replacer.write(folder / f"in_voltage{n}_input", "5000\n")
@@ -100,8 +102,8 @@ class Ina3221:
 
     def _write(self, rail: int, power_w: float) -> None:
         milliamps = round(power_w / 5.0 * 1000)
-        self._replacer.write(self._rails[rail][0], f"{milliamps}\n")
-        self._replacer.write(self._rails[rail][1], f"{milliamps * 5}\n")
+        self.files[2 * rail].write(f"{milliamps}\n")
+        self.files[2 * rail + 1].write(f"{milliamps * 5}\n")
 
 
 class Ina219:
@@ -110,15 +112,15 @@ class Ina219:
     def __init__(self, root: Path, replacer: Replacer, readout: Readout) -> None:
         folder = root / "sys/class/hwmon/hwmon1"
         folder.mkdir(parents=True, exist_ok=True)
-        self._replacer, self._readout = replacer, readout
-        self._power, self._current = str(folder / "power1_input"), str(folder / "curr1_input")
+        self._readout = readout
+        self.files = [replacer.live(folder / "power1_input"), replacer.live(folder / "curr1_input")]
         replacer.write(folder / "name", "ina219\n")
         replacer.write(folder / "in1_input", "5100\n")
 
     def show(self, power_w: float, volts: float) -> None:  # noqa: ARG002
         read_w = self._readout.read(power_w)
-        self._replacer.write(self._power, f"{round(read_w * 1e6)}\n")
-        self._replacer.write(self._current, f"{round(read_w / 5.1 * 1000)}\n")
+        self.files[0].write(f"{round(read_w * 1e6)}\n")
+        self.files[1].write(f"{round(read_w / 5.1 * 1000)}\n")
 
 
 class Pmic:
@@ -133,8 +135,8 @@ class Pmic:
     )  # fmt: skip
 
     def __init__(self, root: Path, replacer: Replacer, readout: Readout, slope: float, boundary_w: float) -> None:
-        self._replacer, self._readout, self._slope, self._boundary_w = replacer, readout, slope, boundary_w
-        self._path = str(root / FIRMWARE / "pmic_read_adc")
+        self._readout, self._slope, self._boundary_w = readout, slope, boundary_w
+        self.files = [replacer.live(root / FIRMWARE / "pmic_read_adc")]
         lines = [f"{name + '_A':>15} current({a})={'%(amps).8f' if amps is None else f'{amps:.8f}'}A\n"
                  for name, _, amps, a, _ in self._RAILS]  # fmt: skip
         lines += [f"{name + '_V':>15} volt({v})={'%(volts).8f' if volts is None else f'{volts:.8f}'}V\n"
@@ -146,7 +148,7 @@ class Pmic:
     def show(self, power_w: float, volts: float) -> None:
         rails_w = (self._readout.read(power_w) - self._boundary_w) / self._slope
         amps = max(rails_w - self._other_w, 0.0) / volts
-        self._replacer.write(self._path, self._text % {"amps": amps, "volts": volts})
+        self.files[0].write(self._text % {"amps": amps, "volts": volts})
 
 
 def make_sensor(profile: Profile, root: Path, replacer: Replacer, readout: Readout) -> PowerSensor:
