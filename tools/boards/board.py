@@ -101,65 +101,6 @@ class VirtualBoard:
         if lost_s > 0:
             self._wanted = any(worker.stopped or worker.wants_to_run() for worker in self.workers.values())
             self.starved_s += lost_s if wanted and self._wanted else 0.0
-        self._resting = False
-        self._link = link
-
-        self.root.mkdir(parents=True, exist_ok=True)
-        self._replacer = Replacer(folder / f".{id_}.new")
-        readout = Readout(profile.sensor, rng)
-        install_tools(profile, self.root, self._replacer)
-        self.cpufreq = CpufreqTree(self.root, self._replacer, self.law.opps_hz, profile.cpu.governor, profile.cpu.cores)
-        self._sensor = make_sensor(profile, self.root, self._replacer, readout)
-        for name in ("proc/pressure", "proc/device-tree", "sys/class/thermal/thermal_zone0"):
-            (self.root / name).mkdir(parents=True, exist_ok=True)
-        self._replacer.write(self.root / "proc/device-tree/model", profile.model + "\0")
-        self._replacer.write(self.root / "sys/class/thermal/thermal_zone0/type", "cpu-thermal\n")
-        self._pressure = self._replacer.live(self.root / "proc/pressure/cpu")
-        self._temperature = self._replacer.live(self.root / "sys/class/thermal/thermal_zone0/temp")
-        self._sensor.show(self.law.idle_w, self.law.voltage(self.cpufreq.freq_hz))
-        self._show_pressure()
-        self._show_clock()
-        self._show_slow()
-
-        self._ledger = Ledger(
-            self.ledger_path,
-            {
-                "id": id_,
-                "profile": profile.name,
-                "seed": seed,
-                "sensor_gain": readout.gain,
-                "law": dataclasses.asdict(self.law),
-            },
-        )
-        self._last = self._sensed = self._booked = self._slow = time.monotonic()
-        self._sensed_j = self._shown_starved_s = 0.0
-        self._book(self._last)
-
-    # ---- time
-
-    def tick(self, now: float) -> None:
-        """Account for the time since the last tick, then stop or continue the workers; `now` monotonic seconds."""
-        freq_hz = self.cpufreq.freq_hz
-        written = self.cpufreq.poll()
-        dt_s = now - self._last
-        if self._resting and not written and dt_s < REST_S:
-            return
-        self._last = now
-        if dt_s <= 0:
-            return
-        before, used_s = self.state, self._used_s()
-        self.state = self.law.step(
-            before,
-            dt_s,
-            used_s,
-            self.law.share(freq_hz) * dt_s,
-            freq_hz=freq_hz,
-            link_s=self._link.drain(dt_s),
-        )
-        lost_s = self.state.idle_s - before.idle_s
-        # allowance that overflowed while the worker wanted it: this host had no processor free, or we came too late
-        if lost_s > 0 and self.workers and any(w.stopped or w.wants_to_run() for w in self.workers.values()):
-            self.starved_s += lost_s
         self._resting = used_s == 0 and self.state.credit_s > 0
         if written:
             self._show_clock()
