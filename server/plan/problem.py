@@ -1,7 +1,7 @@
 """The planning problem and its answer as frozen values: arrays of shape (n_devices,), SI units.
 
-Symbols as in the module docs of `server.plan`: device i trains samples[i] distinct samples local_epochs times in compute_s[i]
-seconds, uploads upload_bits[i] in upload_s[i] seconds, compute_s + upload_s <= round_s.
+Symbols as in the module docs of `server.plan`: device i trains samples[i] distinct samples local_epochs times in
+compute_s[i] seconds, uploads upload_bits[i] in upload_s[i] seconds, compute_s + upload_s <= round_s.
 """
 
 from __future__ import annotations
