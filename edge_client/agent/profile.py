@@ -1,0 +1,100 @@
+"""Measures what a sample costs on this board, with the real training step: the profile that the planner uses.
+
+First an idle window; then, at each operating point, training through the settling time (the first step at a clock is
+never a typical one), and training through the window. Seconds and joules per sample come from the same stretch of time,
+which begins with a batch and ends with one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import numpy as np
+
+from edge_client.accounting import mean_power_w
+from edge_client.agent.window import Journal, watched
+from edge_client.errors import HardwareError
+from edge_client.hardware.board import Board
+from edge_client.hardware.sampler import Sampler
+from edge_client.protocol.messages import OppPoint, ProfileReport, ProfileRequest
+from edge_client.training import data, frames
+from edge_client.training.worker_client import WorkerClient
+
+MIN_BATCHES = 5
+"""Batches that a window must hold, however slow the board, so that a cut batch weighs nothing."""
+
+LEARNING_RATE = 1e-3
+"""Small: the weights trained here are thrown away, and must not diverge before that."""
+
+
+async def measure(
+    device: str,
+    request: ProfileRequest,
+    n_samples: int,
+    board: Board,
+    sampler: Sampler,
+    worker: WorkerClient,
+    journal: Journal,
+) -> ProfileReport:
+    """Idle power and one point per frequency asked for. The worker has the network; the board is otherwise idle."""
+    await worker.load(None)
+    await asyncio.sleep(min(request.settle_s, 1.0))
+    async with watched(board, None) as window:
+        await asyncio.sleep(request.window_s)
+    idle = sampler.energy(window.start, window.end, None)
+    idle = msgspec.structs.replace(idle, idle_power_w=mean_power_w(idle))
+    journal.write("idle", window.start, window.end, idle)
+    indices = data.batches(n_samples, 1, request.batch_size, seed=0)
+    points = [
+        await _measure_point(freq_hz, request, indices, board, sampler, worker, journal) for freq_hz in request.freqs_hz
+    ]
+    return ProfileReport(
+        device=device, run=request.run, idle=idle, points=tuple(points), temperature_c=board.temperature_c()
+    )
+
+
+async def _measure_point(
+    freq_hz: float,
+    request: ProfileRequest,
+    indices: list[np.ndarray],
+    board: Board,
+    sampler: Sampler,
+    worker: WorkerClient,
+    journal: Journal,
+) -> OppPoint:
+    if not board.cpufreq.available_hz():
+        raise HardwareError("the clock of this board cannot be set: no cpufreq policy that this user may write")
+    with board.cpufreq.hold(freq_hz):
+        async with watched(board, freq_hz) as window:
+            await worker.train(_command(indices, request.settle_s, 1), lambda _: None)
+            ends: list[frames.Progress] = []
+            window.begin()
+            done = await worker.train(_command(indices, request.window_s, MIN_BATCHES), ends.append)
+            window.finish()
+    samples = sum(progress.samples for progress in ends)
+    energy = sampler.energy(done.started, done.t, None)
+    duration_s, starved = done.t - done.started, window.starved
+    journal.write("profile", done.started, done.t, energy, freq_hz=freq_hz, samples=samples, starved=starved)
+    return OppPoint(
+        freq_hz=freq_hz,
+        verified_hz=window.verified_hz,
+        s_per_sample=duration_s / samples,
+        j_per_sample=energy.energy_j / samples if energy.energy_j is not None else None,
+        samples=samples,
+        duration_s=duration_s,
+        uncertainty=energy.uncertainty,
+        starved=starved,
+    )
+
+
+def _command(indices: list[np.ndarray], for_s: float, min_batches: int) -> frames.Train:
+    return frames.Train(
+        batches=tuple(batch.tobytes() for batch in indices),
+        learning_rate=LEARNING_RATE,
+        momentum=0.9,
+        weight_decay=0.0,
+        clip_norm=1.0,
+        for_s=for_s,
+        min_batches=min_batches,
+    )

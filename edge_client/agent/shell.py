@@ -1,0 +1,326 @@
+"""The asyncio shell: turns messages, timers and finished work into events, and carries out the session's commands.
+
+Events are taken one at a time. Only one piece of work runs at a time (a profile, a training, an upload), as a task that
+`Drop` cancels; what it holds of the board is put back on the way out. Heartbeats are a task of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from edge_client import session
+from edge_client.agent import profile
+from edge_client.agent.collect import Collector
+from edge_client.agent.link import Line, Link
+from edge_client.agent.upload import Uploader
+from edge_client.agent.window import Journal
+from edge_client.agent.work import Trained, Work
+from edge_client.errors import FimiClientError, LinkError, TrainingError
+from edge_client.events import (
+    BlobReady,
+    Close,
+    Closed,
+    Command,
+    Connected,
+    Device,
+    Drop,
+    Event,
+    Failed,
+    Heard,
+    Open,
+    Profile,
+    Profiled,
+    Publish,
+    Release,
+    State,
+    Stop,
+    Tick,
+    Train,
+    Upload,
+    Uploaded,
+)
+from edge_client.events import Trained as TrainedEvent
+from edge_client.hardware.board import Board
+from edge_client.hardware.sampler import Sampler
+from edge_client.protocol.errors import ProtocolError
+from edge_client.protocol.messages import (
+    AnyMessage,
+    BlobProgress,
+    Chunk,
+    Heartbeat,
+    NetworkSpec,
+    ProfileRequest,
+    Task,
+    TaskClosed,
+    Update,
+)
+from edge_client.training import frames
+from edge_client.training.worker_client import WorkerClient
+
+log = logging.getLogger(__name__)
+
+_TICK_S = 0.5
+_FAREWELL_S = 3.0
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the shell is given; nothing in it runs yet."""
+
+    device: Device
+    line: Line
+    board: Board
+    data: Path
+    state_dir: Path
+    runtime: str
+    threads: int
+    meter_period_s: float
+    heartbeat_s: float
+
+
+@dataclass
+class Account:
+    """A task's window, from its receipt to its end."""
+
+    start: float
+    bytes_sent: int
+    bytes_received: int
+
+
+class Shell:
+    """One client. `run` ends after `stop`, with everything restored."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._name = setup.device.name
+        self._state = State(setup.device)
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._link = Link(setup.line, self._on_message, self._on_connected)
+        self._inbox = setup.line.topics.to_device(self._name)
+        sampler = Sampler(setup.board.meter, setup.meter_period_s)
+        journal = Journal(setup.state_dir / "windows.jsonl")
+        first = NetworkSpec(name="", image_shape=setup.device.image_shape, n_classes=len(setup.device.label_counts))
+        self._work = Work(self._name, setup.board, sampler, WorkerClient(self._begin(first)), journal)
+        self._work.idle_power_w = self._read_idle()
+        self._collector = Collector(self._name, setup.state_dir, self._link.post, self._on_blob)
+        self._running: asyncio.Task[None] | None = None
+        self._uploader: Uploader | None = None
+        self._trained: Trained | None = None
+        self._sent: tuple[bytes, int] | None = None  # the last update's blob and chunk size, to send it again
+        self._account: Account | None = None
+        self._ended = asyncio.Event()
+
+    def stop(self, reason: str) -> None:
+        """Ask the client to end; safe to call from a signal handler of the loop."""
+        self._events.put_nowait(Stop(reason))
+
+    async def run(self) -> None:
+        """Serve until stopped; raises LinkError where the broker refuses this client."""
+        self._work.sampler.start()
+        link = asyncio.create_task(self._link.run())
+        others = [asyncio.create_task(job()) for job in (self._take_events, self._beat, self._tick)]
+        ended = asyncio.create_task(self._ended.wait())
+        try:
+            await asyncio.wait([link, ended, *others], return_when=asyncio.FIRST_COMPLETED)
+            if not self._ended.is_set():  # something broke: say what
+                await asyncio.gather(*(job for job in (link, *others) if job.done()))
+            await self._link.flushed(_FAREWELL_S)
+        finally:
+            await self._drop()
+            for job in (link, ended, *others):
+                job.cancel()
+            await asyncio.gather(link, ended, *others, return_exceptions=True)
+            await self._work.worker.stop()
+            self._work.sampler.stop()
+            self._setup.board.restore()
+
+    # ---- what comes in ----
+
+    def _on_message(self, topic: str, message: AnyMessage) -> None:
+        if isinstance(message, Chunk):
+            self._collector.add(message, time.monotonic(), addressed=topic == self._inbox)
+        elif isinstance(message, BlobProgress):
+            if self._uploader is not None:
+                try:
+                    self._uploader.heard(message)
+                except ProtocolError as error:
+                    log.warning("%s", error)
+        else:
+            self._events.put_nowait(Heard(message))
+
+    def _on_connected(self) -> None:
+        self._events.put_nowait(Connected())
+        self._collector.tick(time.monotonic(), reconnected=True)
+        if self._uploader is not None:
+            self._uploader.nudge()
+
+    def _on_blob(self, digest: str) -> None:
+        self._events.put_nowait(BlobReady(self._state.work, digest))
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            self._collector.tick(time.monotonic())
+            self._events.put_nowait(Tick())
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._setup.heartbeat_s)
+            await self._link.mention(
+                Heartbeat(
+                    device=self._name,
+                    state=self._state.phase,
+                    round=self._state.task.round if self._state.task else None,
+                    samples_done=self._work.samples_done,
+                    power_w=self._work.sampler.power_w(),
+                    freq_hz=self._work.freq_hz,
+                )
+            )
+
+    async def _take_events(self) -> None:
+        while True:
+            event = await self._events.get()
+            await self._apply(event)
+            if isinstance(event, Stop):
+                self._ended.set()
+
+    async def _apply(self, event: Event) -> None:
+        before = self._state
+        self._state, commands = session.step(self._state, event, time.monotonic())
+        if self._state.phase != before.phase:
+            log.info("%s -> %s", before.phase, self._state.phase)
+        for command in commands:
+            await self._do(command)
+
+    # ---- what is to be done ----
+
+    async def _do(self, command: Command) -> None:
+        match command:
+            case Publish(message):
+                try:
+                    self._link.post(message)
+                except LinkError as error:
+                    log.error("%s", error)
+            case Profile(work, request):
+                self._start(work, self._profile(work, request))
+            case Open(_, task):
+                self._open(task)
+            case Train(work, task):
+                self._start(work, self._train(work, task))
+            case Upload(work, task, update):
+                self._start(work, self._upload(work, task, update))
+            case Drop():
+                await self._drop()
+            case Release():
+                log.warning("no word from the server for the length of the lease: settings restored")
+                self._work.release()
+            case Close():
+                await self._apply(Closed(self._close(command)))
+
+    def _start(self, work: int, coroutine: Coroutine[None, None, None]) -> None:
+        self._running = asyncio.create_task(coroutine)
+        self._running.add_done_callback(lambda done: self._on_done(work, done))
+
+    def _on_done(self, work: int, done: asyncio.Task[None]) -> None:
+        if done.cancelled() or (error := done.exception()) is None:
+            return
+        expected = isinstance(error, FimiClientError | ProtocolError)
+        log.error("the work failed: %s", error, exc_info=None if expected else error)
+        self._events.put_nowait(Failed(work, str(error) if expected else f"{type(error).__name__}: {error}"))
+
+    async def _drop(self) -> None:
+        running, self._running, self._uploader = self._running, None, None
+        self._collector.forget()
+        if running is not None:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    def _open(self, task: Task) -> None:
+        now = time.monotonic()
+        self._account = Account(now, self._link.bytes_sent, self._link.bytes_received)
+        self._work.samples_done, self._work.leased = 0, True
+        self._collector.want(task.model, task.shard, now)
+
+    def _close(self, close: Close) -> TaskClosed:
+        now, account = time.monotonic(), self._account
+        assert account is not None
+        self._account = None
+        energy = self._work.sampler.energy(account.start, now, self._work.idle_power_w)
+        self._work.journal.write(
+            "task", account.start, now, energy, run=close.task.run, round=close.task.round, outcome=close.outcome
+        )
+        self._work.sampler.forget_before(now - 60)
+        log.info("round %d: %s %s", close.task.round, close.outcome, close.reason)
+        return TaskClosed(
+            device=self._name,
+            run=close.task.run,
+            round=close.task.round,
+            outcome=close.outcome,
+            reason=close.reason,
+            energy=energy,
+            samples_trained=self._work.samples_done,
+            bytes_sent=self._link.bytes_sent - account.bytes_sent,
+            bytes_received=self._link.bytes_received - account.bytes_received,
+        )
+
+    # ---- work ----
+
+    async def _profile(self, work: int, request: ProfileRequest) -> None:
+        await self._work.worker.start(self._begin(request.network))
+        await self._work.worker.set_shard(None)
+        n_samples = self._setup.device.local_samples
+        w = self._work
+        report = await profile.measure(self._name, request, n_samples, w.board, w.sampler, w.worker, w.journal)
+        self._keep_idle(report.idle.idle_power_w)
+        self._events.put_nowait(Profiled(work, report))
+
+    async def _train(self, work: int, task: Task) -> None:
+        await self._work.worker.start(self._begin(task.network))
+        shard = self._collector.blob(task.shard.digest) if task.shard else None
+        self._trained = await self._work.train(task, self._collector.blob(task.model.digest), shard)
+        self._events.put_nowait(TrainedEvent(work))
+
+    async def _upload(self, work: int, task: Task, again: Update | None) -> None:
+        if again is not None and self._sent is not None:
+            blob, chunk_bytes = self._sent
+        elif self._trained is not None:
+            blob, chunk_bytes = self._trained.change, min(task.chunk_bytes, self._link.room_bytes)
+            self._sent = (blob, chunk_bytes)
+        else:
+            raise TrainingError("there is no update to send")
+        self._uploader = Uploader(blob, chunk_bytes, task.upload_bits_per_s, self._link.send)
+        if again is not None or self._trained is None:
+            await self._uploader.run()
+        else:
+            again = await self._work.upload(task, self._trained, self._uploader)
+        self._uploader = None
+        if again is not None:
+            self._events.put_nowait(Uploaded(work, again))
+
+    def _begin(self, network: NetworkSpec) -> frames.Begin:
+        setup = self._setup
+        return frames.Begin(network=network, runtime=setup.runtime, threads=setup.threads, data=str(setup.data))
+
+    # ---- the idle floor, which outlives a restart ----
+
+    @property
+    def _idle_path(self) -> Path:
+        return self._setup.state_dir / "idle.json"
+
+    def _read_idle(self) -> float | None:
+        try:
+            return msgspec.json.decode(self._idle_path.read_bytes(), type=float)
+        except (OSError, msgspec.MsgspecError):
+            return None
+
+    def _keep_idle(self, power_w: float | None) -> None:
+        self._work.idle_power_w = power_w
+        if power_w is not None:
+            self._idle_path.write_bytes(msgspec.json.encode(power_w))

@@ -1,0 +1,114 @@
+"""Measures a window of work on a board: joules, the clock that was really in force, starvation, throttling."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+
+from edge_client import accounting
+from edge_client.hardware.board import Board
+from edge_client.hardware.interfaces import ClockReading
+from edge_client.protocol.messages import EnergyReading, SegmentOutcome
+
+CLOCK_POLL_S = 1.0
+_JOURNAL_BYTES = 8 << 20
+
+
+class Window:
+    """What was seen between `start` and `end` (monotonic seconds)."""
+
+    def __init__(self, board: Board, requested_hz: float | None) -> None:
+        self._board = board
+        self._requested_hz = requested_hz
+        self._clocks: list[tuple[float, ClockReading]] = []
+        self._throttled: list[bool] = []
+        self._waited_us: tuple[int | None, int | None] = (None, None)
+        self.start = self.end = time.monotonic()
+
+    @property
+    def duration_s(self) -> float:
+        return self.end - self.start
+
+    @property
+    def starved(self) -> bool | None:
+        return accounting.starved(*self._waited_us, self.duration_s)
+
+    @property
+    def verified_hz(self) -> float | None:
+        return accounting.typical_hz([clock.verified_hz for _, clock in self._clocks])
+
+    @property
+    def accepted_hz(self) -> float | None:
+        return accounting.typical_hz([clock.accepted_hz for _, clock in self._clocks])
+
+    def outcome(self, samples: int, energy: EnergyReading) -> SegmentOutcome:
+        """The window as the outcome of a plan's segment."""
+        asked = self._requested_hz is not None
+        return SegmentOutcome(
+            requested_hz=self._requested_hz,
+            accepted_hz=self.accepted_hz,
+            verified_hz=self.verified_hz,
+            violation_s=accounting.violation_s(self._clocks, self.start, self.end) if asked else 0.0,
+            samples=samples,
+            duration_s=self.duration_s,
+            energy=energy,
+            starved=self.starved,
+            throttled=any(self._throttled) if self._throttled else None,
+        )
+
+    def begin(self) -> None:
+        """The window starts now (again)."""
+        self._waited_us = (self._board.waited_us(), None)
+        self.start = self.end = time.monotonic()
+
+    def finish(self, at: float | None = None) -> None:
+        """The window ends, now or at an instant just past."""
+        self.end = time.monotonic() if at is None else at
+        self._waited_us = (self._waited_us[0], self._board.waited_us())
+
+    async def watch(self) -> None:
+        """Look at the clock every second until cancelled; in a thread, for it may run a command."""
+        while True:
+            reading, throttled = await asyncio.to_thread(self._look)
+            self._clocks.append((time.monotonic(), reading))
+            if throttled is not None:
+                self._throttled.append(throttled)
+            await asyncio.sleep(CLOCK_POLL_S)
+
+    def _look(self) -> tuple[ClockReading, bool | None]:
+        return self._board.cpufreq.read(self._requested_hz or 0.0), self._board.throttled()
+
+
+@contextlib.asynccontextmanager
+async def watched(board: Board, requested_hz: float | None) -> AsyncIterator[Window]:
+    """A window that is watched inside the context, from its start to its end unless `begin` and `finish` say else."""
+    window = Window(board, requested_hz)
+    window.begin()
+    watch = asyncio.create_task(window.watch())
+    try:
+        yield window
+    finally:
+        if window.end == window.start:
+            window.finish()
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+
+
+class Journal:
+    """One JSON line per measured window, on the monotonic clock: to hold our joules against another instrument's."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+
+    def write(self, kind: str, start: float, end: float, energy: EnergyReading, **more: object) -> None:
+        if self._path.stat().st_size < _JOURNAL_BYTES:
+            line = {"kind": kind, "start": start, "end": end, "energy": energy, **more}
+            with self._path.open("ab") as file:
+                file.write(msgspec.json.encode(line) + b"\n")

@@ -1,0 +1,198 @@
+"""fimi-client: takes part in a fleet.
+
+    fimi-client run --broker mqtt://HOST --fleet NAME --id DEVICE --data DEVICE.npz [--config client.toml] ...
+    fimi-client show [--root DIR]       what this board is and can do, as JSON
+    fimi-client restore [--root DIR]    put back the settings that a killed client left changed (systemd: ExecStopPost)
+
+Exit status: 0 ended as asked; 2 command line or configuration; 3 the device's data; 5 the broker refuses this client;
+6 a setting could not be restored; 7 an extra is not installed; 8 training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.metadata
+import importlib.util
+import logging
+import signal
+import ssl
+import sys
+from pathlib import Path
+
+import msgspec
+
+from edge_client.agent.link import Line
+from edge_client.agent.shell import Setup, Shell
+from edge_client.config import ClientConfig, check_complete, merge, parse_broker
+from edge_client.errors import FimiClientError, HardwareError, MissingExtraError, SetupError
+from edge_client.events import Device
+from edge_client.hardware import board as boards
+from edge_client.hardware.board import Board
+from edge_client.hardware.settings import SettingsFile
+from edge_client.hardware.sysfs import SysFs
+from edge_client.protocol.topics import Topics
+from edge_client.training import data
+from firmware_profiles.strict import ConfigError, load_toml
+
+log = logging.getLogger("fimi")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    flags = vars(_parser().parse_args(argv))
+    command = flags.pop("command")
+    config_path = flags.pop("config")
+    try:
+        config = load_toml(Path(config_path), ClientConfig) if config_path else ClientConfig()
+        config = merge(config, flags)
+        logging.basicConfig(
+            level=config.log_level.upper(),
+            format=f"%(asctime)s {config.id or 'fimi-client'} %(levelname)s %(message)s",
+        )
+        return _COMMANDS[command](config)
+    except (FimiClientError, ConfigError) as error:
+        print(f"fimi-client: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+def version() -> str:
+    """The installed version, or "unknown" in a source tree that is not installed."""
+    try:
+        return importlib.metadata.version("fimi")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def runtimes() -> tuple[str, ...]:
+    """Training runtimes that are installed; looking does not import them."""
+    return tuple(name for name in ("torch", "numpy") if importlib.util.find_spec(name) is not None)
+
+
+def _run(config: ClientConfig) -> int:
+    check_complete(config)
+    if config.runtime not in runtimes():
+        raise MissingExtraError(
+            f'training runtime "{config.runtime}" is not installed; '
+            f"install it with: pip install 'fimi[{config.runtime}]'"
+        )
+    assert config.broker and config.fleet and config.id and config.data  # check_complete said so
+    samples = data.load(Path(config.data))
+    board = _board(config)
+    board.restore()  # what a client that was killed had changed
+    device = Device(
+        name=config.id,
+        label_counts=samples.label_counts,
+        image_shape=samples.image_shape,
+        storage_samples=config.storage_samples,
+        capabilities=board.capabilities(runtimes()),
+        client_version=version(),
+    )
+    broker = parse_broker(config.broker)
+    line = Line(
+        broker=broker,
+        topics=Topics(config.fleet),
+        device=config.id,
+        max_packet_bytes=config.max_packet_bytes,
+        tls=_tls(config) if broker.tls else None,
+    )
+    try:
+        config.state_path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(f"--state-dir {config.state_path}: {error.strerror}; give a folder to write to") from error
+    setup = Setup(
+        device=device,
+        line=line,
+        board=board,
+        data=Path(config.data).resolve(),
+        state_dir=config.state_path,
+        runtime=config.runtime,
+        threads=config.threads,
+        meter_period_s=config.meter_period_s,
+        heartbeat_s=config.heartbeat_s,
+    )
+    asyncio.run(_serve(setup))
+    return 0
+
+
+async def _serve(setup: Setup) -> None:
+    shell = Shell(setup)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, shell.stop, f"the client was ended by {number.name}")
+    await shell.run()
+
+
+def _show(config: ClientConfig) -> int:
+    board = _board(config)
+    seen = {
+        "capabilities": board.capabilities(runtimes()),
+        "power_w": board.meter.read_power_w() if board.meter else None,
+        "temperature_c": board.temperature_c(),
+        "throttled": board.throttled(),
+        "waited_us": board.waited_us(),
+        "version": version(),
+    }
+    print(msgspec.json.format(msgspec.json.encode(seen)).decode())
+    return 0
+
+
+def _restore(config: ClientConfig) -> int:
+    board = _board(config)
+    board.restore()
+    path = config.state_path / "settings.json"
+    if path.exists():
+        raise HardwareError(f"not everything could be restored; what remains stands in {path}")
+    return 0
+
+
+def _board(config: ClientConfig) -> Board:
+    root = Path(config.root)
+    if not root.is_dir():
+        raise SetupError(f"--root {root} is no folder; give the folder that holds the board's sys/ and bin/")
+    return boards.discover(SysFs(root), SettingsFile(config.state_path / "settings.json"), config.interface)
+
+
+def _tls(config: ClientConfig) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=config.ca_file)
+        if config.cert_file and config.key_file:
+            context.load_cert_chain(config.cert_file, config.key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise SetupError(f"ca_file, cert_file or key_file: {error}") from error
+    return context
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fimi-client", description="Take part in a federated fleet.")
+    parser.add_argument("--version", action="version", version=f"fimi-client {version()}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="run | show | restore")
+    for name, help_ in (
+        ("run", "join a fleet and train until ended"),
+        ("show", "print what this board is and can do, as JSON"),
+        ("restore", "put back settings that a killed client left changed"),
+    ):
+        command = commands.add_parser(name, help=help_)
+        command.add_argument("--config", help="client.toml; flags go before it")
+        command.add_argument("--root", help="where sys/, proc/ and bin/ of the board are (default: /)")
+        command.add_argument("--state-dir", help="settings to restore, cached shard (default: ROOT/run/fimi)")
+        command.add_argument("--interface", help="Wi-Fi interface (default: the one of the default route, else wlan0)")
+        command.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
+        if name == "run":
+            command.add_argument("--broker", help="mqtt://[user:password@]host[:port] or mqtts://...")
+            command.add_argument("--fleet", help="the fleet's name")
+            command.add_argument("--id", help="this device's name in the fleet")
+            command.add_argument("--data", help="npz with this device's samples: x, y, n_classes")
+            command.add_argument("--storage-samples", type=int, help="room for synthetic samples (default: 1000)")
+            command.add_argument("--runtime", choices=("torch", "numpy"), help="what trains (default: torch)")
+            command.add_argument("--threads", type=int, help="of the training runtime (default: 1)")
+    return parser
+
+
+_COMMANDS = {"run": _run, "show": _show, "restore": _restore}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

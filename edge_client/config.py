@@ -1,0 +1,102 @@
+"""client.toml: what this client is, as a strict struct. Flags of the command line go before it.
+
+Units stand in the names. A field left out takes the value that its comment says.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+from msgspec import Meta, Struct
+
+from edge_client.errors import SetupError
+from edge_client.protocol.errors import ProtocolError
+from edge_client.protocol.topics import check_level
+
+Count = Annotated[int, Meta(ge=0)]
+AtLeastOne = Annotated[int, Meta(ge=1)]
+Positive = Annotated[float, Meta(gt=0)]
+
+
+class ClientConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The file; every field can be left out there, and `broker`, `fleet`, `id` and `data` then stand on the line."""
+
+    broker: str | None = None  # mqtt://[user:password@]host[:port] or mqtts://...
+    fleet: str | None = None  # the fleet's name in all topics
+    id: str | None = None  # this device's name in all topics
+    data: str | None = None  # npz of this device's samples: x, y, n_classes
+    root: str = "/"  # where sys/, proc/ and bin/ of the board are
+    state_dir: str | None = None  # settings to restore and the cached shard; left out: run/fimi below root
+    storage_samples: Count = 1000  # synthetic samples this device has room for
+    runtime: Literal["torch", "numpy"] = "torch"  # what trains
+    threads: AtLeastOne = 1  # of the training runtime
+    interface: str | None = None  # Wi-Fi interface; left out: the one of the default route, else wlan0
+    meter_period_s: Positive = 0.1  # between two polls of the power meter
+    heartbeat_s: Positive = 5.0
+    max_packet_bytes: Annotated[int, Meta(ge=4096)] = 128 * 1024  # largest message the broker takes
+    ca_file: str | None = None  # of an mqtts broker; left out: the system's authorities
+    cert_file: str | None = None  # this client's certificate, for mutual TLS
+    key_file: str | None = None  # and its key
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def __post_init__(self) -> None:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file: needs key_file, and key_file needs cert_file; give both or none")
+
+    @property
+    def state_path(self) -> Path:
+        return Path(self.state_dir) if self.state_dir else Path(self.root) / "run" / "fimi"
+
+
+class Broker(Struct, frozen=True, kw_only=True):
+    """Where the broker is."""
+
+    host: str
+    port: int
+    tls: bool
+    username: str | None
+    password: str | None
+
+
+def parse_broker(url: str) -> Broker:
+    """mqtt://[user:password@]host[:port] (1883) or mqtts:// (8883); raises SetupError."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise SetupError(f"--broker {url}: {error}; give mqtt://host:port or mqtts://host:port") from error
+    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise SetupError(f"--broker {url} is no broker; give mqtt://host:port or mqtts://host:port")
+    tls = parts.scheme == "mqtts"
+    return Broker(
+        host=parts.hostname,
+        port=port or (8883 if tls else 1883),
+        tls=tls,
+        username=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+    )
+
+
+def merge(config: ClientConfig, flags: dict[str, object]) -> ClientConfig:
+    """The file's settings with the flags that were given (not None) over them; raises SetupError."""
+    try:
+        merged = msgspec.structs.replace(config, **{name: value for name, value in flags.items() if value is not None})
+        return msgspec.convert(msgspec.to_builtins(merged), ClientConfig)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise SetupError(f"command line: {error}") from error
+
+
+def check_complete(config: ClientConfig) -> None:
+    """Raise SetupError unless everything that has no default is there and names can stand in topics."""
+    for name in ("broker", "fleet", "id", "data"):
+        if not getattr(config, name):
+            raise SetupError(f"{name} is missing; give --{name} or `{name}` in client.toml")
+    try:
+        check_level(config.fleet or "", "--fleet")
+        check_level(config.id or "", "--id")
+    except ProtocolError as error:
+        raise SetupError(str(error)) from error
+    parse_broker(config.broker or "")
