@@ -1,0 +1,175 @@
+"""The whole client against a real broker and a scripted server: join, profile, a round, and trouble on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiomqtt
+import numpy as np
+import pytest
+
+from edge_client.agent.link import Line
+from edge_client.agent.shell import Setup, Shell
+from edge_client.config import parse_broker
+from edge_client.events import Device
+from edge_client.hardware.board import discover
+from edge_client.protocol.chunks import blob_ref
+from edge_client.protocol.messages import (
+    Abort,
+    Bye,
+    Join,
+    NetworkSpec,
+    ProfileReport,
+    ProfileRequest,
+    Segment,
+    ServerHello,
+    Task,
+    TaskClosed,
+    Update,
+    UpdateAck,
+)
+from edge_client.protocol.shards import pack_shard
+from edge_client.protocol.topics import Topics
+from edge_client.protocol.weights import pack, unpack
+from edge_client.training import data
+from tests.edge_client import trees
+from tests.edge_client.conftest import Broker
+from tests.edge_client.fleet_server import CHUNK_BYTES, FleetServer
+
+NETWORK = NetworkSpec(name="softmax", image_shape=(8, 8, 1), n_classes=3)
+TOPICS = Topics("test-fleet")
+
+
+def write_data(path: Path, n: int = 40) -> None:
+    rng = np.random.default_rng(5)
+    labels = np.arange(n) % 3
+    images = (rng.integers(0, 60, (n, 8, 8, 1)) + 90 * labels[:, None, None, None]).astype(np.uint8)
+    np.savez(path, x=images, y=labels, n_classes=3)
+
+
+def make_shell(tmp_path: Path, port: int) -> Shell:
+    fs = trees.nano(tmp_path / "root")
+    write_data(tmp_path / "d.npz")
+    samples = data.load(tmp_path / "d.npz")
+    board = discover(fs, trees.settings(tmp_path / "root"))
+    line = Line(parse_broker(f"mqtt://127.0.0.1:{port}"), TOPICS, "dev-1", 64 * 1024, backoff_s=(0.05, 0.1))
+    return Shell(
+        Setup(
+            device=Device(
+                "dev-1", samples.label_counts, samples.image_shape, 30, board.capabilities(("numpy",)), "test"
+            ),
+            line=line,
+            board=board,
+            data=tmp_path / "d.npz",
+            state_dir=tmp_path / "state",
+            runtime="numpy",
+            threads=1,
+            meter_period_s=0.02,
+            heartbeat_s=0.05,
+        )
+    )
+
+
+@contextlib.asynccontextmanager
+async def fleet(tmp_path: Path, broker: Broker) -> AsyncIterator[tuple[FleetServer, Shell]]:
+    """A server and a client, joined."""
+    async with aiomqtt.Client("127.0.0.1", broker.port, protocol=aiomqtt.ProtocolVersion.V5) as client:
+        server = FleetServer(client, TOPICS, "dev-1")
+        listening = asyncio.create_task(server.listen())
+        shell = make_shell(tmp_path, broker.port)
+        running = asyncio.create_task(shell.run())
+        try:
+            await server.hello(ServerHello(server_id="s", run="r1", network=NETWORK))
+            await server.wait_for(Join)
+            yield server, shell
+        finally:
+            shell.stop("the test is over")
+            await asyncio.wait_for(running, 10)
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+
+def weights(scale: float = 0.0) -> bytes:
+    return pack({"w": np.full((64, 3), scale, np.float32), "b": np.zeros(3, np.float32)})
+
+
+def shard(n: int = 20) -> bytes:
+    rng = np.random.default_rng(1)
+    return pack_shard(rng.integers(0, 255, (n, 8, 8, 1), dtype=np.uint8), np.arange(n) % 3)
+
+
+def task(round_: int = 0, synth: bytes | None = None, model: bytes | None = None, **change: object) -> Task:
+    n_synth = 20 if synth is not None else 0
+    total = 2 * (40 + n_synth)
+    values: dict[str, object] = {
+        "run": "r1",
+        "round": round_,
+        "network": NETWORK,
+        "model": blob_ref(model or weights(), CHUNK_BYTES),
+        "shard": blob_ref(synth, CHUNK_BYTES) if synth is not None else None,
+        "local_epochs": 2,
+        "local_samples": 40,
+        "synth_samples": n_synth,
+        "batch_size": 8,
+        "learning_rate": 0.05,
+        "momentum": 0.9,
+        "weight_decay": 0.0,
+        "clip_norm": None,
+        "seed": 3,
+        "segments": (Segment(freq_hz=710.4e6, samples=total // 2), Segment(freq_hz=1479e6, samples=total - total // 2)),
+        "tx_power_w": None,
+        "upload_bits_per_s": None,
+        "chunk_bytes": CHUNK_BYTES,
+        "deadline_s": 30.0,
+        "lease_s": 30.0,
+        **change,
+    }
+    return Task(**values)  # type: ignore[arg-type]
+
+
+async def test_a_round_from_the_join_to_the_last_word(tmp_path: Path, broker: Broker) -> None:
+    async with fleet(tmp_path, broker) as (server, _):
+        join = await server.wait_for(Join)
+        assert join.label_counts == (14, 13, 13)
+        assert join.capabilities.boundary == "board"
+
+        await server.say(
+            ProfileRequest(
+                run="r1", network=NETWORK, batch_size=8, freqs_hz=(204e6, 710.4e6, 1479e6), window_s=0.2, settle_s=0.05
+            )
+        )
+        report = await server.wait_for(ProfileReport)
+        assert [point.freq_hz for point in report.points] == [204e6, 710.4e6, 1479e6]
+        assert report.idle.idle_power_w == pytest.approx(2.5)
+        assert report.temperature_c == 41.5
+        for point in report.points:
+            assert point.j_per_sample == pytest.approx(2.5 * point.s_per_sample, rel=0.01)
+
+        synth = shard()
+        await server.say(task(synth=synth))
+        await server.send_blob(synth, TOPICS.to_device("dev-1"))
+        await server.send_blob(weights(), TOPICS.model)
+        update = await server.wait_for(Update)
+        assert update.samples == 120
+        assert [segment.samples for segment in update.segments] == [60, 60]
+        assert [segment.requested_hz for segment in update.segments] == [710.4e6, 1479e6]
+        assert 0 < update.train_loss < 1.2
+        change = unpack(server.blobs[update.weights.digest])
+        assert change["w"].shape == (64, 3)
+        assert np.abs(change["w"]).max() > 0
+        assert update.upload.bits > 8 * update.weights.size_bytes
+
+        await server.say(UpdateAck(run="r1", round=0, status="accepted"))
+        closed = await server.wait_for(TaskClosed)
+        assert closed.outcome == "done"
+        assert closed.samples_trained == 120
+        assert closed.energy.energy_j == pytest.approx(2.5 * closed.energy.duration_s, rel=0.02)
+        assert closed.energy.added_j == pytest.approx(0.0, abs=0.02 * closed.energy.duration_s * 2.5)
+        assert closed.bytes_received > len(synth) + len(weights())
+        assert any(beat.state == "ready" for beat in server.heartbeats)
+    policy = tmp_path / "root" / trees.POLICY
+    assert (policy / "scaling_governor").read_text().strip() == "schedutil"
+    assert not (tmp_path / "root/run/fimi/settings.json").exists()
