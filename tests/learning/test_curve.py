@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from server.errors import DataError
+from server.learning.curve import Point, fit_all, fit_curve, fit_eta
+
+CURVE = (2.0, 0.5, 0.1)
+AMOUNTS = (25, 100, 400, 1600)
+
+
+def law(x: float) -> float:
+    return CURVE[0] / x ** CURVE[1] + CURVE[2]
+
+
+def points(noise: float = 0.0, eta: float = 0.5, seeds: int = 4) -> list[Point]:
+    rng = np.random.default_rng(0)
+    cells = [(n, 0) for n in AMOUNTS] + [(100, 100), (100, 600), (400, 1000)]
+    return [
+        Point(real, synthetic, seed, law(real + eta * synthetic) + noise * rng.normal())
+        for seed in range(seeds)
+        for real, synthetic in cells
+    ]
+
+
+def test_the_law_by_hand_is_found_again() -> None:
+    # 2 / sqrt(25) + 0.1 = 0.5, 2 / sqrt(100) + 0.1 = 0.3, ...
+    exact = [Point(25, 0, 0, 0.5), Point(100, 0, 0, 0.3), Point(400, 0, 0, 0.2), Point(1600, 0, 0, 0.15)]
+    assert fit_curve(exact) == pytest.approx(CURVE, rel=1e-3)
+    # 100 real and 600 synthetic at half their worth are 400 real ones.
+    assert fit_eta([Point(100, 600, 0, 0.2)], CURVE) == pytest.approx(0.5, rel=1e-3)
+
+
+def test_noise_ends_up_in_the_intervals() -> None:
+    fit = fit_all(points(noise=0.01), refits=60)
+    for name, value in {"alpha": 2.0, "beta": 0.5, "gamma": 0.1, "eta": 0.5}.items():
+        low, high = fit.intervals[name]
+        assert low < high
+        assert low - 0.3 * (high - low) <= value <= high + 0.3 * (high - low)
+    assert fit.r2 > 0.9
+    assert fit.rms_error == pytest.approx(0.01, rel=0.5)
+
+
+def test_the_same_points_give_the_same_fit() -> None:
+    assert fit_all(points(noise=0.01), refits=10) == fit_all(points(noise=0.01), refits=10)
+
+
+def test_eta_above_one_is_bounded_and_told() -> None:
+    fit = fit_all(points(eta=1.4), refits=5)
+    assert fit.eta == 1.0
+    assert fit.eta_free == pytest.approx(1.4, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ([Point(n, 0, s, 0.5) for n in AMOUNTS for s in (0, 1)], "do not fall with the data"),
+        ([Point(n, 0, 0, 0.2 + 1e-4 * n) for n in AMOUNTS], "do not fall with the data"),
+        ([Point(n, 0, 0, law(n)) for n in AMOUNTS[:3]], "3 amounts of data are too few"),
+        ([Point(n, 0, s, law(n) + (0.3 if s else -0.1)) for n in AMOUNTS for s in (0, 1)], "R2 0."),
+    ],
+)
+def test_what_is_no_learning_curve_is_refused(wrong: list[Point], words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        fit_curve(wrong)
+
+
+def test_worthless_or_missing_synthetic_samples_are_refused() -> None:
+    with pytest.raises(DataError, match="worth nothing"):
+        fit_all(points(eta=0.0), refits=1)
+    with pytest.raises(DataError, match="eta cannot be fitted"):
+        fit_all([p for p in points() if not p.synthetic], refits=1)
