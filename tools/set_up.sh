@@ -29,6 +29,8 @@ install() {
 
 new_enough() { command -v "$1" >/dev/null && "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
+version_of() { if command -v "$1" >/dev/null; then "$1" -V 2>&1; else echo missing; fi; }
+
 venv() {
     python=""
     for candidate in ${2:-python3 python3.13 python3.12 python3.11}; do
@@ -38,7 +40,7 @@ venv() {
         fi
     done
     if [ -z "$python" ]; then
-        say "the server needs Python 3.11 or newer, and ${2:-python3} is $("${2:-python3}" -V 2>&1 || echo missing);" \
+        say "the server needs Python 3.11 or newer, and ${2:-python3} is $(version_of "${2:-python3}");" \
             "install one (Ubuntu 22.04: sudo apt-get install -y python3.11-venv), or name it: make PYTHON=..."
         exit 1
     fi
