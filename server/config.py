@@ -111,7 +111,8 @@ class BoardConfig(Section, frozen=True, kw_only=True):
 class ProfileConfig(Section, frozen=True, kw_only=True):
     """[profile]: how devices are measured at enrolment, with the real training step."""
 
-    freqs: Annotated[int, Meta(ge=2)] = 3  # operating points, evenly spread, the lowest and the highest among them
+    freqs: Annotated[int, Meta(ge=2)] = 3  # operating points, evenly spread from `slowest` to the highest
+    slowest: Share = 0.4  # of the highest clock: slower ones take minutes to measure, and a round would take as long
     window_s: Positive = 4.0  # of each measurement
     settle_s: NonNegative = 1.0  # before each
 

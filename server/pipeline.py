@@ -35,7 +35,7 @@ from server.rounds.enrolment import enrol_devices
 from server.rounds.live import LiveFleet, open_fleet
 from server.rounds.training import Course, train_strategy
 from server.run_dir import Enrolled, RunDir, RunInfo, StrategyPlan, versions
-from server.sources import learning_values, synthetic_samples
+from server.sources import check_sources, learning_values, needs_synthetic, synthetic_samples
 from server.strategies import Terms, plan_strategy, planner_device, settle_terms
 
 
@@ -76,6 +76,7 @@ async def devices_only(run: Run) -> None:
 
 def prepare_data(run: Run) -> Dataset:
     """Load the data set and, for virtual boards, deal its private part out into files."""
+    check_sources(run.config, run.base)
     config = run.config.data
     data = load_dataset(config.source, image_size=config.image_size, seed=config.split_seed, base=run.base)
     if not run.folder.has("run.json"):
@@ -215,12 +216,10 @@ def make_plan(run: Run, strategy: Strategy, enrolled: tuple[Enrolled, ...]) -> S
 
 def terms_of(run: Run, enrolled: tuple[Enrolled, ...]) -> Terms:
     """What every plan of the run is held to."""
-    curve, synthetic_value = learning_values(run.config, run.base)
     return settle_terms(
         [planner_device(device, run.config.plan.storage_samples) for device in enrolled],
         run.config.plan,
-        curve=curve,
-        synthetic_value=synthetic_value,
+        learning=learning_values(run.config, run.base) if needs_synthetic(run.config) else None,
         local_epochs=run.config.training.local_epochs,
     )
 

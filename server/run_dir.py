@@ -146,6 +146,16 @@ def write_atomic(path: Path, data: bytes) -> None:
     fresh.replace(path)
 
 
+def _to_json(value: Any) -> bytes:
+    def plain(odd: Any) -> Any:
+        """Numbers that come out of numpy are numbers."""
+        if isinstance(odd, np.generic):
+            return odd.item()
+        raise TypeError(f"{type(odd).__name__} cannot be kept as JSON")
+
+    return msgspec.json.encode(value, enc_hook=plain)
+
+
 def _whole_lines(path: Path) -> bytes:
     """A file's complete lines; a crash may have cut the last one short."""
     raw = path.read_bytes() if path.exists() else b""
@@ -183,7 +193,7 @@ class RunDir:
 
     def save(self, name: str, value: Any) -> None:
         """A value as indented JSON."""
-        write_atomic(self.path / name, msgspec.json.format(msgspec.json.encode(value)) + b"\n")
+        write_atomic(self.path / name, msgspec.json.format(_to_json(value)) + b"\n")
 
     def load(self, name: str, type_: type[T]) -> T:
         """The value in a JSON file; raises DataError where it is missing or not of that type."""
@@ -240,7 +250,7 @@ class RunDir:
         with path.open("r+b" if path.exists() else "wb") as file:
             file.truncate(whole)
             file.seek(whole)
-            file.writelines(msgspec.json.encode(value) + b"\n" for value in values)
+            file.writelines(_to_json(value) + b"\n" for value in values)
             file.flush()
             os.fsync(file.fileno())
 
@@ -259,7 +269,7 @@ class RunDir:
         """One line of events.jsonl. Not synced to disk: the records are what counts."""
         line = {"t": round(time.time(), 3), "event": kind, **fields}
         with (self.path / "events.jsonl").open("ab") as file:
-            file.write(msgspec.json.encode(line) + b"\n")
+            file.write(_to_json(line) + b"\n")
 
     def events(self) -> tuple[dict[str, Any], ...]:
         return self._lines("events.jsonl", dict)

@@ -24,6 +24,9 @@ SHIPPED = {"fashion-mnist": "fashion-mnist", "fashion-mnist-full": "fashion-mnis
 """Folders of ASSETS by data source."""
 
 
+NO_GENERATOR = "no generator for {}: train one with fimi-server train-generator and name it in synth.generator"
+
+
 class LearningFile(msgspec.Struct, frozen=True):
     """What is read of learning.json; provenance stands beside it in the file."""
 
@@ -40,6 +43,25 @@ def asset(config: RunConfig, base: Path, given: str | None, name: str) -> Path |
     folder = SHIPPED.get(config.data.source)
     path = ASSETS / folder / name if folder else None
     return path if path is not None and path.exists() else None
+
+
+def needs_synthetic(config: RunConfig) -> bool:
+    """Whether any strategy of the run uses synthetic samples."""
+    return any(strategy in ("fill", "fimi") for strategy in config.strategies)
+
+
+def check_sources(config: RunConfig, base: Path) -> None:
+    """Raise DataError now rather than after the devices have been measured, if something is missing."""
+    if not needs_synthetic(config):
+        return
+    learning_values(config, base)
+    pool = asset(config, base, config.synth.pool, "pool")
+    generator = asset(config, base, config.synth.generator, "generator.safetensors")
+    for path, name in ((pool, "synth.pool"), (generator, "synth.generator")):
+        if path is not None and not path.exists():
+            raise DataError(f"{name}: {path} does not exist")
+    if pool is None and generator is None:
+        raise DataError(NO_GENERATOR.format(config.data.source))
 
 
 def learning_values(config: RunConfig, base: Path) -> tuple[LearningCurve, float]:
@@ -103,10 +125,7 @@ def _new_pool(config: RunConfig, folder: RunDir, generator: Generator) -> Pool:
 def _generator(config: RunConfig, base: Path) -> Generator:
     path = asset(config, base, config.synth.generator, "generator.safetensors")
     if path is None:
-        raise DataError(
-            f"no generator for {config.data.source}: train one with fimi-server train-generator and name it in "
-            "synth.generator"
-        )
+        raise DataError(NO_GENERATOR.format(config.data.source))
     from server.synth.diffusion import Sampling, load_generator
 
     return load_generator(path, Sampling(steps=config.synth.steps, guidance=config.synth.guidance))

@@ -31,16 +31,19 @@ from server.plan.problem import (
 )
 from server.run_dir import Enrolled, PlannedWork, StrategyPlan
 
+NO_CURVE = LearningCurve(alpha=1.0, beta=1.0, gamma=0.0)
+"""Stands where a problem without an error target needs none."""
+
 Solve = Callable[[Problem], Plan]
 """The exact planner."""
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What all strategies of a run are held to."""
+    """What all strategies of a run are held to. `target_error` is None in a run without synthetic samples."""
 
     round_s: float
-    target_error: float
+    target_error: float | None
     learning_curve: LearningCurve
     synthetic_value: float
     local_epochs: int
@@ -84,9 +87,13 @@ def opp_table(enrolled: Enrolled) -> OppTable:
     )
 
 
-def pick_freqs(opps_hz: Sequence[float], wanted: int) -> tuple[float, ...]:
-    """`wanted` of a board's operating points, evenly spread, the lowest and the highest among them."""
-    opps = sorted(opps_hz)
+def pick_freqs(opps_hz: Sequence[float], wanted: int, slowest: float) -> tuple[float, ...]:
+    """`wanted` of a board's operating points from `slowest` (a share of the highest) up, evenly spread, falling.
+
+    The highest comes first: whatever a runtime does only once is then done at full speed.
+    """
+    top = max(opps_hz, default=0.0)
+    opps = sorted((f for f in opps_hz if f >= slowest * top), reverse=True)
     if len(opps) <= wanted:
         return tuple(opps)
     return tuple(opps[i] for i in np.linspace(0, len(opps) - 1, wanted).round().astype(int))
@@ -99,14 +106,17 @@ def settle_terms(
     devices: Sequence[Device],
     plan: PlanConfig,
     *,
-    curve: LearningCurve,
-    synthetic_value: float,
+    learning: tuple[LearningCurve, float] | None,
     local_epochs: int,
 ) -> Terms:
-    """Round time and error target as configured, or as the measured devices allow (see config.PlanConfig)."""
+    """Round time and error target as configured, or as the measured devices allow (see config.PlanConfig).
+
+    `learning` is the measured curve and eta; None where no strategy of the run uses synthetic samples.
+    """
+    curve, synthetic_value = learning if learning is not None else (NO_CURVE, 1.0)
     local = np.array([device.local_samples for device in devices], dtype=float)
     room = np.array([device.storage_samples for device in devices], dtype=float)
-    filled = local + np.minimum(room, (plan.fill_factor - 1.0) * local)
+    filled = local if learning is None else local + np.minimum(room, (plan.fill_factor - 1.0) * local)
     x = learning_curve.effective_samples(local, filled, synthetic_value)
     error = float(learning_curve.error(x, curve.alpha, curve.beta, curve.gamma).mean())
     least_s = [
@@ -115,7 +125,7 @@ def settle_terms(
     ]
     return Terms(
         round_s=plan.round_s if plan.round_s is not None else plan.round_slack * max(least_s),
-        target_error=plan.target_error if plan.target_error is not None else error,
+        target_error=None if learning is None else plan.target_error or error,
         learning_curve=curve,
         synthetic_value=synthetic_value,
         local_epochs=local_epochs,

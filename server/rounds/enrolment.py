@@ -52,7 +52,7 @@ async def measure_profiles(
                 run=run,
                 network=network,
                 batch_size=config.training.batch_size,
-                freqs_hz=pick_freqs(join.capabilities.opps_hz, config.profile.freqs),
+                freqs_hz=pick_freqs(join.capabilities.opps_hz, config.profile.freqs, config.profile.slowest),
                 window_s=config.profile.window_s * stretch,
                 settle_s=config.profile.settle_s,
             )
