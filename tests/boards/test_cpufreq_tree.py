@@ -58,6 +58,11 @@ def tree(tmp_path: Path) -> Iterator[CpufreqTree]:
     made.close()
 
 
+def settle(tree: CpufreqTree) -> None:
+    for _ in range(4):
+        tree.poll()
+
+
 def test_files_as_in_sysfs(tree: CpufreqTree, tmp_path: Path) -> None:
     folder = tmp_path / "root" / POLICY
     assert {path.name: path.read_text() for path in folder.iterdir()} == {
@@ -92,7 +97,31 @@ def test_a_write_takes_effect_at_the_next_poll(tree: CpufreqTree, tmp_path: Path
     (folder / "scaling_governor").write_text("ondemand")
     assert tree.poll()
     assert (tree.freq_hz, tree.as_booted) == (1.5e9, True)
+    settle(tree)
     assert (folder / "scaling_setspeed").read_text() == "<unsupported>\n"
+
+
+def test_files_written_in_a_row_are_not_disturbed(tree: CpufreqTree, tmp_path: Path) -> None:
+    folder = tmp_path / "root" / POLICY
+    (folder / "scaling_governor").write_text("userspace")
+    with (folder / "scaling_setspeed").open("w") as file:  # the governor looks just between open and write
+        assert tree.poll()
+        file.write("600000\n")
+    assert tree.poll()
+    assert tree.freq_hz == 6e8
+    settle(tree)
+    assert (folder / "scaling_setspeed").read_text() == "600000\n"
+    assert tree.freq_hz == 6e8
+
+
+def test_setspeed_shows_the_clock_once_userspace_is_in_charge(tree: CpufreqTree, tmp_path: Path) -> None:
+    folder = tmp_path / "root" / POLICY
+    (folder / "scaling_governor").write_text("userspace")
+    settle(tree)
+    assert (folder / "scaling_setspeed").read_text() == "1500000\n"
+    (folder / "scaling_max_freq").write_text("1000000")
+    settle(tree)
+    assert (folder / "scaling_setspeed").read_text() == "1000000\n"
 
 
 def test_a_refused_write_is_reverted(tree: CpufreqTree, tmp_path: Path) -> None:
@@ -102,6 +131,7 @@ def test_a_refused_write_is_reverted(tree: CpufreqTree, tmp_path: Path) -> None:
         (folder / name).write_text(text)
         assert tree.poll()
         assert (folder / name).read_text() == before
+        settle(tree)
     (folder / "scaling_max_freq").unlink()
     (folder / "scaling_governor").write_text("ondemand")
     tree.poll()

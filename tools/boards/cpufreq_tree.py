@@ -14,6 +14,7 @@ from tools.boards.files import Replacer, WriteWatch
 
 GOVERNORS = ("conservative", "ondemand", "userspace", "powersave", "performance", "schedutil")
 WRITABLE = ("scaling_governor", "scaling_min_freq", "scaling_max_freq", "scaling_setspeed")
+_READ_ONLY = ("scaling_cur_freq", "cpuinfo_cur_freq")
 _FOLDER = "sys/devices/system/cpu/cpufreq/policy0"
 
 
@@ -101,7 +102,8 @@ class CpufreqTree:
         }
         for name, text in fixed.items():
             replacer.write(self._folder / name, text + "\n")
-        self._show(self.policy)
+        self._show(self.policy, WRITABLE)
+        self._late = False
         self._watch = WriteWatch(self._folder)
 
     @property
@@ -111,36 +113,52 @@ class CpufreqTree:
 
     def reboot(self) -> None:
         """Back to the settings at the start."""
-        self._show(self._boot)
+        self._show(self._boot, WRITABLE)
 
     def poll(self) -> bool:
-        """Take over what was written since the last call and put back what is refused; True if anything was written."""
+        """Take over what was written since the last call and put back what is refused; True if anything was written.
+
+        A client writes several files in a row. So a writable file is never replaced, only overwritten, and it is left
+        alone until a whole tick has passed without a write, unless what stands in it was refused.
+        """
         if not self._watch.written():
+            if self._late:
+                self._late = False
+                self._overwrite(self.policy.files(), WRITABLE)
             return False
-        writes = {}
-        for name in WRITABLE:
-            try:
-                text = Path(self._paths[name]).read_text(encoding="utf-8", errors="replace")
-            except OSError:
-                text = "missing"
-            # an empty file lies between its truncation and its write; another event will come
-            if text.strip() and text.strip() != self._shown[name].strip():
-                writes[name] = text
+        found = {name: text for name in WRITABLE if (text := self._read(name)).strip()}
+        writes = {name: text for name, text in found.items() if text.strip() != self._shown[name].strip()}
         if not writes:
             return False
-        # what was written stands in the file now; show the truth wherever it differs
         self._shown.update(writes)
-        self._show(self.policy.apply(writes))
+        self._show(self.policy.apply(writes), tuple(writes))
+        self._late = True
         return True
+
+    def _read(self, name: str) -> str:
+        """The file's text; empty between its truncation and its write: another event will come."""
+        try:
+            return Path(self._paths[name]).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return "missing"
 
     def close(self) -> None:
         """The files stay."""
         self._watch.close()
 
-    def _show(self, policy: Policy) -> None:
+    def _show(self, policy: Policy, writable: tuple[str, ...]) -> None:
+        """`policy` is in force; of the files that a client may write, only `writable` are touched."""
         self.policy = policy
         self.freq_hz = policy.cur_khz * 1000.0
-        for name, text in policy.files().items():
-            if self._shown.get(name) != text:
-                self._shown[name] = text
-                self._replacer.write(self._paths[name], text, 0o644 if name in WRITABLE else 0o444)
+        files = policy.files()
+        for name in _READ_ONLY:
+            if self._shown.get(name) != files[name]:
+                self._shown[name] = files[name]
+                self._replacer.write(self._paths[name], files[name])
+        self._overwrite(files, writable)
+
+    def _overwrite(self, files: dict[str, str], names: tuple[str, ...]) -> None:
+        for name in names:
+            if self._shown.get(name, "").strip() != files[name].strip():
+                self._shown[name] = files[name]
+                Path(self._paths[name]).write_text(files[name], encoding="ascii")
