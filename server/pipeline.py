@@ -296,11 +296,12 @@ def sigterm_as_interrupt() -> Iterator[None]:
 def describe_device(device: Enrolled) -> str:
     """One line: what was measured."""
     top = max(device.profile.points, key=lambda point: point.freq_hz)
+    starved = ", measured while the host was busy" if any(p.starved for p in device.profile.points) else ""
     joules = "? J" if top.j_per_sample is None else f"{top.j_per_sample * 1e3:.1f} mJ"
     return (
         f"{device.id}: {device.join.capabilities.board}, {sum(device.join.label_counts)} samples, "
         f"{1 / top.s_per_sample:.1f} samples/s and {joules} a sample at {top.freq_hz / 1e6:.0f} MHz, "
-        f"uplink {device.link.up_bits_per_s / 1e6:.1f} Mbit/s"
+        f"uplink {device.link.up_bits_per_s / 1e6:.1f} Mbit/s{starved}"
     )
 
 

@@ -68,12 +68,15 @@ def planner_device(enrolled: Enrolled, storage_limit: int | None) -> Device:
 
 
 def opp_table(enrolled: Enrolled) -> OppTable:
-    """The measured points, without starved ones; the planner takes their convex hull."""
+    """The measured points; the planner takes their convex hull.
+
+    Starved points are left out where two sound ones remain. Else they are all there is: they show the board slower and
+    dearer than it is, the report says so, and the run's own starved share decides whether it may be compared.
+    """
     profile = enrolled.profile
     idle_w = profile.idle.idle_power_w
-    sound = sorted((p for p in profile.points if not p.starved), key=lambda p: p.freq_hz)
-    if not sound:
-        raise FleetError(f"{enrolled.id}: all points of its profile were starved; give it the processor it needs")
+    sound = [point for point in profile.points if not point.starved]
+    sound = sorted(sound if len(sound) >= 2 else profile.points, key=lambda point: point.freq_hz)
     joules = [point.j_per_sample for point in sound]
     if idle_w is None or any(j is None for j in joules):
         raise FleetError(
