@@ -16,6 +16,7 @@ from edge_client.hardware.interfaces import ClockReading
 from edge_client.protocol.messages import EnergyReading, SegmentOutcome
 
 CLOCK_POLL_S = 1.0
+CLOCK_SETTLE_S = 0.05  # a transition takes up to milliseconds; the first look comes after it
 _JOURNAL_BYTES = 8 << 20
 
 
@@ -73,6 +74,7 @@ class Window:
 
     async def watch(self) -> None:
         """Look at the clock every second until cancelled; in a thread, for it may run a command."""
+        await asyncio.sleep(CLOCK_SETTLE_S)
         while True:
             reading, throttled = await asyncio.to_thread(self._look)
             self._clocks.append((time.monotonic(), reading))
