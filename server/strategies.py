@@ -127,7 +127,7 @@ def settle_terms(
         for device, n in zip(devices, filled, strict=True)
     ]
     return Terms(
-        round_s=plan.round_s if plan.round_s is not None else plan.round_slack * max(least_s),
+        round_s=plan.round_s if plan.round_s is not None else plan.round_slack * float(max(least_s)),
         target_error=None if learning is None else plan.target_error or error,
         learning_curve=curve,
         synthetic_value=synthetic_value,
