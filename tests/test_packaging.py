@@ -7,7 +7,7 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -16,7 +16,9 @@ if sys.version_info < (3, 11):
 
 import tomllib
 
+from edge_client.config import ClientConfig
 from firmware_profiles.loader import load_profile
+from server.cli import EXTRA_OF
 from server.config import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,13 +38,13 @@ def test_every_extra_that_is_named_exists() -> None:
     extras = PROJECT["project"]["optional-dependencies"].keys()
     assert extras >= {"torch", "onnx", "tflite", "jetson", "server", "dev"}
     named = {
-        (file.name, extra)
+        extra
         for file in [*SOURCES, *ROOT.glob("*.md")]
         for group in re.findall(r"fimi\[([a-z]+(?:,[a-z]+)*)\]", file.read_text())
         for extra in group.split(",")
     }
-    assert {extra for _, extra in named} <= extras, named
-    assert named
+    runtimes = set(get_args(get_type_hints(ClientConfig)["runtime"])) - {"numpy"}
+    assert named | set(EXTRA_OF.values()) | runtimes <= extras
 
 
 @pytest.mark.parametrize("command", PROJECT["project"]["scripts"])
