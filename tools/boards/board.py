@@ -10,17 +10,21 @@ from pathlib import Path
 from firmware_profiles.schema import Profile
 from tools.boards.cpufreq_tree import CpufreqTree
 from tools.boards.files import Replacer
-from tools.boards.law import draw_law
+from tools.boards.law import CAP_S, draw_law
 from tools.boards.ledger import Ledger
 from tools.boards.link import LinkMeter
 from tools.boards.processes import Worker
 from tools.boards.sensors import FIRMWARE, Readout, install_tools, make_sensor
 
+TICK_S = 0.010
+SOON_S = 0.002
+GULP_CPU_S = 0.004
+"""A worker is continued for about this much CPU time at once: fine enough to be smooth, coarse enough to be cheap."""
 SENSOR_S = 0.05
 LEDGER_S = 0.1
 SLOW_S = 0.5
 REST_S = 0.04
-"""A board whose worker sleeps is looked at this often; what it may use unseen meanwhile, it pays back."""
+"""A board whose worker sleeps is brought up to date this often."""
 
 
 class VirtualBoard:
@@ -75,17 +79,18 @@ class VirtualBoard:
 
     # ---- time
 
-    def tick(self, now: float) -> None:
-        """Account for the time since the last tick, then stop or continue the workers; `now` monotonic seconds."""
+    def tick(self, now: float) -> float:
+        """Account for the time since the last tick, then stop or continue the workers; `now` monotonic seconds.
+
+        Returns the seconds until the next look is due: soon, if a worker will have used up its allowance by then.
+        """
         freq_hz = self.cpufreq.freq_hz
         written = self.cpufreq.poll()
-        dt_s = now - self._last
-        if self._resting and not written and dt_s < REST_S:
-            return
+        dt_s, used_s = now - self._last, self._used_s()
+        if dt_s <= 0 or (self._resting and used_s == 0 and not written and dt_s < REST_S):
+            return TICK_S
         self._last = now
-        if dt_s <= 0:
-            return
-        before, used_s = self.state, self._used_s()
+        before = self.state
         self.state = self.law.step(
             before,
             dt_s,
@@ -104,12 +109,8 @@ class VirtualBoard:
         self._resting = used_s == 0 and self.state.credit_s > 0
         if written:
             self._show_clock()
-        if self.released or self.state.credit_s > 0:
-            for worker in self.workers.values():
-                worker.go_on()
-        else:
-            for worker in self.workers.values():
-                worker.stop()
+        share = self.law.share(self.cpufreq.freq_hz)
+        running = self._stop_or_continue(share)
         if now - self._sensed >= SENSOR_S:
             self._sense(now)
         if now - self._booked >= LEDGER_S:
@@ -117,6 +118,21 @@ class VirtualBoard:
         if now - self._slow >= SLOW_S:
             self._slow = now
             self._show_slow()
+        if not running or self._resting:
+            return TICK_S
+        return min(TICK_S, max(self.state.credit_s * share / (1.0 - share), SOON_S))
+
+    def _stop_or_continue(self, share: float) -> bool:
+        """Hold the workers to their allowance; True if they may run now."""
+        enough_s = min(GULP_CPU_S / share, CAP_S / 2)
+        stopped = any(worker.stopped for worker in self.workers.values())
+        run = self.released or self.state.credit_s > (enough_s if stopped else 0.0)
+        for worker in self.workers.values():
+            if run:
+                worker.go_on()
+            else:
+                worker.stop()
+        return run and bool(self.workers)
 
     def _used_s(self) -> float:
         total_s = 0.0

@@ -1,7 +1,8 @@
-"""The thread that makes all boards of a process live: it looks every 10 ms, and finds new workers a few times a second.
+"""The thread that makes all boards of a process live.
 
-A law of nature must not be unfair, so it runs first what is due and is late rather than absent: a late tick accounts
-for all the time since the last one. Whatever ends it, every worker is continued.
+It looks at each every 10 ms, sooner when a worker's allowance
+runs out, and finds new workers a few times a second. A late look accounts for all the time since the last one.
+Whatever ends it, every worker is continued.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from collections.abc import Callable, Sequence
 from tools.boards.board import VirtualBoard
 from tools.boards.processes import WorkerFinder
 
-TICK_S = 0.010
 SCAN_S = 0.25
+LEAST_SLEEP_S = 0.0005
 
 
 class Governor:
@@ -27,7 +28,7 @@ class Governor:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="governor", daemon=True)
         self.cpu_s = 0.0
-        self.ticks = 0
+        self.looks = 0
 
     def start(self) -> None:
         """Begin."""
@@ -41,20 +42,20 @@ class Governor:
     def _run(self) -> None:
         started_s = time.thread_time()
         try:
-            due = scan_due = time.monotonic()
+            scan_due = time.monotonic()
+            due = dict.fromkeys(self._boards, scan_due)
             while not self._stop.is_set():
                 now = time.monotonic()
                 if now >= scan_due:
                     scan_due = now + SCAN_S
                     self._scan()
                 for board in self._boards:
-                    board.tick(time.monotonic())
-                self.ticks += 1
+                    now = time.monotonic()
+                    if now >= due[board]:
+                        due[board] = now + board.tick(now)
+                self.looks += 1
                 self.cpu_s = time.thread_time() - started_s
-                # catch up by skipping: what counts is the time that passed, not the number of looks
-                now = time.monotonic()
-                due = max(due + TICK_S, now + TICK_S / 10)
-                time.sleep(due - now)
+                time.sleep(max(min(due.values()) - time.monotonic(), LEAST_SLEEP_S))
         except BaseException as error:  # noqa: BLE001 - workers must go on whatever happened
             if self._on_death:
                 self._on_death(error)

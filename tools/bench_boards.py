@@ -1,0 +1,250 @@
+"""Holds virtual boards against their own law, with real clients, a real broker and the real training step.
+
+    python -m tools.bench_boards [--boards jetson-nano raspberry-pi-5 ...] [--window-s 8] [--foreign 1] [--json FILE]
+
+Each client measures its profile at three clocks. Two things must hold: samples a second at two clocks are to each other
+as the law's tau, and the joules that the client measured over a window are the ledger's, both within 5 %. `--foreign N`
+burns N cores beside it: then each window must hold too, or be marked starved. Exit code 1 if neither is the case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import io
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import aiomqtt
+import msgspec
+import numpy as np
+
+from edge_client.protocol.messages import Join, NetworkSpec, ProfileReport, ProfileRequest, Refusal, ServerHello
+from edge_client.protocol.messages import decode, encode  # fmt: skip
+from edge_client.protocol.topics import Topics
+from tools.boards.fleet import Fleet
+from tools.boards.fleet_config import BoardConfig, FleetConfig
+from tools.boards.law import BoardLaw
+from tools.boards.ledger import Truth, read_ledger
+
+FLEET = "bench"
+NETWORK = NetworkSpec(name="vgg9", image_shape=(28, 28, 1), n_classes=10)
+TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Row:
+    """One window: the clock asked for, what the law says of it, what was measured."""
+
+    board: str
+    profile: str
+    freq_mhz: float
+    seconds: float
+    samples_per_s: float
+    tau_ratio: float
+    law_ratio: float
+    client_j: float
+    ledger_j: float
+    ledger_starved_share: float
+    starved: bool | None
+
+    @property
+    def speed_off(self) -> float:
+        return self.tau_ratio / self.law_ratio - 1.0
+
+    @property
+    def energy_off(self) -> float:
+        return self.client_j / self.ledger_j - 1.0
+
+    @property
+    def ok(self) -> bool:
+        return bool(self.starved) or max(abs(self.speed_off), abs(self.energy_off)) <= TOLERANCE
+
+
+def main() -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    fleet = ["jetson-nano", "raspberry-pi-4b", "raspberry-pi-5"] * 2
+    parser.add_argument("--boards", nargs="+", default=fleet, metavar="PROFILE")
+    parser.add_argument("--window-s", type=float, default=8.0)
+    parser.add_argument("--settle-s", type=float, default=2.0)
+    parser.add_argument("--clocks", type=float, nargs="+", default=[0.4, 0.7, 1.0], help="as shares of the top clock")
+    parser.add_argument("--foreign", type=int, default=0, metavar="N", help="burn N cores beside it")
+    parser.add_argument("--json", type=Path, default=None)
+    arguments = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fimi-bench-")))
+        stack.enter_context(foreign_load(arguments.foreign))
+        rows, governor_share = asyncio.run(_bench(folder, arguments))
+    print(table(rows))
+    print(f"governor: {governor_share:.1%} of a core for {len(arguments.boards)} boards")
+    if arguments.json:
+        document = {
+            "rows": [asdict(row) for row in rows],
+            "governor_share": governor_share,
+            "foreign": arguments.foreign,
+        }
+        arguments.json.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    bad = [row for row in rows if not row.ok]
+    print(
+        f"{len(rows) - len(bad)} of {len(rows)} windows hold, {sum(bool(row.starved) for row in rows)} marked starved"
+    )
+    return 1 if bad else 0
+
+
+def table(rows: list[Row]) -> str:
+    """The rows as text."""
+    lines = ["board      MHz    s  samples/s  tau/tau_top   law    off   client J  ledger J    off  lost  starved"]
+    lines += [
+        f"{row.board:<8} {row.freq_mhz:>5.0f} {row.seconds:>4.0f} {row.samples_per_s:>10.2f} {row.tau_ratio:>12.3f}"
+        f" {row.law_ratio:>5.2f} {row.speed_off:>+6.1%} {row.client_j:>10.2f} {row.ledger_j:>9.2f} {row.energy_off:>+6.1%}"
+        f" {row.ledger_starved_share:>5.1%}  {row.starved}"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+async def _bench(folder: Path, arguments: argparse.Namespace) -> tuple[list[Row], float]:
+    _write_data(folder / "data.npz")
+    boards = tuple(
+        BoardConfig(id=f"b{k}-{profile.split('-')[-1]}", profile=profile, data="data.npz", storage_samples=0)
+        for k, profile in enumerate(arguments.boards)
+    )
+    async with broker(folder) as port:
+        config = FleetConfig(broker=f"127.0.0.1:{port}", fleet=FLEET, board=boards)
+        fleet = Fleet(config, folder, out=io.StringIO())
+        try:
+            await fleet.start()
+            assert fleet.governor is not None
+            reports = await _profiles(port, fleet, arguments)
+            governor_share = fleet.governor.cpu_s / max(board.state.seconds for board in fleet.boards)
+        finally:
+            await fleet.stop()
+    laws = {board.id: board.law for board in fleet.boards}
+    rows = [row for id_ in reports for row in _rows(id_, laws[id_], folder)]
+    return rows, governor_share
+
+
+async def _profiles(port: int, fleet: Fleet, arguments: argparse.Namespace) -> dict[str, ProfileReport]:
+    """Ask every board for its profile, and wait for all answers."""
+    topics = Topics(FLEET)
+    reports: dict[str, ProfileReport] = {}
+    asked: set[str] = set()
+    laws = {board.id: board.law for board in fleet.boards}
+    async with aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5) as client:
+        await client.subscribe(topics.all_to_server, qos=1)
+        hello = ServerHello(server_id="bench", run="bench", network=NETWORK)
+        await client.publish(topics.hello, encode(hello), qos=1, retain=True)
+        async for received in client.messages:
+            message = decode(bytes(received.payload))  # type: ignore[arg-type]
+            if isinstance(message, Join) and message.device not in asked:
+                asked.add(message.device)
+                request = ProfileRequest(
+                    run="bench",
+                    network=NETWORK,
+                    batch_size=4,
+                    freqs_hz=_clocks(laws[message.device], arguments.clocks),
+                    window_s=arguments.window_s,
+                    settle_s=arguments.settle_s,
+                )
+                await client.publish(topics.to_device(message.device), encode(request), qos=1)
+            elif isinstance(message, ProfileReport):
+                reports[message.device] = message
+                print(f"{message.device} has measured ({len(reports)} of {len(fleet.boards)})", file=sys.stderr)
+                if len(reports) == len(fleet.boards):
+                    break
+            elif isinstance(message, Refusal):
+                raise RuntimeError(f"{message.device}: {message.reason}")
+    return reports
+
+
+def _clocks(law: BoardLaw, shares: list[float]) -> tuple[float, ...]:
+    """The operating points nearest to these shares of the top clock, none below the true floor."""
+    points = [hz for hz in law.opps_hz if hz >= law.true_floor_hz]
+    return tuple(min(points, key=lambda hz: abs(hz - share * points[-1])) for share in shares)
+
+
+def _rows(id_: str, law: BoardLaw, folder: Path) -> list[Row]:
+    """The client's own windows against the ledger; ratios against the board's top clock."""
+    truth = read_ledger(folder / "boards" / f"{id_}.ledger.jsonl")
+    journal = folder / "boards" / f"{id_}.state" / "windows.jsonl"
+    lines = [msgspec.json.decode(line) for line in journal.read_bytes().splitlines()]
+    windows = [line for line in lines if line["kind"] == "profile"]
+    top = max(windows, key=lambda window: window["freq_hz"])
+    return [_row(id_, law, truth, window, top) for window in windows]
+
+
+def _row(id_: str, law: BoardLaw, truth: Truth, window: dict, top: dict) -> Row:
+    real = truth.between(window["start"], window["end"])
+
+    def tau_s(line: dict) -> float:
+        return (line["end"] - line["start"]) / line["samples"]
+
+    return Row(
+        board=id_,
+        profile=truth.unit["profile"],
+        freq_mhz=window["freq_hz"] / 1e6,
+        seconds=window["end"] - window["start"],
+        samples_per_s=1.0 / tau_s(window),
+        tau_ratio=tau_s(window) / tau_s(top),
+        law_ratio=law.relative_tau(window["freq_hz"]) / law.relative_tau(top["freq_hz"]),
+        client_j=window["energy"]["energy_j"],
+        ledger_j=real["true_j"],
+        ledger_starved_share=real["starved_s"] / real["seconds"],
+        starved=window["starved"],
+    )
+
+
+def _write_data(path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (200, *NETWORK.image_shape), dtype=np.uint8)
+    np.savez(path, x=images, y=rng.integers(0, NETWORK.n_classes, 200), n_classes=np.int64(NETWORK.n_classes))
+
+
+@contextlib.asynccontextmanager
+async def broker(folder: Path) -> AsyncIterator[int]:
+    """A Mosquitto on a free port of the loopback interface."""
+    program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+    if program is None:
+        raise SystemExit("mosquitto is not installed; install it with: sudo apt-get install mosquitto")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    settings = folder / "mosquitto.conf"
+    settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n", encoding="ascii")
+    process = await asyncio.create_subprocess_exec(program, "-c", str(settings), stderr=asyncio.subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                break
+            await asyncio.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+@contextlib.contextmanager
+def foreign_load(cores: int) -> Iterator[None]:
+    """Processes that burn `cores` cores and have nothing to do with us."""
+    burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(cores)]
+    try:
+        yield
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
