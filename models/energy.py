@@ -10,27 +10,29 @@ takes what the task adds over idle.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 
+Number = TypeVar("Number", float, np.ndarray)  # one value or one a device, alike
 
-def seconds_per_sample(freq_hz: np.ndarray, fixed_s: np.ndarray, cycles: np.ndarray) -> np.ndarray:
+
+def seconds_per_sample(freq_hz: Number, fixed_s: Number, cycles: Number) -> Number:
     """tau(f) = a + w/f: seconds that do not scale with the clock plus cycles over hertz."""
     return fixed_s + cycles / freq_hz
 
 
-def freq_for_seconds(tau_s: np.ndarray, fixed_s: np.ndarray, cycles: np.ndarray) -> np.ndarray:
+def freq_for_seconds(tau_s: Number, fixed_s: Number, cycles: Number) -> Number:
     """f(tau) = w / (tau - a), the inverse of `seconds_per_sample` for tau > a."""
     return cycles / (tau_s - fixed_s)
 
 
-def busy_power_w(freq_hz: np.ndarray, power_static_w: np.ndarray, kappa: np.ndarray) -> np.ndarray:
+def busy_power_w(freq_hz: Number, power_static_w: Number, kappa: Number) -> Number:
     """P(f) = P_s + kappa * f**3 while training, in watts."""
     return power_static_w + kappa * freq_hz**3
 
 
-def joules_per_sample(
-    tau_s: np.ndarray, fixed_s: np.ndarray, cycles: np.ndarray, power_static_w: np.ndarray, kappa: np.ndarray
-) -> np.ndarray:
+def joules_per_sample(tau_s: Number, fixed_s: Number, cycles: Number, power_static_w: Number, kappa: Number) -> Number:
     """The analytic e(tau) = tau * P(f(tau)) = P_s*tau + kappa*w**3*tau/(tau-a)**3, convex for tau > a."""
     return tau_s * busy_power_w(freq_for_seconds(tau_s, fixed_s, cycles), power_static_w, kappa)
 
@@ -63,7 +65,7 @@ def cheapest_freq(
     return np.clip(freq, freq_min_hz, freq_max_hz)
 
 
-def above_idle(joules: np.ndarray, tau_s: np.ndarray, power_idle_w: np.ndarray | float) -> np.ndarray:
+def above_idle(joules: Number, tau_s: Number, power_idle_w: Number) -> Number:
     """Whole-board joules a sample to added ones: what remains above the idle floor over the sample's seconds."""
     return joules - power_idle_w * tau_s
 

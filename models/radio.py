@@ -13,62 +13,61 @@ efficiency are drawn joules; `overhead_w` is what the radio draws besides.
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import numpy as np
+
+Number = TypeVar("Number", float, np.ndarray)  # one value or one a device, alike
 
 LN2 = math.log(2.0)
 
 
-def nats_per_use(bits: np.ndarray, bandwidth_hz: np.ndarray, upload_s: np.ndarray) -> np.ndarray:
+def nats_per_use(bits: Number, bandwidth_hz: Number, upload_s: Number) -> Number:
     """x = bits * ln 2 / (bandwidth * seconds), the spectral efficiency in nats."""
     return bits * LN2 / (bandwidth_hz * upload_s)
 
 
-def tx_power_w(
-    bits: np.ndarray, bandwidth_hz: np.ndarray, upload_s: np.ndarray, noise_w_per_hz: np.ndarray
-) -> np.ndarray:
+def tx_power_w(bits: Number, bandwidth_hz: Number, upload_s: Number, noise_w_per_hz: Number) -> Number:
     """Radiated power that carries `bits` over `bandwidth_hz` in `upload_s`: c*b*(2**(bits/(b*s)) - 1), in watts."""
     return noise_w_per_hz * bandwidth_hz * np.expm1(nats_per_use(bits, bandwidth_hz, upload_s))
 
 
 def scheduled_joules(
-    bits: np.ndarray,
-    bandwidth_hz: np.ndarray,
-    upload_s: np.ndarray,
-    noise_w_per_hz: np.ndarray,
-    efficiency: np.ndarray,
-    overhead_w: np.ndarray,
-) -> np.ndarray:
+    bits: Number,
+    bandwidth_hz: Number,
+    upload_s: Number,
+    noise_w_per_hz: Number,
+    efficiency: Number,
+    overhead_w: Number,
+) -> Number:
     """Drawn joules of a scheduled upload: radiated power over efficiency, plus the overhead, times seconds."""
     power = tx_power_w(bits, bandwidth_hz, upload_s, noise_w_per_hz)
     return (power / efficiency + overhead_w) * upload_s
 
 
-def seconds_at_power(
-    bits: np.ndarray, bandwidth_hz: np.ndarray, power_w: np.ndarray, noise_w_per_hz: np.ndarray
-) -> np.ndarray:
+def seconds_at_power(bits: Number, bandwidth_hz: Number, power_w: Number, noise_w_per_hz: Number) -> Number:
     """Seconds to carry `bits` at radiated `power_w`: bits / (b * log2(1 + p/(c*b)))."""
     return bits * LN2 / (bandwidth_hz * np.log1p(power_w / (noise_w_per_hz * bandwidth_hz)))
 
 
 def shared_joules(
-    bits: np.ndarray,
-    upload_s: np.ndarray,
-    link_bits_per_s: np.ndarray,
-    power_w: np.ndarray,
-    efficiency: np.ndarray,
-    overhead_w: np.ndarray,
-) -> np.ndarray:
+    bits: Number,
+    upload_s: Number,
+    link_bits_per_s: Number,
+    power_w: Number,
+    efficiency: Number,
+    overhead_w: Number,
+) -> Number:
     """Drawn joules on a shared link: the transmitter draws in its own turns only, the overhead all the while."""
     return power_w / efficiency * bits / link_bits_per_s + overhead_w * upload_s
 
 
-def link_share(bits: np.ndarray, upload_s: np.ndarray, link_bits_per_s: np.ndarray) -> np.ndarray:
+def link_share(bits: Number, upload_s: Number, link_bits_per_s: Number) -> Number:
     """The part of a shared link's time that an upload of `upload_s` seconds holds, in (0, 1]."""
     return bits / (link_bits_per_s * upload_s)
 
 
-def wired_seconds(bits: np.ndarray, link_bits_per_s: np.ndarray) -> np.ndarray:
+def wired_seconds(bits: Number, link_bits_per_s: Number) -> Number:
     """Seconds of an upload over a link of one's own."""
     return bits / link_bits_per_s
 

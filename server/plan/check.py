@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from models import energy, learning_curve, radio
-from server.plan.problem import AnalyticCpu, Device, DevicePlan, Plan, Problem
+from server.plan.problem import AnalyticCpu, Device, DevicePlan, OppTable, Plan, Problem
 
 TOLERANCE = 1e-9  # relative, for every constraint and every recomputed number
 
@@ -55,58 +55,60 @@ def _joules(problem: Problem, device: Device, trained: float, compute_s: float) 
     """E_cmp of `trained` samples in compute_s, on the basis; None outside the device's clocks."""
     if trained == 0:
         return 0.0 if compute_s == 0 else None
-    cpu, tau = device.cpu, np.array([compute_s / trained])
+    cpu, tau = device.cpu, compute_s / trained
+    quick, slow = _seconds_range(cpu)
+    if not _at_most(quick, tau) or not _at_most(tau, slow):
+        return None
+    tau = min(max(tau, quick), slow)
     if isinstance(cpu, AnalyticCpu):
-        quick = energy.seconds_per_sample(cpu.freq_max_hz, cpu.fixed_s_per_sample, cpu.cycles_per_sample)
-        slow = energy.seconds_per_sample(cpu.freq_min_hz, cpu.fixed_s_per_sample, cpu.cycles_per_sample)
-        if not _at_most(quick, tau[0]) or not _at_most(tau[0], slow):
-            return None
         law = (cpu.fixed_s_per_sample, cpu.cycles_per_sample, cpu.power_static_w, cpu.kappa_w_per_hz3)
-        joules = energy.joules_per_sample(np.clip(tau, quick, slow), *law)
-    else:
-        quick, slow = cpu.s_per_sample.min(), cpu.s_per_sample.max()
-        if not _at_most(quick, tau[0]) or not _at_most(tau[0], slow):
-            return None
-        tau = np.clip(tau, quick, slow)
-        on_basis = _table_j(problem, device)
-        keep = energy.falling_hull(cpu.s_per_sample, on_basis)
-        joules = energy.hull_energy(tau, cpu.s_per_sample[keep][None, :], on_basis[keep][None, :])
-        return float(trained * joules[0])
-    if problem.energy_basis == "added":
-        joules = energy.above_idle(joules, tau, cpu.power_idle_w)
-    return float(trained * joules[0])
+        joules = energy.joules_per_sample(tau, *law)
+        return trained * (energy.above_idle(joules, tau, cpu.power_idle_w) if _added(problem) else joules)
+    on_basis = _table_j(problem, device)
+    keep = energy.falling_hull(cpu.s_per_sample, on_basis)
+    hull = (cpu.s_per_sample[keep][None, :], on_basis[keep][None, :])
+    return float(trained * energy.hull_energy(np.array([tau]), *hull)[0])
+
+
+def _seconds_range(cpu: AnalyticCpu | OppTable) -> tuple[float, float]:
+    """The fewest and the most seconds a sample takes on a device."""
+    if isinstance(cpu, AnalyticCpu):
+        law = (cpu.fixed_s_per_sample, cpu.cycles_per_sample)
+        return energy.seconds_per_sample(cpu.freq_max_hz, *law), energy.seconds_per_sample(cpu.freq_min_hz, *law)
+    return float(cpu.s_per_sample.min()), float(cpu.s_per_sample.max())
+
+
+def _added(problem: Problem) -> bool:
+    return problem.energy_basis == "added"
 
 
 def _table_j(problem: Problem, device: Device) -> np.ndarray:
     """Joules a sample of a measured table, on the basis."""
     cpu = device.cpu
     assert not isinstance(cpu, AnalyticCpu)
-    if problem.energy_basis == "board":
-        return cpu.j_per_sample
-    return energy.above_idle(cpu.j_per_sample, cpu.s_per_sample, cpu.power_idle_w)
+    joules = cpu.j_per_sample
+    return joules - cpu.power_idle_w * cpu.s_per_sample if _added(problem) else joules
 
 
 def _upload(problem: Problem, device: Device, share: DevicePlan) -> list[str]:
     """The radio's constraints and its joules."""
-    link, bits = device.radio, np.float64(device.upload_bits)
-    idle_w = device.cpu.power_idle_w if problem.energy_basis == "board" else 0.0
-    overhead_w = np.float64(link.overhead_w + idle_w)
-    seconds, band = np.float64(share.upload_s), np.float64(share.bandwidth_hz)
+    link, bits, seconds, band = device.radio, device.upload_bits, share.upload_s, share.bandwidth_hz
+    overhead_w = link.overhead_w + (0.0 if _added(problem) else device.cpu.power_idle_w)
     if seconds <= 0:
         return ["upload_s is not above 0"]
     found: list[str] = []
     if link.kind in ("wired", "shared_link"):
         assert link.link_bits_per_s is not None
-        rate = np.float64(link.link_bits_per_s)
+        rate = link.link_bits_per_s
         if not _at_most(bits / rate, seconds):
             found.append("upload_s is less than the link takes")
-        sending_w = np.float64(link.tx_power_w or 0.0) if link.kind == "shared_link" else np.float64(0.0)
-        joules = radio.shared_joules(bits, seconds, rate, sending_w, np.float64(link.amplifier_efficiency), overhead_w)
+        sending_w = (link.tx_power_w or 0.0) if link.kind == "shared_link" else 0.0
+        joules = radio.shared_joules(bits, seconds, rate, sending_w, link.amplifier_efficiency, overhead_w)
     else:
         assert link.gain_over_noise_hz_per_w is not None and problem.bandwidth_hz is not None
         if not 0 < band <= problem.bandwidth_hz * (1 + TOLERANCE):
             return [f"bandwidth_hz {band} is not in (0, {problem.bandwidth_hz}]"]
-        noise = np.float64(1.0 / link.gain_over_noise_hz_per_w)
+        noise = 1.0 / link.gain_over_noise_hz_per_w
         power = float(radio.tx_power_w(bits, band, seconds, noise))
         limit = link.tx_power_max_w if link.kind == "scheduled" else link.tx_power_w
         assert limit is not None
@@ -117,8 +119,8 @@ def _upload(problem: Problem, device: Device, share: DevicePlan) -> list[str]:
         told = power if link.kind == "scheduled" else limit
         if share.tx_power_w is None or not _same(share.tx_power_w, told):
             found.append(f"tx_power_w {share.tx_power_w} should be {told}")
-    if not _same(float(joules), share.upload_j):
-        found.append(f"upload_j {share.upload_j} should be {float(joules)}")
+    if not _same(joules, share.upload_j):
+        found.append(f"upload_j {share.upload_j} should be {joules}")
     return found
 
 
@@ -156,11 +158,9 @@ def _at_clock(problem: Problem, device: Device, freq_hz: float) -> tuple[float, 
     if isinstance(cpu, AnalyticCpu):
         if not _at_most(cpu.freq_min_hz, freq_hz) or not _at_most(freq_hz, cpu.freq_max_hz):
             return None
-        freq = np.float64(freq_hz)
-        tau = energy.seconds_per_sample(freq, cpu.fixed_s_per_sample, cpu.cycles_per_sample)
-        idle_w = cpu.power_idle_w if problem.energy_basis == "added" else 0.0
-        power = energy.busy_power_w(freq, cpu.power_static_w, cpu.kappa_w_per_hz3) - idle_w
-        return float(tau), float(tau * power)
+        tau = energy.seconds_per_sample(freq_hz, cpu.fixed_s_per_sample, cpu.cycles_per_sample)
+        power = energy.busy_power_w(freq_hz, cpu.power_static_w, cpu.kappa_w_per_hz3)
+        return tau, tau * (power - (cpu.power_idle_w if _added(problem) else 0.0))
     points = np.flatnonzero(cpu.freq_hz == freq_hz)
     if len(points) == 0:
         return None

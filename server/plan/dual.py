@@ -1,8 +1,9 @@
 """The prices that couple devices: lambda (joules per unit of mean error) and mu (joules per hertz or share).
 
 The dual function is concave and, err and E_com being strictly convex, smooth in both: what the devices answer at a
-price (mean error, medium used) falls with that price without a jump. So each price is a root on a logarithmic axis, mu
-outside, lambda inside with the last answer as its start. Every search ends on the side where the constraint holds.
+price (mean error, medium used) falls with that price without a jump. Both prices together are found by a quasi-Newton
+search on logarithmic axes, where the answers are nearly power laws; where it fails, and where only one price is sought,
+by bracketing: mu outside, lambda inside. Every search ends on the side where the constraints hold.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from server.plan.device_step import Step, device_step, joules, total_use
 from server.plan.fleet import Fleet
 from server.plan.roots import falling_root
 
-_NEAR_ERROR = 1e-12  # relative, of the error above the floor
-_NEAR_USE = 1e-10  # relative, of the medium
+_NEAR = 1e-10  # relative, of the error above the floor and of the medium: what a search may leave unused
+_NEWTON_STEPS = 25
 _FURTHEST = 90.0  # e-folds that a price may lie from its guess
 
 
@@ -37,25 +38,26 @@ class Dual:
 def solve_dual(fleet: Fleet, fixed_error_price_j: float | None = None) -> Dual:
     """The best prices; with `fixed_error_price_j` only mu is sought (mean error is then an objective)."""
     search = _Search(fleet, fixed_error_price_j)
-    price_medium = 0.0
+    step = None
     if math.isfinite(fleet.capacity):
-        price_medium = search.medium_price()
-    price_error, step = search.at(price_medium)
-    return Dual(price_error, price_medium, step, bound(fleet, price_error, price_medium, step))
+        step = search.both_prices() or search.at(search.medium_price())
+    else:
+        step = search.at(0.0)
+    return Dual(step.price_error_j, step.price_medium_j, step, bound(fleet, step))
 
 
-def bound(fleet: Fleet, price_error_j: float, price_medium_j: float, step: Step) -> float:
+def bound(fleet: Fleet, step: Step) -> float:
     """sum of the devices' bounds - lambda*Delta - mu*B: below the least energy for any prices >= 0."""
     total = float(step.bound_j.sum())
-    if price_error_j > 0 and fleet.target_error is not None:
-        total -= price_error_j * fleet.target_error
-    if price_medium_j > 0:
-        total -= price_medium_j * fleet.capacity
+    if step.price_error_j > 0 and fleet.target_error is not None:
+        total -= step.price_error_j * fleet.target_error
+    if step.price_medium_j > 0:
+        total -= step.price_medium_j * fleet.capacity
     return total
 
 
 class _Search:
-    """The two nested root searches; remembers the last answers as the next start."""
+    """The root searches; remembers the last answers as the next start."""
 
     def __init__(self, fleet: Fleet, fixed_error_price_j: float | None):
         self.fleet = fleet
@@ -67,38 +69,83 @@ class _Search:
 
     def medium_price(self) -> float:
         """mu with the medium used up, or one so small that leaving some of it costs nothing."""
-        fleet = self.fleet
 
         @cache
         def excess(log_price: float) -> float:
-            _, step = self.at(math.exp(log_price))
-            return math.log(total_use(fleet, step.points) / fleet.capacity)
+            return self._use_excess(self.at(math.exp(log_price)))
 
-        return math.exp(_price_root(excess, math.log(self._medium_scale()), math.log(8.0), _NEAR_USE))
+        return math.exp(_price_root(excess, math.log(self._medium_scale()), math.log(8.0), _NEAR))
 
-    def at(self, price_medium_j: float) -> tuple[float, Step]:
-        """lambda and the answers at a given mu."""
-        if self.fixed is not None:
-            return self.fixed, self._step(self.fixed, price_medium_j)
+    def both_prices(self) -> Step | None:
+        """Both constraints met by Broyden's method in (ln lambda, ln mu); None where it does not get there."""
+        if self.fixed is not None or self._accurate_anyway():
+            return None
+        at = np.log([self._error_scale(), self._medium_scale()])
+        step, excess = self._excess(at)
+        slope = self._slopes(at, excess)
+        for _ in range(_NEWTON_STEPS):
+            if np.all((excess <= 0) & (excess >= -_NEAR)):
+                return step
+            try:
+                move = np.linalg.solve(slope, -0.5 * _NEAR - excess)
+            except np.linalg.LinAlgError:
+                return None
+            move *= min(1.0, 2.0 / max(float(np.abs(move).max()), 1e-300))
+            step, after = self._excess(at + move)
+            if not np.all(np.isfinite(after)):
+                return None
+            slow = np.abs(after).max() > 0.3 * np.abs(excess).max()
+            at = at + move
+            if slow and np.abs(after).max() > 1e-6:
+                slope = self._slopes(at, after)
+            else:
+                slope = slope + np.outer(after - excess - slope @ move, move) / float(move @ move)
+            excess = after
+        return None
+
+    def _excess(self, log_prices: np.ndarray) -> tuple[Step, np.ndarray]:
+        """The answers and ln of (error above the floor, medium used) over what is allowed."""
+        step = self._step(math.exp(log_prices[0]), math.exp(log_prices[1]))
+        return step, np.array([self._error_excess(step), self._use_excess(step)])
+
+    def _slopes(self, at: np.ndarray, excess: np.ndarray) -> np.ndarray:
+        """The 2x2 derivative of `_excess`, by differences."""
+        columns = [(self._excess(at + 1e-3 * unit)[1] - excess) / 1e-3 for unit in np.eye(2)]
+        return np.stack(columns, axis=1)
+
+    def _error_excess(self, step: Step) -> float:
         fleet = self.fleet
         assert fleet.target_error is not None
-        if fleet.local.all() and fleet.mean_error(fleet.local) <= fleet.target_error:
-            return 0.0, self._step(0.0, price_medium_j)
-        reachable = fleet.target_error - fleet.curve.gamma
+        above = fleet.mean_error(step.points.samples) - fleet.curve.gamma
+        return math.log(above / (fleet.target_error - fleet.curve.gamma))
+
+    def _use_excess(self, step: Step) -> float:
+        return math.log(total_use(self.fleet, step.points) / self.fleet.capacity)
+
+    def _accurate_anyway(self) -> bool:
+        """Whether the local samples alone keep the target: lambda is then 0."""
+        fleet = self.fleet
+        assert fleet.target_error is not None
+        return bool(fleet.local.all()) and fleet.mean_error(fleet.local) <= fleet.target_error
+
+    def at(self, price_medium_j: float) -> Step:
+        """The answers at a given mu and the lambda that goes with it."""
+        if self.fixed is not None:
+            return self._step(self.fixed, price_medium_j)
+        if self._accurate_anyway():
+            return self._step(0.0, price_medium_j)
         steps: dict[float, Step] = {}
 
         @cache
         def excess(log_price: float) -> float:
             steps[log_price] = self._step(math.exp(log_price), price_medium_j)
-            above = fleet.mean_error(steps[log_price].points.samples) - fleet.curve.gamma
-            return math.log(above / reachable)
+            return self._error_excess(steps[log_price])
 
         guess, reach = self.log_error_price, 0.1
         if guess is None:
             guess, reach = math.log(self._error_scale()), math.log(4.0)
-        best = _price_root(excess, guess, reach, _NEAR_ERROR)
-        self.log_error_price = best
-        return math.exp(best), steps[best]
+        self.log_error_price = _price_root(excess, guess, reach, 0.01 * _NEAR)
+        return steps[self.log_error_price]
 
     def _step(self, price_error_j: float, price_medium_j: float) -> Step:
         self.warm = device_step(self.fleet, price_error_j, price_medium_j, self.warm)

@@ -20,6 +20,11 @@ class Tables:
     joules: np.ndarray
     freq_hz: np.ndarray
 
+    def kinks_w(self) -> np.ndarray:
+        """The prices of a second (M, K-1) at which neighbours cost the same, falling from left to right; 0: padding."""
+        step = np.diff(self.tau_s, axis=1)
+        return np.divide(-np.diff(self.joules, axis=1), step, out=np.zeros_like(step), where=step > 0)
+
 
 @dataclass(frozen=True)
 class Curves:
@@ -150,7 +155,7 @@ def table_on_basis(device: Device, basis: EnergyBasis) -> tuple[np.ndarray, np.n
     assert not isinstance(cpu, AnalyticCpu)
     joules = cpu.j_per_sample
     if basis == "added":
-        joules = energy.above_idle(joules, cpu.s_per_sample, cpu.power_idle_w)
+        joules = energy.above_idle(joules, cpu.s_per_sample, np.full(len(joules), cpu.power_idle_w))
     keep = energy.falling_hull(cpu.s_per_sample, joules)
     return cpu.s_per_sample[keep], joules[keep], cpu.freq_hz[keep]
 

@@ -49,9 +49,9 @@ class _Board:
         self.epochs = fleet.epochs
         self.available_s = available_s
         self.fleet = fleet
-        row = np.flatnonzero(fleet.tables.rows == index)
-        self.table = int(row[0]) if len(row) else None
-        self.curve = None if len(row) else int(np.flatnonzero(fleet.curves.rows == index)[0])
+        self.index = index
+        self.table = _place(fleet.tables.rows, index)
+        self.curve = _place(fleet.curves.rows, index)
         cap = available_s / (self.epochs * float(fleet.tau_min_s[index])) + _SLACK
         self.most = int(max(fleet.local[index], min(fleet.most[index], math.floor(cap))))
 
@@ -67,14 +67,13 @@ class _Board:
     def _on_curve(self, samples: int, row: int) -> Executed:
         curves, trained = self.fleet.curves, self.epochs * samples
         fixed_s, cycles = float(curves.fixed_s[row]), float(curves.cycles[row])
-        law = (curves.fixed_s[row], curves.cycles[row], curves.power_static_w[row], curves.kappa[row])
-        limits = (curves.freq_min_hz[row], curves.freq_max_hz[row])
-        cheapest = float(energy.cheapest_freq(np.float64(0.0), *law, *limits))
+        static_w, kappa = float(curves.power_static_w[row]), float(curves.kappa[row])
         spare_s = self.available_s / trained - fixed_s
         needed = cycles / spare_s if spare_s > 0 else math.inf
-        freq = min(max(cheapest, needed), float(limits[1]))
+        cheapest = cycles / (float(self.fleet.tau_idle_s[self.index]) - fixed_s)
+        freq = min(max(cheapest, needed), float(curves.freq_max_hz[row]))
         tau = fixed_s + cycles / freq
-        joules = trained * tau * float(energy.busy_power_w(np.float64(freq), law[2], law[3]))
+        joules = trained * tau * energy.busy_power_w(freq, static_w, kappa)
         return Executed(samples, (PlannedSegment(freq, trained),), trained * tau, joules)
 
     def _on_table(self, samples: int, batch_size: int, row: int) -> Executed:
@@ -100,6 +99,12 @@ class _Board:
             float(sum(count * tables.tau_s[row, point] for point, count in kept)),
             float(sum(count * tables.joules[row, point] for point, count in kept)),
         )
+
+
+def _place(rows: np.ndarray, index: int) -> int | None:
+    """Where `index` stands in the ascending `rows`; None where it does not."""
+    place = int(np.searchsorted(rows, index))
+    return place if place < len(rows) and rows[place] == index else None
 
 
 def _to_border(count: int, samples: int, trained: int, batch_size: int) -> int:

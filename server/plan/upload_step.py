@@ -18,7 +18,7 @@ import numpy as np
 from models import radio
 from server.plan.fleet import Fleet
 
-_LOG_X = np.linspace(np.log(1e-14), np.log(600.0), 1200)
+_LOG_X = np.linspace(np.log(1e-14), np.log(600.0), 4000)
 
 
 def _log_h(x: np.ndarray) -> np.ndarray:
@@ -38,7 +38,7 @@ def _slope_log_expm1(x: np.ndarray) -> np.ndarray:
 
 
 class Inverse:
-    """x from ln F(x) for a rising F whose logarithm and its slope are given: grid, then Newton to rounding."""
+    """x from F(x) for a rising F whose logarithm and its slope are given: grid (to 1e-5), then Newton to rounding."""
 
     def __init__(self, log_f: Callable[[np.ndarray], np.ndarray], slope: Callable[[np.ndarray], np.ndarray]):
         self._log_f, self._slope = log_f, slope
@@ -49,7 +49,7 @@ class Inverse:
         with np.errstate(divide="ignore"):
             wanted = np.clip(np.log(value), self._grid[0], self._grid[-1])
         x = np.exp(np.interp(wanted, self._grid, _LOG_X))
-        for _ in range(4):
+        for _ in range(2):
             x = np.maximum(x - (self._log_f(x) - wanted) / self._slope(x), 0.5 * x)
         return x
 
@@ -106,28 +106,40 @@ def _fixed_power(fleet: Fleet, mask: np.ndarray, price_w: np.ndarray, price_medi
 
 
 def _scheduled(fleet: Fleet, mask: np.ndarray, price_w: np.ndarray, price_medium_j: float) -> Found:
+    """Inside where that keeps both limits (it is then the least of all), else the better of the two limits."""
     links = fleet.links
     watts = links.overhead_w[mask] + price_w
     nats = fleet.upload_bits[mask] * radio.LN2
     noise, efficiency, power = links.noise_w_per_hz[mask], links.efficiency[mask], links.power_w[mask]
-    # on the whole band
+    x = inside(watts * price_medium_j * efficiency**2 / (noise**2 * nats))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        band_hz = np.sqrt(nats * watts / (x * price_medium_j))
+        upload_s = np.sqrt(nats * price_medium_j / (x * watts))
+        priced = noise * nats / efficiency * np.expm1(x) / x + watts * upload_s + price_medium_j * band_hz
+        fits = (band_hz <= fleet.capacity) & (noise * band_hz * np.expm1(x) <= power) & np.isfinite(priced)
+    if not fits.all():
+        rest = mask.copy()
+        rest[mask] = ~fits
+        upload_s[~fits], band_hz[~fits], priced[~fits] = _at_limits(fleet, rest, watts[~fits], price_medium_j)
+    return upload_s, band_hz, priced
+
+
+def _at_limits(fleet: Fleet, mask: np.ndarray, watts: np.ndarray, price_medium_j: float) -> Found:
+    """The better of: the whole band at no more than full power; full power on no more than the whole band."""
+    links = fleet.links
+    nats = fleet.upload_bits[mask] * radio.LN2
+    noise, efficiency = links.noise_w_per_hz[mask], links.efficiency[mask]
     x = np.minimum(on_band(efficiency * watts / (noise * fleet.capacity)), _least_x(fleet, mask))
     band_hz = np.full_like(x, fleet.capacity)
     upload_s = nats / (band_hz * x)
     priced = noise * nats / efficiency * np.expm1(x) / x + watts * upload_s + price_medium_j * band_hz
-    # at full power
     other = _at_power(fleet, mask, watts, price_medium_j)
     take = other[2] < priced
-    upload_s, band_hz, priced = (np.where(take, o, p) for o, p in zip(other, (upload_s, band_hz, priced), strict=True))
-    # inside, where that keeps both limits (it is then the least of all)
-    x = inside(watts * price_medium_j * efficiency**2 / (noise**2 * nats))
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        inside_hz = np.sqrt(nats * watts / (x * price_medium_j))
-        inside_s = np.sqrt(nats * price_medium_j / (x * watts))
-        fits = (inside_hz <= fleet.capacity) & (noise * inside_hz * np.expm1(x) <= power)
-        inside_j = noise * nats / efficiency * np.expm1(x) / x + watts * inside_s + price_medium_j * inside_hz
-    fits &= np.isfinite(inside_j)
-    return np.where(fits, inside_s, upload_s), np.where(fits, inside_hz, band_hz), np.where(fits, inside_j, priced)
+    return (
+        np.where(take, other[0], upload_s),
+        np.where(take, other[1], band_hz),
+        np.where(take, other[2], priced),
+    )
 
 
 def _at_power(fleet: Fleet, mask: np.ndarray, watts: np.ndarray, price_medium_j: float) -> Found:
@@ -156,13 +168,13 @@ def upload_joules(fleet: Fleet, upload_s: np.ndarray, bandwidth_hz: np.ndarray) 
     links, bits = fleet.links, fleet.upload_bits
     joules = links.overhead_w * upload_s
     chosen = links.scheduled
-    law = (links.noise_w_per_hz[chosen], links.efficiency[chosen], links.overhead_w[chosen])
-    joules[chosen] = radio.scheduled_joules(bits[chosen], bandwidth_hz[chosen], upload_s[chosen], *law)
+    channel = (links.noise_w_per_hz[chosen], links.efficiency[chosen], links.overhead_w[chosen])
+    joules[chosen] = radio.scheduled_joules(bits[chosen], bandwidth_hz[chosen], upload_s[chosen], *channel)
     fixed = links.fixed_power
     joules[fixed] += links.power_w[fixed] / links.efficiency[fixed] * upload_s[fixed]
     shared = links.shared
-    law = (links.rate_bits_per_s[shared], links.power_w[shared], links.efficiency[shared], links.overhead_w[shared])
-    joules[shared] = radio.shared_joules(bits[shared], upload_s[shared], *law)
+    sender = (links.rate_bits_per_s[shared], links.power_w[shared], links.efficiency[shared])
+    joules[shared] = radio.shared_joules(bits[shared], upload_s[shared], *sender, links.overhead_w[shared])
     return joules
 
 

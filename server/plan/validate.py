@@ -76,6 +76,7 @@ def _table(name: str, table: OppTable, problem: Problem) -> None:
     lengths = {len(table.freq_hz), len(table.s_per_sample), len(table.j_per_sample)}
     _require(len(lengths) == 1 and lengths != {0}, f"{name}: opps: columns empty or of unequal length")
     _not_negative(f"{name}: opps.power_idle_w", table.power_idle_w)
+    _require(bool((np.diff(table.freq_hz) > 0).all()), f"{name}: opps.freq_hz: not in ascending order")
     for freq, seconds, joules in zip(table.freq_hz, table.s_per_sample, table.j_per_sample, strict=True):
         _positive(f"{name}: opps.freq_hz", freq)
         _positive(f"{name}: opps.s_per_sample at {freq / 1e6:.5g} MHz", seconds)
