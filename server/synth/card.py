@@ -1,0 +1,63 @@
+"""The generator's card: what it was trained on and how, what it reached. JSON for programs, Markdown for people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from server.errors import DataError
+
+FORMAT = "fimi-generator-card-1"
+
+
+def write_card(path: Path, card: dict[str, Any]) -> None:
+    """Write `path` (.json) and the same in Markdown beside it, each whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for name, text in ((path, json.dumps(card, indent=1) + "\n"), (path.with_suffix(".md"), to_markdown(card))):
+        fresh = name.with_name(name.name + ".partial")
+        fresh.write_text(text)
+        fresh.replace(name)
+
+
+def read_card(path: Path) -> dict[str, Any] | None:
+    """The card at `path`, None where there is none yet."""
+    if not path.exists():
+        return None
+    try:
+        card = json.loads(path.read_text())
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON: {error}") from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise DataError(f"{path} is not a generator's card of this format ({FORMAT})")
+    return card
+
+
+def to_markdown(card: dict[str, Any]) -> str:
+    """The card as a page: one table per part, then the score in a sentence."""
+    lines = [f"# Generator for {card['data']['name']}", ""]
+    quality = card.get("quality")
+    if quality:
+        lines += [
+            f"A {quality['network']} trained for {quality['steps']} steps on {quality['samples']} samples of this "
+            f"generator, and on nothing else, is right on **{quality['accuracy']:.1%}** of "
+            f"{quality['test_images']} real test images; "
+            f"trained on as many real images it is right on {quality['accuracy_of_real']:.1%}.",
+            "",
+        ]
+    for part in ("data", "network", "training", "checkpoint", "sampling", "pool", "quality", "versions"):
+        if part in card:
+            lines += [f"## {part.capitalize()}", "", "| | |", "|---|---|"]
+            lines += [f"| {key} | {_cell(value)} |" for key, value in card[part].items()]
+            lines.append("")
+    if "date" in card:
+        lines += [f"Finished on {card['date']}.", ""]
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_cell(v) for v in value)
+    return str(value).replace("|", "\\|")

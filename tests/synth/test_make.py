@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from server.data.dataset import Dataset
+from server.errors import DataError
+from server.learning.training import Recipe
+from server.synth import make
+from server.synth.card import read_card, to_markdown
+from server.synth.diffusion import Sampling
+from server.synth.make import GeneratorSettings, PoolSettings, describe_generator, make_pool, train_generator
+from server.synth.pool import Pool
+from server.synth.quality import class_accuracy, sample_grid
+from server.synth.train import TrainSettings
+
+SETTINGS = GeneratorSettings(widths=(32, 32), train=TrainSettings(steps=2, batch=4, warmup_steps=1, bfloat16=False))
+POOL = PoolSettings(per_class=3, sampling=Sampling(steps=2, batch=4))
+
+
+def shades(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two classes that a glance tells apart: dark and light noise."""
+    labels = np.arange(n) % 2
+    noise = np.random.default_rng(seed).integers(0, 60, (n, 8, 8, 1))
+    return (noise + 150 * labels[:, None, None, None]).astype(np.uint8), labels
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    return Dataset("shades", *shades(40, 0), *shades(20, 1), ("dark", "light"))
+
+
+def test_good_samples_score_high_and_swapped_classes_low(dataset: Dataset) -> None:
+    x, y = shades(40, 2)
+    pool = Pool("f" * 64, 0, 0, (x[y == 0], x[y == 1]))
+    swapped = replace(pool, images=pool.images[::-1])
+    good, bad = (
+        class_accuracy(p, dataset, np.arange(40), Recipe(steps=40), network="tiny", samples=30) for p in (pool, swapped)
+    )
+    assert (good.accuracy, bad.accuracy) == (1.0, 0.0)
+    assert good.accuracy_by_class == (1.0, 1.0)
+    assert good.accuracy_of_real == bad.accuracy_of_real == 1.0
+    assert (good.samples, good.test_images) == (30, 20)
+    with pytest.raises(DataError, match="the pool is empty"):
+        class_accuracy(replace(pool, images=(x[:0], x[:0])), dataset, np.arange(40), Recipe(), network="tiny")
+
+
+def test_the_grid_has_real_images_left_and_synthetic_right(dataset: Dataset) -> None:
+    x, y = shades(4, 2)
+    pool = Pool("f" * 64, 0, 0, (x[y == 0], x[y == 1]))
+    grid = sample_grid(pool, dataset, np.arange(40), columns=3)
+    assert grid.shape == (2 * 8, 6 * 8, 1)
+    assert np.array_equal(grid[8:, :8], dataset.x_train[1])
+    assert np.array_equal(grid[:8, 24:32], x[0])
+    assert not grid[:, 40:].any()  # the pool has two of each class, not three
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' schedulers, numpy 2
+def test_a_generator_is_made_described_and_not_made_again(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(make, "Recipe", lambda: Recipe(steps=3))
+    card = train_generator(dataset, tmp_path, SETTINGS, POOL)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "generator-card.json", "generator-card.md", "generator.safetensors", "pool", "samples.png",
+    ]  # fmt: skip
+    assert json.loads((tmp_path / "generator-card.json").read_text()) == json.loads(json.dumps(card))
+    assert card["data"]["images"] == 20
+    assert card["pool"]["by_class"] == [3, 3]
+    assert 0 <= card["quality"]["accuracy"] <= 1
+    assert "is right on **" in (tmp_path / "generator-card.md").read_text()
+
+    monkeypatch.setattr(make, "train", None)  # would fail if it were called
+    assert train_generator(dataset, tmp_path, SETTINGS, POOL)["checkpoint"] == card["checkpoint"]
+    with pytest.raises(DataError, match="generator of other data or settings"):
+        train_generator(dataset, tmp_path, replace(SETTINGS, split_seed=1), POOL)
+    with pytest.raises(DataError, match="another generator or with other sampling settings"):
+        make_pool(tmp_path / "generator.safetensors", tmp_path / "pool", dataset, replace(POOL, sampling=Sampling(3)))
+    with pytest.raises(DataError, match="pool of other settings"):
+        make_pool(tmp_path / "generator.safetensors", tmp_path / "pool", dataset, replace(POOL, black_below=4))
+    with pytest.raises(DataError, match="was not made by"):
+        describe_generator(dataset, tmp_path, SETTINGS, replace(POOL, sampling=Sampling(3)))
+    (tmp_path / "generator-card.json").unlink()
+    with pytest.raises(DataError, match="has no card beside it"):
+        train_generator(dataset, tmp_path, SETTINGS, POOL)
+
+
+def test_images_that_fit_no_generator_are_one_sentence(dataset: Dataset, tmp_path: Path) -> None:
+    for side, words in (((8, 10), "needs square images, these are 10x8"), ((10, 10), "divisible by 4")):
+        odd = replace(dataset, x_train=np.zeros((40, *side, 1), np.uint8), x_test=np.zeros((20, *side, 1), np.uint8))
+        with pytest.raises(DataError, match=words):
+            train_generator(odd, tmp_path, SETTINGS, POOL)
+
+
+def test_cards_read_back_and_show_every_part(tmp_path: Path) -> None:
+    assert read_card(tmp_path / "card.json") is None
+    (tmp_path / "card.json").write_text("[1]")
+    with pytest.raises(DataError, match="not a generator's card"):
+        read_card(tmp_path / "card.json")
+    (tmp_path / "card.json").write_text("{")
+    with pytest.raises(DataError, match="is not JSON"):
+        read_card(tmp_path / "card.json")
+    text = to_markdown({"data": {"name": "x", "class_names": ["a|b", "c"]}, "date": "2024-05-01"})
+    assert "| class_names | a\\|b, c |" in text
+    assert text.startswith("# Generator for x")
