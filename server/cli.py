@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from server import making
 from server.errors import ConfigError, FimiServerError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
     deal.add_argument("config", type=Path, metavar="RUN.toml")
     deal.add_argument("--out", type=Path, required=True, metavar="DIR")
     deal.set_defaults(function=partition_command)
+    making.add_commands(commands)
     return parser
 
 

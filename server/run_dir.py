@@ -245,6 +245,9 @@ class RunDir:
     # ---- growing files -------------------------------------------------------------------------------------------
 
     def _append(self, name: str, values: Iterable[Any]) -> None:
+        values = tuple(values)
+        if not values:
+            return
         path = self.path / name
         whole = len(_whole_lines(path))
         with path.open("r+b" if path.exists() else "wb") as file:

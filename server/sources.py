@@ -98,7 +98,7 @@ def synthetic_samples(
     if pool is None or (pool.counts < wanted).any():
         generator = _generator(config, base)
         if pool is None:
-            pool = _new_pool(config, folder, generator)
+            pool = _new_pool(config, base, folder, generator)
         pool = grow(pool, generator, wanted, folder=folder.path / "pool", report=tell)
     return draw(pool, counts, seed=config.seed)
 
@@ -112,14 +112,21 @@ def _ready_pool(config: RunConfig, base: Path, folder: RunDir) -> Pool | None:
     return None if path is None else load_pool(path)
 
 
-def _new_pool(config: RunConfig, folder: RunDir, generator: Generator) -> Pool:
+def _new_pool(config: RunConfig, base: Path, folder: RunDir, generator: Generator) -> Pool:
     """Empty, of this run alone: its seeds are none that a shipped pool (base seed 0) was made of."""
     from server.synth.pool import empty_pool, load_pool
 
     if folder.has("pool/pool.json"):
         return load_pool(folder.path / "pool")
     network = folder.load("run.json", RunInfo).network
-    return empty_pool(generator.digest, network.n_classes, network.image_shape, base_seed=config.seed + 1)
+    ready = asset(config, base, config.synth.pool, "pool")
+    return empty_pool(
+        generator.digest,
+        network.n_classes,
+        network.image_shape,
+        base_seed=config.seed + 1,
+        black_below=0 if ready is None else load_pool(ready).black_below,
+    )
 
 
 def _generator(config: RunConfig, base: Path) -> Generator:

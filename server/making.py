@@ -1,0 +1,176 @@
+"""The commands that make what runs need, once for a data set: a generator, a pool of its samples, a learning curve."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from server.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from server.config import RunConfig
+    from server.data.dataset import Dataset
+    from server.synth.diffusion import Sampling
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """train-generator, synth-pool and fit-learning."""
+    train = commands.add_parser("train-generator", help="train a generator on the public part, and make its pool")
+    train.add_argument("--steps", type=int, default=20_000, help="of training (default: 20000, hours on two cores)")
+    train.add_argument("--batch", type=int, default=64, help="images a step (default: 64)")
+    train.add_argument("--widths", default="64,96", help="channels of the network's levels (default: 64,96)")
+    train.set_defaults(function=train_generator_command)
+
+    pool = commands.add_parser("synth-pool", help="fill the pool of a generator that is there")
+    pool.set_defaults(function=synth_pool_command)
+
+    fit = commands.add_parser("fit-learning", help="measure the learning curve and the worth of synthetic samples")
+    fit.add_argument("--steps", type=int, default=500, help="of each training (default: 500)")
+    fit.add_argument("--amounts", default="60,120,250,500,1000,2000", help="of real samples, four or more")
+    fit.add_argument("--mixtures", default="120+250,120+1000,250+250,250+1000,500+1000", help="real+synthetic samples")
+    fit.add_argument("--seeds", default="0,1,2")
+    fit.add_argument("--workers", type=int, default=2, help="trainings side by side (default: 2)")
+    fit.set_defaults(function=fit_learning_command)
+
+    for command, what in ((train, "folder"), (pool, "folder of the generator"), (fit, "learning.json to write")):
+        command.add_argument("config", type=Path, metavar="RUN.toml", help="of a run that will use the result")
+        command.add_argument("--out", type=Path, required=True, help=what)
+    for command in (train, pool):
+        command.add_argument("--per-class", type=int, default=1200, help="samples in the pool (default: 1200)")
+        command.add_argument("--black-below", type=int, default=0, help="darker pixels are made 0 (default: 0)")
+
+
+def train_generator_command(arguments: argparse.Namespace) -> None:
+    """fimi-server train-generator"""
+    config, dataset = _data_of(arguments.config)
+    from server.synth.make import GeneratorSettings, PoolSettings, train_generator
+    from server.synth.pool import SynthProgress
+    from server.synth.train import Progress, TrainSettings
+
+    def on_training(now: Progress) -> None:
+        left = f"{now.left_s / 60:.0f} min left"
+        print(
+            f"step {now.step} of {now.steps}, loss {now.loss:.4f}, {now.images_per_s:.0f} images/s, {left}", flush=True
+        )
+
+    def on_sampling(now: SynthProgress) -> None:
+        print(f"sampling: {now.done} of {now.wanted}", flush=True)
+
+    card = train_generator(
+        dataset,
+        arguments.out,
+        GeneratorSettings(
+            public_fraction=config.data.public_fraction,
+            split_seed=config.data.split_seed,
+            widths=tuple(_numbers(arguments.widths, "--widths")),
+            train=TrainSettings(steps=arguments.steps, batch=arguments.batch),
+        ),
+        PoolSettings(per_class=arguments.per_class, black_below=arguments.black_below, sampling=_sampling(config)),
+        on_training=on_training,
+        on_sampling=on_sampling,
+    )
+    quality = card["quality"]
+    print(
+        f"{arguments.out}: a network trained on its samples alone is right on {quality['accuracy']:.1%} of real test "
+        f"images, trained on real ones on {quality['accuracy_of_real']:.1%}"
+    )
+
+
+def synth_pool_command(arguments: argparse.Namespace) -> None:
+    """fimi-server synth-pool"""
+    config, dataset = _data_of(arguments.config)
+    from server.synth.make import PoolSettings, make_pool
+
+    settings = PoolSettings(
+        per_class=arguments.per_class, black_below=arguments.black_below, sampling=_sampling(config)
+    )
+    pool = make_pool(
+        arguments.out / "generator.safetensors",
+        arguments.out / "pool",
+        dataset,
+        settings,
+        report=lambda now: print(f"sampling: {now.done} of {now.wanted}", flush=True),
+    )
+    print(f"{arguments.out / 'pool'}: {int(pool.counts.sum())} samples")
+
+
+def fit_learning_command(arguments: argparse.Namespace) -> None:
+    """fimi-server fit-learning"""
+    config, dataset = _data_of(arguments.config)
+    from server.learning.fit_learning import LearningSettings, fit_learning
+    from server.learning.measure import MeasureProgress
+    from server.learning.training import Recipe
+    from server.sources import asset
+    from server.synth.pool import load_pool
+
+    path = asset(config, arguments.config.resolve().parent, config.synth.pool, "pool")
+    if path is None:
+        raise DataError(
+            f"no pool for {config.data.source}: make one with fimi-server train-generator, name it in synth.pool"
+        )
+
+    def tell(now: MeasureProgress) -> None:
+        what = f"{now.point.real} real and {now.point.synthetic} synthetic samples"
+        print(
+            f"{now.done} of {now.wanted}: {what}, error {now.point.error:.3f}, {now.left_s / 60:.0f} min left",
+            flush=True,
+        )
+
+    training = config.training
+    fit = fit_learning(
+        dataset,
+        load_pool(path),
+        arguments.out,
+        LearningSettings(
+            network=config.network.name,
+            amounts=tuple(_numbers(arguments.amounts, "--amounts")),
+            mixtures=tuple(_mixture(text) for text in arguments.mixtures.split(",")),
+            seeds=tuple(_numbers(arguments.seeds, "--seeds")),
+            recipe=Recipe(
+                steps=arguments.steps,
+                batch_size=training.batch_size,
+                learning_rate=training.learning_rate,
+                momentum=training.momentum,
+                clip_norm=training.clip_norm,
+            ),
+            public_fraction=config.data.public_fraction,
+            split_seed=config.data.split_seed,
+            workers=arguments.workers,
+        ),
+        report=tell,
+    )
+    print(
+        f"{arguments.out}: error = {fit.alpha:.3f} * x**-{fit.beta:.3f} + {fit.gamma:.3f} (R2 {fit.r2:.3f}), "
+        f"a synthetic sample is worth {fit.eta:.2f} real ones"
+    )
+
+
+def _data_of(config_file: Path) -> tuple[RunConfig, Dataset]:
+    from server.config import load_config
+    from server.data.load import load_dataset
+
+    config = load_config(config_file)
+    data = config.data
+    base = config_file.resolve().parent
+    return config, load_dataset(data.source, image_size=data.image_size, seed=data.split_seed, base=base)
+
+
+def _sampling(config: RunConfig) -> Sampling:
+    from server.synth.diffusion import Sampling
+
+    return Sampling(steps=config.synth.steps, guidance=config.synth.guidance)
+
+
+def _numbers(text: str, option: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"{option}: {text!r}; whole numbers with commas between them") from None
+
+
+def _mixture(text: str) -> tuple[int, int]:
+    real, _, synthetic = text.partition("+")
+    if not (real.isdecimal() and synthetic.isdecimal()):
+        raise ConfigError(f"--mixtures: {text!r}; write REAL+SYNTHETIC samples, as in 120+250")
+    return int(real), int(synthetic)
