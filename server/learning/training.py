@@ -23,9 +23,9 @@ class Recipe:
 
     steps: int = 500
     batch_size: int = 16
-    learning_rate: float = 0.02
+    learning_rate: float = 0.04
     momentum: float = 0.9
-    clip_norm: float | None = None
+    clip_norm: float | None = 2.0
 
 
 def train_network(

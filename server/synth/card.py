@@ -33,6 +33,24 @@ def read_card(path: Path) -> dict[str, Any] | None:
     return card
 
 
+def check_trained_on(checkpoint: Path, public_digest: str) -> None:
+    """Raises DataError unless the card beside `checkpoint` says that it was trained on exactly these images.
+
+    `public_digest` is `images_digest` of a run's public part. A generator of another cut may have seen, and may give
+    away, images that are a device's own in this run.
+    """
+    path = checkpoint.with_name("generator-card.json")
+    card = read_card(path)
+    if card is None:
+        raise DataError(f"{path} is missing: what the generator was trained on is not known")
+    if card["data"]["digest"] != public_digest:
+        raise DataError(
+            f"{checkpoint} was trained on {card['data']['name']} cut with public_fraction "
+            f"{card['data']['public_fraction']} and split_seed {card['data']['split_seed']}, not on this run's public "
+            "part: it may have seen the devices' images. Use that cut, or train one with fimi-server train-generator"
+        )
+
+
 def to_markdown(card: dict[str, Any]) -> str:
     """The card as a page: one table per part, then the score in a sentence."""
     lines = [f"# Generator for {card['data']['name']}", ""]

@@ -11,7 +11,7 @@ from server.data.dataset import Dataset
 from server.errors import DataError
 from server.learning.training import Recipe
 from server.synth import make
-from server.synth.card import read_card, to_markdown
+from server.synth.card import check_trained_on, read_card, to_markdown
 from server.synth.diffusion import Sampling
 from server.synth.make import GeneratorSettings, PoolSettings, describe_generator, make_pool, train_generator
 from server.synth.pool import Pool
@@ -74,6 +74,10 @@ def test_a_generator_is_made_described_and_not_made_again(
     assert 0 <= card["quality"]["accuracy"] <= 1
     assert "is right on **" in (tmp_path / "generator-card.md").read_text()
 
+    check_trained_on(tmp_path / "generator.safetensors", card["data"]["digest"])
+    with pytest.raises(DataError, match="may have seen the devices' images"):
+        check_trained_on(tmp_path / "generator.safetensors", "0" * 64)
+
     monkeypatch.setattr(make, "train", None)  # would fail if it were called
     assert train_generator(dataset, tmp_path, SETTINGS, POOL)["checkpoint"] == card["checkpoint"]
     with pytest.raises(DataError, match="generator of other data or settings"):
@@ -85,6 +89,8 @@ def test_a_generator_is_made_described_and_not_made_again(
     with pytest.raises(DataError, match="was not made by"):
         describe_generator(dataset, tmp_path, SETTINGS, replace(POOL, sampling=Sampling(3)))
     (tmp_path / "generator-card.json").unlink()
+    with pytest.raises(DataError, match="is not known"):
+        check_trained_on(tmp_path / "generator.safetensors", card["data"]["digest"])
     with pytest.raises(DataError, match="has no card beside it"):
         train_generator(dataset, tmp_path, SETTINGS, POOL)
 
