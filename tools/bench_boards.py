@@ -5,6 +5,9 @@
 Each client measures its profile at three clocks. Two things must hold: samples a second at two clocks are to each other
 as the law's tau, and the joules that the client measured over a window are the ledger's, both within 5 %. `--foreign N`
 burns N cores beside it: then each window must hold too, or be marked starved. Exit code 1 if neither is the case.
+
+Of a speed that is off, two columns tell whose fault it is: "q off" is the CPU time that the worker got against what the
+law allows (ours), "ms/sample" the CPU time that a sample cost (the host's: it changes when others fill its caches).
 """
 
 from __future__ import annotations
@@ -27,8 +30,8 @@ import aiomqtt
 import msgspec
 import numpy as np
 
+from edge_client.protocol import messages
 from edge_client.protocol.messages import Join, NetworkSpec, ProfileReport, ProfileRequest, Refusal, ServerHello
-from edge_client.protocol.messages import decode, encode  # fmt: skip
 from edge_client.protocol.topics import Topics
 from tools.boards.fleet import Fleet
 from tools.boards.fleet_config import BoardConfig, FleetConfig
@@ -54,6 +57,8 @@ class Row:
     client_j: float
     ledger_j: float
     ledger_starved_share: float
+    cpu_ms_per_sample: float
+    share_off: float
     starved: bool | None
 
     @property
@@ -78,6 +83,7 @@ def main() -> int:
     parser.add_argument("--settle-s", type=float, default=2.0)
     parser.add_argument("--clocks", type=float, nargs="+", default=[0.4, 0.7, 1.0], help="as shares of the top clock")
     parser.add_argument("--foreign", type=int, default=0, metavar="N", help="burn N cores beside it")
+    parser.add_argument("--usable-share", type=float, default=0.75, help="of the host's cores, for all boards together")
     parser.add_argument("--json", type=Path, default=None)
     arguments = parser.parse_args()
     with contextlib.ExitStack() as stack:
@@ -102,11 +108,15 @@ def main() -> int:
 
 def table(rows: list[Row]) -> str:
     """The rows as text."""
-    lines = ["board      MHz    s  samples/s  tau/tau_top   law    off   client J  ledger J    off  lost  starved"]
+    lines = [
+        "board      MHz    s  samples/s  tau/tau_top   law    off   client J  ledger J    off   lost  ms/sample  q off"
+        "  starved"
+    ]
     lines += [
         f"{row.board:<8} {row.freq_mhz:>5.0f} {row.seconds:>4.0f} {row.samples_per_s:>10.2f} {row.tau_ratio:>12.3f}"
-        f" {row.law_ratio:>5.2f} {row.speed_off:>+6.1%} {row.client_j:>10.2f} {row.ledger_j:>9.2f} {row.energy_off:>+6.1%}"
-        f" {row.ledger_starved_share:>5.1%}  {row.starved}"
+        f" {row.law_ratio:>5.2f} {row.speed_off:>+6.1%} {row.client_j:>10.2f} {row.ledger_j:>9.2f}"
+        f" {row.energy_off:>+6.1%} {row.ledger_starved_share:>6.1%} {row.cpu_ms_per_sample:>10.2f}"
+        f" {row.share_off:>+6.1%}  {row.starved}"
         for row in rows
     ]
     return "\n".join(lines)
@@ -119,7 +129,7 @@ async def _bench(folder: Path, arguments: argparse.Namespace) -> tuple[list[Row]
         for k, profile in enumerate(arguments.boards)
     )
     async with broker(folder) as port:
-        config = FleetConfig(broker=f"127.0.0.1:{port}", fleet=FLEET, board=boards)
+        config = FleetConfig(broker=f"127.0.0.1:{port}", fleet=FLEET, board=boards, usable_share=arguments.usable_share)
         fleet = Fleet(config, folder, out=io.StringIO())
         try:
             await fleet.start()
@@ -142,9 +152,9 @@ async def _profiles(port: int, fleet: Fleet, arguments: argparse.Namespace) -> d
     async with aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5) as client:
         await client.subscribe(topics.all_to_server, qos=1)
         hello = ServerHello(server_id="bench", run="bench", network=NETWORK)
-        await client.publish(topics.hello, encode(hello), qos=1, retain=True)
+        await client.publish(topics.hello, messages.encode(hello), qos=1, retain=True)
         async for received in client.messages:
-            message = decode(bytes(received.payload))  # type: ignore[arg-type]
+            message = messages.decode(bytes(received.payload))
             if isinstance(message, Join) and message.device not in asked:
                 asked.add(message.device)
                 request = ProfileRequest(
@@ -155,7 +165,7 @@ async def _profiles(port: int, fleet: Fleet, arguments: argparse.Namespace) -> d
                     window_s=arguments.window_s,
                     settle_s=arguments.settle_s,
                 )
-                await client.publish(topics.to_device(message.device), encode(request), qos=1)
+                await client.publish(topics.to_device(message.device), messages.encode(request), qos=1)
             elif isinstance(message, ProfileReport):
                 reports[message.device] = message
                 print(f"{message.device} has measured ({len(reports)} of {len(fleet.boards)})", file=sys.stderr)
@@ -199,6 +209,8 @@ def _row(id_: str, law: BoardLaw, truth: Truth, window: dict, top: dict) -> Row:
         client_j=window["energy"]["energy_j"],
         ledger_j=real["true_j"],
         ledger_starved_share=real["starved_s"] / real["seconds"],
+        cpu_ms_per_sample=1e3 * real["cpu_s"] / window["samples"],
+        share_off=real["cpu_s"] / real["seconds"] / law.share(window["freq_hz"]) - 1.0,
         starved=window["starved"],
     )
 
