@@ -85,7 +85,7 @@ class FleetServer:
     async def _collect(self, chunk: Chunk) -> None:
         assembler = self._assemblers.get(chunk.digest)
         if assembler is None:
-            assembler = self._assemblers[chunk.digest] = Assembler.from_chunk(chunk, CHUNK_BYTES, 1 << 20)
+            assembler = self._assemblers[chunk.digest] = Assembler.from_chunk(chunk, CHUNK_BYTES, 1 << 26)
         new = assembler.add(chunk)
         if assembler.complete:
             self.blobs[chunk.digest] = assembler.blob
