@@ -31,7 +31,7 @@ from server.data.partition import partition
 from server.errors import DataError
 from server.progress import Progress
 from server.registry import open_registry
-from server.rounds.enrolment import enrol_devices
+from server.rounds.enrolment import enrol_devices, wake_devices
 from server.rounds.live import LiveFleet, open_fleet
 from server.rounds.training import Course, train_strategy
 from server.run_dir import Enrolled, RunDir, RunInfo, StrategyPlan, versions
@@ -182,8 +182,7 @@ async def enrol(run: Run, fleet: LiveFleet, course: Course) -> tuple[Enrolled, .
     """Wait for the devices, measure those that devices.json does not hold yet."""
     if run.folder.has("devices.json"):
         enrolled = run.folder.devices()
-        known = frozenset(device.id for device in enrolled)
-        await fleet.enrol(len(known), run.config.fleet.enrol_timeout_s, known)
+        await wake_devices(fleet, run.config, course.network, course.run, enrolled)
         return enrolled
     run.progress.title("waiting for devices, then measuring them")
     enrolled = await enrol_devices(
@@ -283,11 +282,16 @@ def sigterm_as_interrupt() -> Iterator[None]:
     def interrupt(*_: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    # A shell starts background jobs with SIGINT ignored, and asyncio then leaves it so.
+    previous = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, interrupt),
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 # ---- for people --------------------------------------------------------------------------------------------------

@@ -25,6 +25,8 @@ from server.strategies import pick_freqs
 SLOW = 4.0
 """A device may take this many times what its windows add up to before it is given up."""
 
+WAKE_S = 120.0
+
 LEAST_METER_SAMPLES = 5
 """Fewer meter samples than this in an upload say nothing about its power."""
 
@@ -39,6 +41,26 @@ async def enrol_devices(
     profiles = await measure_profiles(fleet, config, network, run, joins)
     links = await measure_links(fleet, config, network, run, weights, wire_round, joins)
     return tuple(Enrolled(join=join, profile=profiles[join.device], link=links[join.device]) for join in joins)
+
+
+async def wake_devices(
+    fleet: LiveFleet, config: RunConfig, network: NetworkSpec, run: str, enrolled: tuple[Enrolled, ...]
+) -> None:
+    """After a resumption: a moment of training at top clock, so that no round pays for the start of the trainers."""
+    known = frozenset(device.id for device in enrolled)
+    joins = await fleet.enrol(len(known), config.fleet.enrol_timeout_s, known)
+    requests = {
+        join.device: ProfileRequest(
+            run=run,
+            network=network,
+            batch_size=config.training.batch_size,
+            freqs_hz=pick_freqs(join.capabilities.opps_hz, 1, 1.0),
+            window_s=0.5,
+            settle_s=0.0,
+        )
+        for join in joins
+    }
+    await fleet.profile(requests, WAKE_S)
 
 
 async def measure_profiles(

@@ -1,7 +1,6 @@
 """A fleet over MQTT: enrolment, profiles and rounds. The rules of a round are in state.py; this is its shell.
 
-Everything that comes in is handled at once in the event loop; the methods only wait until enough has come in. A blob
-goes out in windows (`SendWindow`) that its receivers' word moves on, so no timer and no task stands behind it.
+Everything that comes in is handled at once in the event loop; the methods only wait until enough has come in.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from edge_client.protocol.chunks import ACK_EVERY, Assembler, SendWindow, cut
 from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.messages import (
     Abort,
@@ -39,6 +37,7 @@ from edge_client.protocol.weights import Weights, check_like, unpack
 from server.broker import BrokerAddress
 from server.errors import BrokerError, FleetError
 from server.rounds.aggregate import WeightedMean
+from server.rounds.blobs import Incoming, Outgoing
 from server.rounds.link import Link
 from server.rounds.state import (
     Accept,
@@ -89,16 +88,6 @@ class RoundOutcome:
     duration_s: float
 
 
-@dataclass
-class _Outgoing:
-    """A blob under way to its receivers."""
-
-    blob: bytes
-    ref: BlobRef
-    topic: str
-    window: SendWindow
-
-
 class LiveFleet:
     """The devices of one fleet, as messages tell of them. Made by `open_fleet`."""
 
@@ -117,10 +106,8 @@ class LiveFleet:
         self._round: RoundState | None = None
         self._mean: WeightedMean | None = None
         self._stray: list[TaskClosed] = []
-        self._outgoing: dict[str, _Outgoing] = {}
-        self._delivered: set[tuple[str, str]] = set()
-        self._uploads: dict[str, Assembler] = {}
-        self._waiting_updates: dict[str, Update] = {}
+        self._outgoing = Outgoing(topics, self._send)
+        self._incoming = Incoming(lambda device, word: self._send(topics.to_device(device), word))
         self._change: Weights | None = None
 
     # ---- what the pipeline calls ---------------------------------------------------------------------------------
@@ -167,11 +154,11 @@ class LiveFleet:
         self._job = job
         self._mean = WeightedMean(job.weights)
         self._round = open_round(job.run, job.round, frozenset(job.tasks), job.quorum)
-        self._uploads.clear()
-        self._waiting_updates.clear()
+        self._incoming.clear()
         for device, task in job.tasks.items():
             self._send(self._topics.to_device(device), task)
-        self._start_blobs(job)
+        shards = {device: (blob, _shard_ref(job.tasks[device])) for device, blob in job.shards.items()}
+        self._outgoing.start(job.model, next(iter(job.tasks.values())).model, job.tasks, job.quorum, shards)
         try:
             if not await self._until(lambda: self._state.phase != "open", job.deadline_s):
                 self._apply(DeadlinePassed())
@@ -183,7 +170,7 @@ class LiveFleet:
         finally:
             # Kept apart from the round: what comes from now on belongs to no record yet.
             state, self._round = self._state, None
-            self._outgoing.clear()
+            self._outgoing.stop()
         outcome = RoundOutcome(state, self._mean, (*self._stray, *state.stray), time.monotonic() - started)
         self._stray.clear()
         return outcome
@@ -212,32 +199,9 @@ class LiveFleet:
             raise RuntimeError("the fleet is not connected")
         self._link.send(topic, message, retain=retain)
 
-    def _start_blobs(self, job: RoundJob) -> None:
-        ref = next(iter(job.tasks.values())).model
-        window = SendWindow(ref, job.tasks, job.quorum)
-        self._outgoing = {ref.digest: _Outgoing(job.model, ref, self._topics.model, window)}
-        for device, blob in job.shards.items():
-            shard = job.tasks[device].shard
-            if shard is None:
-                continue
-            out = _Outgoing(blob, shard, self._topics.to_device(device), SendWindow(shard, [device]))
-            if (device, shard.digest) in self._delivered:
-                out.window.take()  # not sent: the device has it, or asks for it
-            # Two devices may be given the same samples: the key is the receiver's as well.
-            self._outgoing[f"{device}/{shard.digest}"] = out
-        for out in self._outgoing.values():
-            self._pump(out)
-
-    def _pump(self, out: _Outgoing) -> None:
-        for index in out.window.take():
-            self._send(out.topic, cut(out.blob, out.ref, index))
-        for device, indices in out.window.take_asked().items():
-            for index in indices:
-                self._send(self._topics.to_device(device), cut(out.blob, out.ref, index))
-
     async def _say_goodbye(self) -> None:
         """Interrupted: stop the devices and keep what they say about it."""
-        self._apply(DeadlinePassed())
+        self._apply(DeadlinePassed("the run was interrupted"))
         await self._until(lambda: self._state.phase == "closed", GOODBYE_S)
         self._stray += [*self._state.closed, *self._state.stray]
 
@@ -277,7 +241,7 @@ class LiveFleet:
             case Heartbeat():
                 self._notify("heartbeat", message=message)
             case BlobProgress():
-                self._heard_progress(device, message)
+                self._outgoing.heard(device, message)
             case Chunk():
                 self._heard_chunk(device, message)
             case Update():
@@ -314,15 +278,6 @@ class LiveFleet:
             # It may have come back without the task; with it, the repetition changes nothing.
             self._send(self._topics.to_device(join.device), self._job.tasks[join.device])
 
-    def _heard_progress(self, device: str, progress: BlobProgress) -> None:
-        out = self._outgoing.get(progress.digest) or self._outgoing.get(f"{device}/{progress.digest}")
-        if out is None:
-            return
-        out.window.heard(progress)
-        if progress.complete:
-            self._delivered.add((device, progress.digest))
-        self._pump(out)
-
     def _heard_chunk(self, device: str, chunk: Chunk) -> None:
         job, state = self._job, self._round
         if job is None or device not in job.tasks:
@@ -335,19 +290,8 @@ class LiveFleet:
             done = BlobProgress(sender="server", digest=chunk.digest, received=chunk.count, complete=True)
             self._send(inbox, done)
             return
-        assembler = self._uploads.get(device)
-        if assembler is None or assembler.digest != chunk.digest:
-            assembler = Assembler.from_chunk(chunk, job.tasks[device].chunk_bytes, 2 * len(job.model))
-            self._uploads[device] = assembler
-        new = False
-        try:
-            new = assembler.add(chunk)
-        finally:  # also where the digest was wrong: the device must hear that it starts over
-            if not new or assembler.complete or assembler.received % ACK_EVERY == 0:
-                self._send(inbox, assembler.progress("server"))
-        waiting = self._waiting_updates.get(device)
-        if assembler.complete and waiting is not None:
-            self._heard_update(waiting)
+        self._incoming.add(device, chunk, job.tasks[device].chunk_bytes, 2 * len(job.model))
+        self._judge(device)
 
     def _heard_update(self, update: Update) -> None:
         state, device = self._round, update.device
@@ -359,15 +303,14 @@ class LiveFleet:
         if not ours or state.phase != "open" or device in state.verdicts:
             self._apply(UpdateArrived(update))
             return
-        assembler = self._uploads.get(device)
-        if assembler is None or assembler.digest != update.weights.digest:
-            assembler = self._uploads[device] = Assembler(update.weights)
-        if not assembler.complete:
-            self._waiting_updates[device] = update
-            self._send(self._topics.to_device(device), assembler.progress("server", stalled=True))
-            return
-        self._waiting_updates.pop(device, None)
-        self._apply(UpdateArrived(update, self._open(self._uploads.pop(device).blob)))
+        self._incoming.announce(update)
+        self._judge(device)
+
+    def _judge(self, device: str) -> None:
+        """Hand a device's update to the round once it is announced and all here."""
+        update = self._incoming.ready(device)
+        if update is not None:
+            self._apply(UpdateArrived(update, self._open(self._incoming.take(device))))
 
     def _open(self, blob: bytes) -> str:
         """Unpack a change for the moment it is accepted; returns what is wrong with it, "" for nothing."""
@@ -433,6 +376,12 @@ class LiveFleet:
         if not task.cancelled():
             error = task.exception()
             self.fail(error if isinstance(error, Exception) else BrokerError("the connection has ended"))
+
+
+def _shard_ref(task: Task) -> BlobRef:
+    if task.shard is None:
+        raise ValueError("a shard came without a task that names it")
+    return task.shard
 
 
 @asynccontextmanager

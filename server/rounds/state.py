@@ -49,6 +49,8 @@ class Refused:
 class DeadlinePassed:
     """No more updates are waited for."""
 
+    reason: str = "the deadline has passed"
+
 
 @dataclass(frozen=True)
 class GraceOver:
@@ -145,7 +147,7 @@ def step(state: RoundState, event: Event) -> tuple[RoundState, tuple[Command, ..
                 return state, ()
             return _proceed(replace(state, out={**state.out, event.device: event.reason}))
         case DeadlinePassed():
-            return _close(state, "the deadline has passed") if state.phase == "open" else (state, ())
+            return _close(state, event.reason) if state.phase == "open" else (state, ())
         case GraceOver():
             return (replace(state, phase="closed") if state.phase == "closing" else state), ()
 
