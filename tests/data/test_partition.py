@@ -26,7 +26,7 @@ labels_st = st.lists(st.integers(0, 6), min_size=12, max_size=120).map(np.array)
     n_devices=st.integers(1, 6),
     seed=st.integers(0, 2**32),
     scheme=st.sampled_from(["iid", "dirichlet"]),
-    alpha=st.floats(1e-300, 1e6),
+    alpha=st.sampled_from([5e-324, 1e-3, 0.05, 0.4, 10.0, 1e6, 1e308]),
     equal=st.booleans(),
     least=st.integers(1, 2),
 )
@@ -66,10 +66,18 @@ def test_the_seed_decides() -> None:
     assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.parametrize("equal", [True, False])
+@pytest.mark.parametrize("seed", range(10))
+def test_a_device_that_gets_nothing_is_filled_up_from_the_largest(seed: int, equal: bool) -> None:
+    labels = np.repeat(np.arange(3), 8)
+    parts = partition(labels, 6, scheme="dirichlet", seed=seed, alpha=1e-6, equal_sizes=equal, min_samples=3)
+    check(parts, 24, 6, least=3)
+
+
 def test_alpha_goes_from_one_class_a_device_to_even_shares() -> None:
     labels = np.repeat(np.arange(4), 250)
     skewed = partition(labels, 4, scheme="dirichlet", seed=0, alpha=0.01, equal_sizes=True)
-    even = partition(labels, 4, scheme="dirichlet", seed=0, alpha=1e5, equal_sizes=True)
+    even = partition(labels, 4, scheme="dirichlet", seed=0, alpha=1e308, equal_sizes=True)
     assert np.mean([label_counts(labels[part], 4).max() / 250 for part in skewed]) > 0.7
     assert all(label_counts(labels[part], 4).max() < 100 for part in even)
 
