@@ -10,7 +10,7 @@ from pathlib import Path
 from firmware_profiles.schema import Profile
 from tools.boards.cpufreq_tree import CpufreqTree
 from tools.boards.files import Replacer
-from tools.boards.law import CAP_S, draw_law
+from tools.boards.law import draw_law
 from tools.boards.ledger import Ledger
 from tools.boards.link import LinkMeter
 from tools.boards.processes import Worker
@@ -18,8 +18,9 @@ from tools.boards.sensors import FIRMWARE, Readout, install_tools, make_sensor
 
 TICK_S = 0.010
 SOON_S = 0.002
-GULP_CPU_S = 0.004
-"""A worker is continued for about this much CPU time at once: fine enough to be smooth, coarse enough to be cheap."""
+GULP_CPU_S = 0.010
+"""Once continued, a worker may use this much CPU time before it is stopped again, and goes into debt for it: after each
+stop the processor's caches are cold, and in short gulps a slow board would pay for that more often than a fast one."""
 SENSOR_S = 0.05
 LEDGER_S = 0.1
 SLOW_S = 0.5
@@ -43,7 +44,8 @@ class VirtualBoard:
         self.client_pid: int | None = None
         self.workers: dict[int, Worker] = {}
         self.released = False
-        self._resting = self._wanted = False
+        self._resting = self._wanted = self._held = False
+        self._gulp_s = 0.0
         self._link = link
 
         self.root.mkdir(parents=True, exist_ok=True)
@@ -109,8 +111,7 @@ class VirtualBoard:
         self._resting = used_s == 0 and self.state.credit_s > 0
         if written:
             self._show_clock()
-        share = self.law.share(self.cpufreq.freq_hz)
-        running = self._stop_or_continue(share)
+        wait_s = self._stop_or_continue(used_s)
         if now - self._sensed >= SENSOR_S:
             self._sense(now)
         if now - self._booked >= LEDGER_S:
@@ -118,21 +119,26 @@ class VirtualBoard:
         if now - self._slow >= SLOW_S:
             self._slow = now
             self._show_slow()
-        if not running or self._resting:
-            return TICK_S
-        return min(TICK_S, max(self.state.credit_s * share / (1.0 - share), SOON_S))
+        return wait_s
 
-    def _stop_or_continue(self, share: float) -> bool:
-        """Hold the workers to their allowance; True if they may run now."""
-        enough_s = min(GULP_CPU_S / share, CAP_S / 2)
-        stopped = any(worker.stopped for worker in self.workers.values())
-        run = self.released or self.state.credit_s > (enough_s if stopped else 0.0)
+    def _stop_or_continue(self, used_s: float) -> float:
+        """Hold the workers to their allowance; returns the seconds until the next look is due."""
+        run = True
+        self._gulp_s -= used_s
+        if self.state.credit_s <= 0 and not self.released:
+            run = self._gulp_s > 0 and not self._held
+        elif self._held:
+            self._gulp_s = GULP_CPU_S
+        self._held = not run
         for worker in self.workers.values():
             if run:
                 worker.go_on()
             else:
                 worker.stop()
-        return run and bool(self.workers)
+        if self._held or self._resting or not self.workers:
+            return TICK_S
+        share = self.law.share(self.cpufreq.freq_hz)
+        return min(TICK_S, max(self.state.credit_s * share / (1.0 - share), self._gulp_s, SOON_S))
 
     def _used_s(self) -> float:
         total_s = 0.0
