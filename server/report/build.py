@@ -83,6 +83,6 @@ def as_page(
         tables=[tables.headline(summaries, target, compare=warning is None), tables.totals(summaries)],
         figures=drawn,
         notes=[starved, *data.notes],
-        details=[tables.devices(data), tables.work(summaries), versions],
+        details=[tables.plans(data), tables.devices(data), tables.work(summaries), versions],
         config_text=data.config_text,
     )

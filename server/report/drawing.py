@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -77,12 +76,12 @@ def style(name: str) -> tuple[str, str, str]:
 
 
 def end_labels(ax: Axes, ends: Sequence[tuple[str, float, float]]) -> None:
-    """Names beside line ends (name, x, y), pushed apart where they would overlap."""
-    low, high = ax.get_ylim()
-    step = 0.055 * (high - low)
-    at = -np.inf
+    """Names beside line ends (name, x, y), each pushed up from those near it that it would overlap."""
+    x_near, y_step = (share * (high - low) for share, (low, high) in ((0.1, ax.get_xlim()), (0.055, ax.get_ylim())))
+    placed: list[tuple[float, float]] = []
     for name, x, y in sorted(ends, key=lambda end: end[2]):
-        at = max(y, at + step)
+        at = max([y, *(y_below + y_step for x_below, y_below in placed if abs(x - x_below) < x_near)])
+        placed.append((x, at))
         ax.annotate(
             name, (x, at), xytext=(7, 0), textcoords="offset points", color=style(name)[0], fontweight="bold",
             va="center", annotation_clip=False,

@@ -81,9 +81,8 @@ def finish_accuracy(ax: Axes, ends: Sequence[tuple[str, float, float]]) -> None:
 
 def classes_before_and_after(data: RunData) -> Drawing | None:
     """Each device's images by class: what it has, and with the synthetic ones it was sent."""
-    fills = [
-        run.synth_counts for run in data.strategies if run.synth_counts and any(map(any, run.synth_counts.values()))
-    ]
+    fills = [run.plan.synth_counts for run in data.strategies if run.plan]
+    fills = [fill for fill in fills if any(map(any, fill.values()))]
     if not fills or not data.devices:
         return None
     fill, n = fills[0], len(data.devices)
@@ -164,7 +163,7 @@ def samples_side_by_side(data: RunData, a_class: int = 8, classes: int = 12) -> 
     if not sides:
         return None
     shown = [c for c in range(len(data.class_names)) if any((s.labels == c).any() for _, s in sides)][:classes]
-    figure, axes = new_figure(7.2, 0.6 + 3.0 * len(shown) / a_class, columns=len(sides), sharey=True)
+    figure, axes = new_figure(7.2, 0.4 + 3.1 * len(shown) / a_class, columns=len(sides), sharey=True)
     for ax, (title, samples) in zip(axes, sides, strict=True):
         ax.imshow(mosaic(samples, shown, a_class), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         side = samples.images.shape[1]

@@ -12,8 +12,8 @@ from server.config import RunConfig, load_config
 from server.errors import DataError
 from server.plan.problem import EnergyBasis
 from server.report.metrics import total
-from server.report.values import DeviceRow, RoundRow, RunData, Samples, StrategyRun, TaskRow
-from server.run_dir import Enrolled, RoundRecord, RunDir, RunInfo
+from server.report.values import DeviceRow, PlanRow, RoundRow, RunData, Samples, StrategyRun, TaskRow
+from server.run_dir import Enrolled, RoundRecord, RunDir, RunInfo, StrategyPlan
 
 SAMPLES_PER_DEVICE = 200
 
@@ -59,16 +59,27 @@ def device_row(device: Enrolled) -> DeviceRow:
 def load_strategy(folder: RunDir, name: str, basis: EnergyBasis) -> StrategyRun:
     """One strategy as far as it got: plan, rounds, and the evaluation at its end, each where its file is there."""
     records = folder.rounds(name)
-    synth_counts = None
-    if folder.has(f"plan-{name}.json"):
-        synth_counts = {device.id: device.synth_counts for device in folder.plan(name).plan.devices}
     last_words = settle(records, folder.take_stray(name))
     return StrategyRun(
         name=name,
         rounds=tuple(round_row(record, last_words[record.wire_round], basis) for record in records),
-        synth_counts=synth_counts,
+        plan=plan_row(folder.plan(name)) if folder.has(f"plan-{name}.json") else None,
         test_samples=records[-1].test_samples if records else None,
         full_accuracy=folder.final(name).accuracy if folder.has(f"final-{name}.json") else None,
+    )
+
+
+def plan_row(chosen: StrategyPlan) -> PlanRow:
+    """What the report shows of a plan."""
+    devices = chosen.plan.devices
+    return PlanRow(
+        method=chosen.plan.method,
+        round_s=chosen.round_s,
+        target_error=chosen.target_error,
+        energy_j=chosen.plan.executed_energy_j,
+        gap=chosen.plan.executed_gap if chosen.certified else None,
+        samples=sum(device.executed_samples for device in devices),
+        synth_counts={device.id: device.synth_counts for device in devices},
     )
 
 
@@ -164,6 +175,8 @@ def notes(config: RunConfig, folder: RunDir, devices: Iterable[Enrolled]) -> Ite
         records = folder.rounds(name)
         if len(records) < config.training.rounds:
             yield f"{name}: {len(records)} of {config.training.rounds} rounds are on record."
+        elif not folder.has(f"final-{name}.json"):
+            yield f"{name}: its model was not evaluated on all test images; the run was interrupted before."
         failed = sum(record.status == "failed" for record in records)
         if failed:
             yield f"{name}: {failed} of {len(records)} rounds found no quorum; their joules are counted."

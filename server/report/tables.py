@@ -99,6 +99,35 @@ def totals(summaries: dict[str, Summary]) -> Table:
     )  # fmt: skip
 
 
+def plans(data: RunData) -> Table:
+    """What each strategy was to do in a round."""
+    rows = tuple(
+        (
+            run.name,
+            number(run.plan.energy_j, 1),
+            number(run.plan.round_s, 1),
+            number(run.plan.samples),
+            number(sum(map(sum, run.plan.synth_counts.values()))),
+            "–" if run.plan.target_error is None else f"{run.plan.target_error:.3f}",
+            "–" if run.plan.gap is None else percent(run.plan.gap, 2),
+            run.plan.method,
+        )
+        for run in data.strategies
+        if run.plan
+    )
+    header = (
+        "Strategy",
+        "Planned J",
+        "Seconds",
+        "Samples",
+        "Synthetic",
+        "Mean error allowed",
+        "Above the bound",
+        "Method",
+    )
+    return Table("A round, as planned for all devices", header, rows)
+
+
 def devices(data: RunData) -> Table:
     """Who took part, and how its joules are known."""
     rows = tuple(

@@ -42,16 +42,32 @@ class RoundRow:
 
 
 @dataclass(frozen=True)
+class PlanRow:
+    """What a strategy was to do in each round: joules on the plan's basis, and the gap to the optimum's lower bound.
+
+    `gap` is None where the plan is derived from another, and nothing is proved of it. `target_error` None: local data.
+    """
+
+    method: str
+    round_s: float
+    target_error: float | None
+    energy_j: float
+    gap: float | None
+    samples: int
+    synth_counts: dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
 class StrategyRun:
     """One strategy from the first round to the last.
 
-    `synth_counts` (n_classes,) by device, None where there is no plan; `test_samples` images stand behind each round's
+    `plan` is None where there is no plan file; `test_samples` images stand behind each round's
     accuracy; `full_accuracy` is on every test image, None where not taken.
     """
 
     name: str
     rounds: tuple[RoundRow, ...]
-    synth_counts: dict[str, tuple[int, ...]] | None = None
+    plan: PlanRow | None = None
     test_samples: int | None = None
     full_accuracy: float | None = None
 

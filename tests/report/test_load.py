@@ -22,7 +22,9 @@ class TestLoadRun:
         assert [run.name for run in data.strategies] == ["tfl", "fimi"]
         assert [device.label_counts for device in data.devices] == [(30, 10, 0), (0, 5, 35)]
         fimi = data.strategies[1]
-        assert fimi.synth_counts == small.FILL
+        assert fimi.plan is not None
+        assert fimi.plan.synth_counts == small.FILL
+        assert (fimi.plan.samples, fimi.plan.energy_j, fimi.plan.gap) == (80, 84.0, 0.0)
         assert (fimi.full_accuracy, fimi.test_samples) == (0.55, 100)
         task = fimi.rounds[0].tasks[0]
         assert task.board_j == 60 + 2 * 20  # added joules and the idle floor of the task's 20 s
