@@ -7,6 +7,7 @@ word; without `set_tcp_nodelay` small messages wait 40 ms; persistence would wri
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import socket
 import subprocess
@@ -64,8 +65,11 @@ def parse_address(url: str) -> BrokerAddress:
 
 def mosquitto_config(listen: str, port: int) -> str:
     """The embedded broker's configuration."""
+    # Started by root, Mosquitto would change its user, and the kernel then forgets that it should die with its parent.
+    stay = ["user root"] if os.geteuid() == 0 and is_loopback(listen) else []
     return "\n".join(
         (
+            *stay,
             f"listener {port} {listen}",
             "allow_anonymous true",
             "persistence false",

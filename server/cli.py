@@ -182,7 +182,9 @@ def partition_command(arguments: argparse.Namespace) -> None:
     source = config.data
     data = load_dataset(source.source, image_size=source.image_size, seed=source.split_seed, base=base)
     ids = [board.id for board in config.boards] or [f"device-{i + 1}" for i in range(config.n_devices)]
-    for device, indices in zip(ids, pipeline.deal_private(config, data, len(ids)), strict=True):
+    for device, indices in zip(
+        ids, pipeline.deal_private(config, data, pipeline.cut(config, data), len(ids)), strict=True
+    ):
         write_device(arguments.out / f"{device}.npz", data.x_train[indices], data.y_train[indices], data.n_classes)
         print(f"{arguments.out / device}.npz: {len(indices)} samples")
 

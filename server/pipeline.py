@@ -24,7 +24,7 @@ from models.networks import initial_weights
 from server.boards import open_boards
 from server.broker import open_broker
 from server.config import RunConfig, Strategy, load_config
-from server.data.dataset import Dataset, cut_public_private
+from server.data.dataset import Dataset, Split, cut_public_private
 from server.data.devices import write_device
 from server.data.load import load_dataset
 from server.data.partition import partition
@@ -35,7 +35,7 @@ from server.rounds.enrolment import enrol_devices, wake_devices
 from server.rounds.live import LiveFleet, open_fleet
 from server.rounds.training import Course, train_strategy
 from server.run_dir import Enrolled, RunDir, RunInfo, StrategyPlan, versions
-from server.sources import check_sources, learning_values, needs_synthetic, synthetic_samples
+from server.sources import check_generator, check_sources, learning_values, needs_synthetic, synthetic_samples
 from server.strategies import Terms, plan_strategy, planner_device, settle_terms
 
 
@@ -79,6 +79,8 @@ def prepare_data(run: Run) -> Dataset:
     check_sources(run.config, run.base)
     config = run.config.data
     data = load_dataset(config.source, image_size=config.image_size, seed=config.split_seed, base=run.base)
+    split = cut(run.config, data)
+    check_generator(run.config, run.base, data, split.public)
     if not run.folder.has("run.json"):
         network = NetworkSpec(name=run.config.network.name, image_shape=data.image_shape, n_classes=data.n_classes)
         info = RunInfo(
@@ -93,21 +95,25 @@ def prepare_data(run: Run) -> Dataset:
     run.progress.say(f"{data.name}: {len(data.y_train)} training and {len(data.y_test)} test images")
     ids = [board.id for board in run.config.boards]
     if ids and not all(run.folder.has(f"data/{device}.npz") for device in ids):
-        for device, indices in zip(ids, deal_private(run.config, data, len(ids)), strict=True):
+        for device, indices in zip(ids, deal_private(run.config, data, split, len(ids)), strict=True):
             write_device(
                 run.folder.path / "data" / f"{device}.npz", data.x_train[indices], data.y_train[indices], data.n_classes
             )
     return data
 
 
-def deal_private(config: RunConfig, data: Dataset, n_devices: int) -> list[np.ndarray]:
-    """Indices into the training set, one array a device: from the private part only, at most as many as asked for."""
-    split = cut_public_private(
+def cut(config: RunConfig, data: Dataset) -> Split:
+    """The server's public part and the devices' private one."""
+    return cut_public_private(
         data.y_train,
         public_fraction=config.data.public_fraction,
         seed=config.data.split_seed,
         groups=data.groups_train,
     )
+
+
+def deal_private(config: RunConfig, data: Dataset, split: Split, n_devices: int) -> list[np.ndarray]:
+    """Indices into the training set, one array a device: from the private part only, at most as many as asked for."""
     own = split.private
     if config.data.local_samples is not None:
         wanted = config.data.local_samples * n_devices

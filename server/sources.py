@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from server.config import RunConfig
+from server.data.dataset import Dataset, images_digest
 from server.errors import DataError
 from server.plan.problem import LearningCurve
 from server.run_dir import RunDir, RunInfo
@@ -62,6 +63,16 @@ def check_sources(config: RunConfig, base: Path) -> None:
             raise DataError(f"{name}: {path} does not exist")
     if pool is None and generator is None:
         raise DataError(NO_GENERATOR.format(config.data.source))
+
+
+def check_generator(config: RunConfig, base: Path, data: Dataset, public: np.ndarray) -> None:
+    """Raise DataError if the generator was trained on other images than this run's public part (indices `public`)."""
+    path = asset(config, base, config.synth.generator, "generator.safetensors")
+    if not needs_synthetic(config) or path is None:
+        return
+    from server.synth.card import check_trained_on
+
+    check_trained_on(path, images_digest(data.x_train[public], data.y_train[public]))
 
 
 def learning_values(config: RunConfig, base: Path) -> tuple[LearningCurve, float]:

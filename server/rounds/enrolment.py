@@ -18,7 +18,8 @@ from edge_client.protocol.messages import (
 from edge_client.protocol.weights import Weights, pack
 from server.config import RunConfig
 from server.errors import FleetError
-from server.rounds.live import LiveFleet, RoundJob
+from server.rounds.live import LiveFleet
+from server.rounds.round_run import RoundJob
 from server.run_dir import Enrolled, LinkMeasurement
 from server.strategies import pick_freqs
 

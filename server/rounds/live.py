@@ -8,16 +8,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.messages import (
-    Abort,
     AnyMessage,
     BlobProgress,
-    BlobRef,
     Bye,
     Chunk,
     Heartbeat,
@@ -26,33 +23,17 @@ from edge_client.protocol.messages import (
     ProfileRequest,
     Refusal,
     ServerHello,
-    Task,
     TaskClosed,
     Update,
-    UpdateAck,
     decode,
 )
 from edge_client.protocol.topics import Topics
-from edge_client.protocol.weights import Weights, check_like, unpack
 from server.broker import BrokerAddress
 from server.errors import BrokerError, FleetError
-from server.rounds.aggregate import WeightedMean
-from server.rounds.blobs import Incoming, Outgoing
+from server.rounds.blobs import Outgoing
 from server.rounds.link import Link
-from server.rounds.state import (
-    Accept,
-    Acknowledge,
-    DeadlinePassed,
-    Event,
-    GraceOver,
-    LastWord,
-    Refused,
-    RoundState,
-    Stop,
-    UpdateArrived,
-    open_round,
-    step,
-)
+from server.rounds.round_run import RoundJob, RoundOutcome, RoundRun
+from server.rounds.state import DeadlinePassed, GraceOver, LastWord, Refused
 
 GRACE_S = 15.0
 """Seconds for last words after a round; a client kills a stuck trainer after 3 s, a slow link needs some more."""
@@ -62,30 +43,6 @@ GOODBYE_S = 3.0
 
 Notify = Callable[..., None]
 """notify(kind, **fields): something happened."""
-
-
-@dataclass(frozen=True)
-class RoundJob:
-    """A round to run: a task for each device, the global model and its bytes, and the shards that go with tasks."""
-
-    run: str
-    round: int
-    tasks: Mapping[str, Task]
-    weights: Weights
-    model: bytes
-    shards: Mapping[str, bytes]
-    quorum: int
-    deadline_s: float
-
-
-@dataclass(frozen=True)
-class RoundOutcome:
-    """What came of it: the final state, the mean change, last words on earlier rounds, wall seconds."""
-
-    state: RoundState
-    mean: WeightedMean
-    stray: tuple[TaskClosed, ...]
-    duration_s: float
 
 
 class LiveFleet:
@@ -102,13 +59,9 @@ class LiveFleet:
         self._changed = asyncio.Event()
         self._profiles: dict[str, ProfileReport] = {}
         self._refusals: dict[str, str] = {}
-        self._job: RoundJob | None = None
-        self._round: RoundState | None = None
-        self._mean: WeightedMean | None = None
+        self._round: RoundRun | None = None  # the last one stays, to answer those who come too late
         self._stray: list[TaskClosed] = []
         self._outgoing = Outgoing(topics, self._send)
-        self._incoming = Incoming(lambda device, word: self._send(topics.to_device(device), word))
-        self._change: Weights | None = None
 
     # ---- what the pipeline calls ---------------------------------------------------------------------------------
 
@@ -134,7 +87,7 @@ class LiveFleet:
             self._profiles.pop(device, None)
             self._refusals.pop(device, None)
         for device, request in requests.items():
-            self._send(self._topics.to_device(device), request)
+            self._say(device, request)
 
         def settled() -> bool:
             return all(device in self._profiles or device in self._refusals for device in requests)
@@ -151,29 +104,26 @@ class LiveFleet:
     async def run_round(self, job: RoundJob) -> RoundOutcome:
         """Send tasks and model out, collect updates until the round is closed."""
         started = time.monotonic()
-        self._job = job
-        self._mean = WeightedMean(job.weights)
-        self._round = open_round(job.run, job.round, frozenset(job.tasks), job.quorum)
-        self._incoming.clear()
+        current = self._round = RoundRun(job, self._say, self._notify)
         for device, task in job.tasks.items():
-            self._send(self._topics.to_device(device), task)
-        shards = {device: (blob, _shard_ref(job.tasks[device])) for device, blob in job.shards.items()}
-        self._outgoing.start(job.model, next(iter(job.tasks.values())).model, job.tasks, job.quorum, shards)
+            self._say(device, task)
+        self._outgoing.start(job.model, job.model_ref, job.tasks, job.quorum, job.shards_with_refs())
         try:
-            if not await self._until(lambda: self._state.phase != "open", job.deadline_s):
-                self._apply(DeadlinePassed())
-            if not await self._until(lambda: self._state.phase == "closed", GRACE_S):
-                self._apply(GraceOver())
-        except asyncio.CancelledError:
-            await self._say_goodbye()
+            if not await self._until(lambda: current.state.phase != "open", job.deadline_s):
+                current.apply(DeadlinePassed())
+            if not await self._until(lambda: current.state.phase == "closed", GRACE_S):
+                current.apply(GraceOver())
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):  # interrupted: stop the devices, hear them out
+                current.apply(DeadlinePassed("the run was interrupted"))
+                await self._until(lambda: current.state.phase == "closed", GOODBYE_S)
+            self._stray += [*current.state.closed, *current.state.stray]
             raise
         finally:
-            # Kept apart from the round: what comes from now on belongs to no record yet.
-            state, self._round = self._state, None
+            current.over = True  # what comes from now on belongs to no record yet
             self._outgoing.stop()
-        outcome = RoundOutcome(state, self._mean, (*self._stray, *state.stray), time.monotonic() - started)
-        self._stray.clear()
-        return outcome
+        stray = (*self.take_stray(), *current.state.stray)
+        return RoundOutcome(current.state, current.mean, stray, time.monotonic() - started)
 
     def take_stray(self) -> tuple[TaskClosed, ...]:
         """Last words that no outcome has handed out; afterwards they are gone from here."""
@@ -188,22 +138,13 @@ class LiveFleet:
 
     # ---- sending -------------------------------------------------------------------------------------------------
 
-    @property
-    def _state(self) -> RoundState:
-        if self._round is None:
-            raise RuntimeError("no round is under way")
-        return self._round
-
     def _send(self, topic: str, message: AnyMessage, *, retain: bool = False) -> None:
         if self._link is None:
             raise RuntimeError("the fleet is not connected")
         self._link.send(topic, message, retain=retain)
 
-    async def _say_goodbye(self) -> None:
-        """Interrupted: stop the devices and keep what they say about it."""
-        self._apply(DeadlinePassed("the run was interrupted"))
-        await self._until(lambda: self._state.phase == "closed", GOODBYE_S)
-        self._stray += [*self._state.closed, *self._state.stray]
+    def _say(self, device: str, message: AnyMessage) -> None:
+        self._send(self._topics.to_device(device), message)
 
     # ---- receiving -----------------------------------------------------------------------------------------------
 
@@ -243,19 +184,15 @@ class LiveFleet:
             case BlobProgress():
                 self._outgoing.heard(device, message)
             case Chunk():
-                self._heard_chunk(device, message)
+                self._current().heard_chunk(device, message)
             case Update():
                 self._notify("update", message=message)
-                self._heard_update(message)
+                self._current().heard_update(message)
             case TaskClosed():
                 self._notify("task-closed", message=message)
-                self._apply(LastWord(message))
+                self._heard_last_word(message)
             case Refusal():
-                self._notify("refusal", device=device, round=message.round, reason=message.reason)
-                if message.round is None:
-                    self._refusals[device] = message.reason
-                elif self._round is not None and message.round == self._round.round:
-                    self._apply(Refused(device, message.reason))
+                self._heard_refusal(message)
             case _:
                 raise ProtocolError(f"{type(message).__name__} is no message for a server")
 
@@ -274,87 +211,28 @@ class LiveFleet:
         again = join.device in self.joins
         self.joins[join.device] = join
         self._notify("rejoined" if again else "joined", device=join.device, board=join.capabilities.board)
-        if again and self._round is not None and join.device in self._round.silent and self._job is not None:
+        current = self._round
+        if again and current is not None and not current.over and join.device in current.state.silent:
             # It may have come back without the task; with it, the repetition changes nothing.
-            self._send(self._topics.to_device(join.device), self._job.tasks[join.device])
+            self._say(join.device, current.job.tasks[join.device])
 
-    def _heard_chunk(self, device: str, chunk: Chunk) -> None:
-        job, state = self._job, self._round
-        if job is None or device not in job.tasks:
-            raise ProtocolError(f"chunk {chunk.index} of {chunk.digest[:12]} came from {device}, which has no task")
-        inbox = self._topics.to_device(device)
-        if state is None or (state.phase != "open" and device not in state.verdicts):
-            self._send(inbox, Abort(run=job.run, round=job.round, reason="the round is over"))
-            return
-        if device in state.verdicts:
-            done = BlobProgress(sender="server", digest=chunk.digest, received=chunk.count, complete=True)
-            self._send(inbox, done)
-            return
-        self._incoming.add(device, chunk, job.tasks[device].chunk_bytes, 2 * len(job.model))
-        self._judge(device)
+    def _heard_last_word(self, closed: TaskClosed) -> None:
+        if self._round is None or self._round.over:
+            self._stray.append(closed)
+        else:
+            self._round.apply(LastWord(closed))
 
-    def _heard_update(self, update: Update) -> None:
-        state, device = self._round, update.device
-        if state is None or self._job is None:
-            late = UpdateAck(run=update.run, round=update.round, status="late", reason="no round is under way")
-            self._send(self._topics.to_device(device), late)
-            return
-        ours = (update.run, update.round) == (state.run, state.round) and device in state.devices
-        if not ours or state.phase != "open" or device in state.verdicts:
-            self._apply(UpdateArrived(update))
-            return
-        self._incoming.announce(update)
-        self._judge(device)
+    def _heard_refusal(self, refusal: Refusal) -> None:
+        self._notify("refusal", device=refusal.device, round=refusal.round, reason=refusal.reason)
+        if refusal.round is None:
+            self._refusals[refusal.device] = refusal.reason
+        elif self._round is not None and refusal.round == self._round.job.round:
+            self._round.apply(Refused(refusal.device, refusal.reason))
 
-    def _judge(self, device: str) -> None:
-        """Hand a device's update to the round once it is announced and all here."""
-        update = self._incoming.ready(device)
-        if update is not None:
-            self._apply(UpdateArrived(update, self._open(self._incoming.take(device))))
-
-    def _open(self, blob: bytes) -> str:
-        """Unpack a change for the moment it is accepted; returns what is wrong with it, "" for nothing."""
-        if self._job is None:
-            raise RuntimeError("no round is under way")
-        try:
-            change = unpack(blob)
-            check_like(change, self._job.weights)
-        except ProtocolError as error:
-            return str(error)
-        self._change = change
-        return ""
-
-    def _average(self, update: Update) -> None:
-        """Its weight is the number of samples the *server* gave the device: a device cannot make itself heavier."""
-        if self._job is None or self._mean is None or self._change is None:
-            raise RuntimeError("nothing to average")
-        task = self._job.tasks[update.device]
-        self._mean.add(self._change, task.local_samples + task.synth_samples)
-        self._change = None
-
-    def _apply(self, event: Event) -> None:
-        """Step the round's machine and do what it commands."""
+    def _current(self) -> RoundRun:
         if self._round is None:
-            if isinstance(event, LastWord):
-                self._stray.append(event.closed)
-            return
-        self._round, commands = step(self._round, event)
-        for command in commands:
-            match command:
-                case Accept():
-                    self._average(command.update)
-                case Acknowledge():
-                    self._acknowledge(command)
-                case Stop():
-                    for device in command.devices:
-                        abort = Abort(run=self._round.run, round=self._round.round, reason=command.reason)
-                        self._send(self._topics.to_device(device), abort)
-        self._changed.set()
-
-    def _acknowledge(self, command: Acknowledge) -> None:
-        ack = UpdateAck(run=command.run, round=command.round, status=command.verdict, reason=command.reason)
-        self._send(self._topics.to_device(command.device), ack)
-        self._notify("verdict", device=command.device, round=command.round, verdict=command.verdict)
+            raise ProtocolError("no round has begun yet")
+        return self._round
 
     # ---- waiting -------------------------------------------------------------------------------------------------
 
@@ -378,12 +256,6 @@ class LiveFleet:
             self.fail(error if isinstance(error, Exception) else BrokerError("the connection has ended"))
 
 
-def _shard_ref(task: Task) -> BlobRef:
-    if task.shard is None:
-        raise ValueError("a shard came without a task that names it")
-    return task.shard
-
-
 @asynccontextmanager
 async def open_fleet(
     address: BrokerAddress, fleet: str, hello: ServerHello, notify: Notify
@@ -404,10 +276,8 @@ async def open_fleet(
     finally:
         if not serving.done():
             link.send(topics.hello, Bye(run=hello.run, reason=reason), retain=True)
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(GOODBYE_S):
                     await link.drained()
-            except TimeoutError:
-                pass
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)

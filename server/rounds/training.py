@@ -16,7 +16,8 @@ from server.config import RunConfig, Strategy
 from server.errors import FleetError
 from server.progress import Progress
 from server.rounds.evaluate import Evaluation, evaluate, fixed_subset
-from server.rounds.live import LiveFleet, RoundJob, RoundOutcome
+from server.rounds.live import LiveFleet
+from server.rounds.round_run import RoundJob, RoundOutcome
 from server.rounds.tasks import RoundFrame, make_task
 from server.run_dir import Enrolled, FinalRecord, RoundRecord, RunDir, StrategyPlan
 from server.strategies import planned_work

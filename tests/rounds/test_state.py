@@ -154,7 +154,7 @@ def test_refusals_that_change_nothing() -> None:
 
 def test_last_words_count_once_and_strays_are_kept_apart() -> None:
     earlier = closed("a", "aborted", 4)
-    state, commands = play(
+    state, _ = play(
         opened(), LastWord(earlier), LastWord(earlier), LastWord(closed("b", "failed")), LastWord(closed("b", "failed"))
     )
     assert state.stray == (earlier,)

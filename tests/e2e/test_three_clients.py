@@ -1,0 +1,157 @@
+"""Broker, server and three virtual boards with their clients, all as real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from server.run_dir import RunDir
+from tests.e2e.world import BOARDS, N_CLASSES, write_world
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
+LIMIT_S = 170.0
+
+
+def serve(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "server.cli", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def left_behind(folder: Path) -> list[str]:
+    """Processes that still have this folder in their command line: broker, boards, clients (workers die with them)."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if str(folder) in line and process.pid != os.getpid():
+            found.append(line)
+    return found
+
+
+def governors(run: RunDir) -> dict[str, str]:
+    pattern = "boards/{}/sys/devices/system/cpu/cpufreq/policy0/scaling_governor"
+    return {board: (run.path / pattern.format(board)).read_text().strip() for board in BOARDS}
+
+
+def ledger_j(path: Path, start: float, end: float) -> float:
+    """True joules of a board between two monotonic instants."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = [line for line in lines if "true_j" in line]
+    t, joules = [line["t"] for line in lines], [line["true_j"] for line in lines]
+    return float(np.interp(end, t, joules) - np.interp(start, t, joules))
+
+
+def run_of(out: Path) -> RunDir:
+    (path,) = (p for p in out.iterdir() if p.is_dir())
+    return RunDir.open(path)
+
+
+def test_a_whole_run_of_two_strategies(tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    config = write_world(tmp_path / "world", rounds=3, strategies=["tfl", "fimi"], local_samples=1500, local_epochs=3)
+    process = serve("run", str(config), "--out", str(out))
+    said, _ = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0, said
+
+    run = run_of(out)
+    for strategy in ("tfl", "fimi"):
+        rounds = run.rounds(strategy)
+        assert [record.round for record in rounds] == [1, 2, 3]
+        assert all(record.status == "complete" and not record.lost for record in rounds), said
+        assert rounds[-1].accuracy > 2 / N_CLASSES
+        assert run.final(strategy).test_samples == 400
+        for record in rounds:
+            assert {closed.device for closed in record.closed} == set(BOARDS)
+            assert all(closed.energy.added_j is not None for closed in record.closed)
+            assert set(record.planned) == set(BOARDS)
+            for update in record.updates:
+                assert sum(s.samples for s in update.segments) == 3 * record.planned[update.device].samples
+    # tfl trains what is there; fimi adds what its plan says, and the shards on disk hold exactly that
+    assert sum(work.samples for work in run.rounds("tfl")[0].planned.values()) == 3 * 1500
+    for device in run.plan("fimi").plan.devices:
+        if sum(device.synth_counts):
+            shard = run.load_arrays(run.shard_name("fimi", device.id))
+            assert np.bincount(shard["y"], minlength=N_CLASSES).tolist() == list(device.synth_counts)
+
+    # the client's joules against the ledger that no client sees
+    compared = 0
+    for board in BOARDS:
+        ledger = run.path / "boards" / f"{board}.ledger.jsonl"
+        for line in (run.path / "boards" / f"{board}.state" / "windows.jsonl").read_text().splitlines():
+            window = json.loads(line)
+            if window["end"] - window["start"] < 1.0 or window.get("starved"):
+                continue  # ten ledger lines a second: shorter windows would compare their borders
+            true_j = ledger_j(ledger, window["start"], window["end"])
+            assert window["energy"]["energy_j"] == pytest.approx(true_j, rel=0.08), (board, window)
+            compared += 1
+    assert compared >= len(BOARDS)
+
+    report = json.loads((run.path / "report.json").read_text())
+    assert len(report["strategies"]["fimi"]["accuracy_by_round"]) == 3
+    words = [closed for record in run.rounds("tfl") for closed in (*record.closed, *record.stray)]
+    assert report["strategies"]["tfl"]["energy_added_j"] == pytest.approx(sum(c.energy.added_j or 0.0 for c in words))
+
+    assert left_behind(tmp_path) == []
+    assert governors(run) == {"nano-1": "schedutil", "pi4-1": "ondemand", "pi5-1": "ondemand"}
+    assert json.loads((run.path / "boards.log").read_text().splitlines()[-1])["clocks_left_changed"] == []
+
+
+def test_ctrl_c_leaves_nothing_behind_and_the_run_goes_on(tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    config = write_world(tmp_path / "world", rounds=2, strategies=["tfl"], local_samples=1500, local_epochs=3)
+    process = serve("run", str(config), "--out", str(out))
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("tfl round 1"):
+            break
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    run = run_of(out)
+    assert len(run.rounds("tfl")) == 1
+    assert left_behind(tmp_path) == []
+    assert governors(run) == {"nano-1": "schedutil", "pi4-1": "ondemand", "pi5-1": "ondemand"}
+
+    before = run.rounds("tfl")
+    process = serve("run", "--resume", str(run.path))
+    said, _ = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0, said
+    rounds = run.rounds("tfl")
+    assert [record.round for record in rounds] == [1, 2]
+    assert rounds[:1] == before
+    # what the interrupted round cost is on record with the next one
+    spent = run._lines("stray-tfl.jsonl", dict)
+    assert len(rounds[1].stray) == len(spent)
+    assert left_behind(tmp_path) == []
+
+
+def test_a_killed_server_takes_everything_with_it(tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    config = write_world(tmp_path / "world", rounds=2, strategies=["tfl"], local_samples=300)
+    process = serve("run", str(config), "--out", str(out))
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "samples/s" in line:
+            break
+    process.kill()
+    process.wait()
+    end = time.monotonic() + 40.0
+    while left := left_behind(tmp_path):
+        assert time.monotonic() < end, left
+        time.sleep(0.1)  # nobody tells us when somebody else's children are gone
+    assert governors(run_of(out)) == {"nano-1": "schedutil", "pi4-1": "ondemand", "pi5-1": "ondemand"}
