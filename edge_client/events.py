@@ -49,7 +49,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class State:
-    """Where the session stands. `work` numbers tasks and profiles; `again` marks a finished update on its way again.
+    """Where the session stands. `work` numbers tasks and profiles; `again` is what is on its way again.
 
     `lacking` are the digests still to come; `closing` is the task whose joules are just being counted.
     """
@@ -65,7 +65,7 @@ class State:
     lacking: frozenset[str] = frozenset()
     update: Update | None = None
     closing: tuple[Task, Update | None] | None = None
-    again: bool = False
+    again: Finished | None = None
     request: ProfileRequest | None = None
     profiled: tuple[ProfileRequest, ProfileReport] | None = None
     finished: Finished | None = None

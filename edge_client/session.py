@@ -85,7 +85,7 @@ def step(state: State, event: Event, now: float) -> Step:
                 return state, []
             task, update = state.closing
             return replace(state, closing=None, finished=Finished(task, update, closed)), [Publish(closed)]
-        case Profiled() | BlobReady() | Trained() | Uploaded() | Failed():
+        case _:
             return _worked(state, event) if event.work == state.work else (state, [])
 
 
@@ -164,14 +164,14 @@ def _answer_again(state: State, finished: Finished, now: float) -> Step:
         return state, [Publish(finished.closed)]
     if state.phase != "ready":
         return state, _say_again(state)
-    state = replace(state, phase="sending", again=True, work=state.work + 1, received_at=now)
+    state = replace(state, phase="sending", again=finished, work=state.work + 1, received_at=now)
     return state, [Upload(state.work, finished.task, finished.update)]
 
 
 def _acknowledged(state: State, ack: UpdateAck) -> Step:
-    if state.again:
+    if state.task is None:  # the stored update was said again
         return _give_up(state, ack.reason, "ready")
-    return _close(state, _OUTCOME_OF_ACK[ack.status], ack.reason, "ready")
+    return _close(state, state.task, _OUTCOME_OF_ACK[ack.status], ack.reason, "ready")
 
 
 def _worked(state: State, event: Profiled | BlobReady | Trained | Uploaded | Failed) -> Step:
@@ -197,7 +197,7 @@ def _worked(state: State, event: Profiled | BlobReady | Trained | Uploaded | Fai
         case Failed(reason=reason) if state.again:
             return _give_up(state, reason, "ready")
         case Failed(reason=reason) if task is not None:
-            return _close(state, "failed", reason, "ready")
+            return _close(state, task, "failed", reason, "ready")
         case _:
             return state, []
 
@@ -209,8 +209,8 @@ def _tick(state: State, now: float) -> Step:
     if now - state.received_at > task.deadline_s:
         if state.again:
             return _give_up(state, "deadline", "ready")
-        return _close(state, "deadline", f"not done {task.deadline_s:g} s after the task came", "ready")
-    if not state.lease_lost and now - state.heard_at > task.lease_s:
+        return _close(state, task, "deadline", f"not done {task.deadline_s:g} s after the task came", "ready")
+    if not state.again and not state.lease_lost and now - state.heard_at > task.lease_s:
         return replace(state, lease_lost=True), [Release()]
     return state, []
 
@@ -218,18 +218,15 @@ def _tick(state: State, now: float) -> Step:
 def _give_up(state: State, reason: str, phase: Phase) -> Step:
     """Drop whatever is under way: a task closes as aborted, a profile or a repeated update just ends."""
     if state.task is not None:
-        return _close(state, "aborted", reason, phase)
+        return _close(state, state.task, "aborted", reason, phase)
     commands: list[Command] = [Drop()] if state.phase == "profiling" or state.again else []
-    if state.again and state.finished is not None:
-        commands.append(Publish(state.finished.closed))
-    return replace(state, phase=phase, work=state.work + 1, request=None, again=False), commands
+    if state.again:
+        commands.append(Publish(state.again.closed))
+    return replace(state, phase=phase, work=state.work + 1, request=None, again=None), commands
 
 
-def _close(state: State, outcome: Outcome, reason: str, phase: Phase) -> Step:
+def _close(state: State, task: Task, outcome: Outcome, reason: str, phase: Phase) -> Step:
     """The end of the task; the shell answers `Close` with `Closed` before it takes any other event."""
-    task = state.task
-    if task is None:
-        return state, []
     closing = (task, state.update)
     state = replace(state, phase=phase, work=state.work + 1, task=None, update=None, closing=closing)
     return replace(state, lacking=frozenset(), lease_lost=False), [Drop(), Close(task, outcome, reason)]
@@ -237,7 +234,7 @@ def _close(state: State, outcome: Outcome, reason: str, phase: Phase) -> Step:
 
 def _say_again(state: State) -> list[Command]:
     """The update that waits for its acknowledgement, once more; the server takes it twice without harm."""
-    update = state.finished.update if state.again and state.finished else state.update
+    update = state.again.update if state.again else state.update
     return [Publish(update)] if state.phase == "settling" and update is not None else []
 
 
@@ -246,7 +243,7 @@ def _say_again(state: State) -> list[Command]:
 
 def _current(state: State) -> Task | None:
     """The task that is under way, or whose update is on its way again."""
-    return state.finished.task if state.again and state.finished else state.task
+    return state.again.task if state.again else state.task
 
 
 def _is_current(state: State, message: Abort | UpdateAck) -> bool:
