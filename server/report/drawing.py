@@ -83,8 +83,8 @@ def end_labels(ax: Axes, ends: Sequence[tuple[str, float, float]]) -> None:
         at = max([y, *(y_below + y_step for x_below, y_below in placed if abs(x - x_below) < x_near)])
         placed.append((x, at))
         ax.annotate(
-            name, (x, at), xytext=(7, 0), textcoords="offset points", color=style(name)[0], fontweight="bold",
-            va="center", annotation_clip=False,
+            name, (x, at), xytext=(6, 1), textcoords="offset points", color=style(name)[0], fontweight="bold",
+            va="bottom", annotation_clip=False,
         )  # fmt: skip
 
 

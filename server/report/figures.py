@@ -37,7 +37,7 @@ def accuracy_over_joules(data: RunData) -> Drawing | None:
     target = metrics.common_accuracy(data.strategies)
     if target is not None:
         ax.axhline(target, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
-        ax.text(0, target, " common accuracy", va="bottom", fontsize=8)
+        ax.text(0.01, target, "common accuracy", va="bottom", fontsize=8, transform=ax.get_yaxis_transform())
     ax.set_xlim(left=0)
     ax.margins(x=0.1)
     ax.set_xlabel("Added joules, all devices, from the first task on")

@@ -26,7 +26,7 @@ def number(value: float | None, digits: int = 0, missing: str = UNKNOWN) -> str:
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    return UNKNOWN if value is None else f"{100 * value:.{digits}f} %"
+    return UNKNOWN if value is None else f"{100 * value:.{digits}f}%"
 
 
 def mebibytes(size_bytes: int) -> str:
