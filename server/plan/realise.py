@@ -20,7 +20,8 @@ from server.plan.diagnosis import PAD, NoPlanError
 from server.plan.fleet import Fleet
 from server.plan.problem import PlannedSegment
 
-_SLACK = 1e-9  # of a sample: a count this close above a whole number is that number
+_SLACK = 1e-9  # of a sample: a count this close to a whole number is that number
+_ROUNDING = 1e-12  # relative, of the target: what a mean may lose to rounding
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def _trim(fleet: Fleet, boards: list[_Board], samples: list[int], least: list[in
 
 def _kept(fleet: Fleet, samples: list[int]) -> bool:
     assert fleet.target_error is not None
-    return fleet.mean_error(np.array(samples, dtype=float)) <= fleet.target_error
+    return fleet.mean_error(np.array(samples, dtype=float)) <= fleet.target_error * (1 + _ROUNDING)
 
 
 def _price_up(fleet: Fleet, board: _Board, index: int, samples: int) -> float:

@@ -18,6 +18,7 @@ import numpy as np
 from models import radio
 from server.plan.fleet import Fleet
 
+_FOREVER = 1e9  # rounds: the upload of a device that has no reason to end it
 _LOG_X = np.linspace(np.log(1e-14), np.log(600.0), 4000)
 
 
@@ -106,7 +107,10 @@ def _fixed_power(fleet: Fleet, mask: np.ndarray, price_w: np.ndarray, price_medi
 
 
 def _scheduled(fleet: Fleet, mask: np.ndarray, price_w: np.ndarray, price_medium_j: float) -> Found:
-    """Inside where that keeps both limits (it is then the least of all), else the better of the two limits."""
+    """Inside where that keeps both limits (it is then the least of all), else the better of the two limits.
+
+    Where seconds cost nothing the least is not reached: ever longer on ever less band costs ever closer to c*L/eff.
+    """
     links = fleet.links
     watts = links.overhead_w[mask] + price_w
     nats = fleet.upload_bits[mask] * radio.LN2
@@ -117,6 +121,10 @@ def _scheduled(fleet: Fleet, mask: np.ndarray, price_w: np.ndarray, price_medium
         upload_s = np.sqrt(nats * price_medium_j / (x * watts))
         priced = noise * nats / efficiency * np.expm1(x) / x + watts * upload_s + price_medium_j * band_hz
         fits = (band_hz <= fleet.capacity) & (noise * band_hz * np.expm1(x) <= power) & np.isfinite(priced)
+    unpaid = watts == 0
+    upload_s[unpaid], band_hz[unpaid] = _FOREVER * fleet.round_s, 0.0
+    priced[unpaid] = (noise * nats / efficiency)[unpaid]
+    fits |= unpaid
     if not fits.all():
         rest = mask.copy()
         rest[mask] = ~fits

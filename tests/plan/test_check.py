@@ -1,0 +1,143 @@
+"""The check catches what is wrong with a plan, one thing at a time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from server.plan import solve as solve_module
+from server.plan.check import violations
+from server.plan.problem import AnalyticCpu, Plan, PlannedSegment, Problem, Radio
+from server.plan.solve import solve
+from tests.plan.builders import device, problem, table
+
+SINGLE = table((1e9, 1.0, 1.0))
+CURVE = AnalyticCpu(0.0, 1e9, 2.0, 0.0, 1e-27, 5e8, 2e9)
+RADIO = Radio("scheduled", gain_over_noise_hz_per_w=1e7, tx_power_max_w=0.1, amplifier_efficiency=0.5)
+FIXED = Radio("fixed_power", gain_over_noise_hz_per_w=1e7, tx_power_w=0.1)
+LINK = Radio("shared_link", link_bits_per_s=2e6)
+
+# a: table, wired, time sharing; b: one clock, scheduled, the whole band in 2 s; target 1/20 each
+ASKED = problem(
+    device("a", storage=10),
+    device("b", cpu=SINGLE, radio=RADIO, bits=2e6, storage=10),
+    round_s=31.0,
+    target=1 / 20,
+    bandwidth_hz=1e6,
+)
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return solve(ASKED)
+
+
+def changed(plan: Plan, index: int, **fields) -> Plan:
+    devices = list(plan.devices)
+    devices[index] = replace(devices[index], **fields)
+    return replace(plan, devices=tuple(devices))
+
+
+def assert_caught(asked: Problem, plan: Plan, sentence: str) -> None:
+    assert any(sentence in found for found in violations(asked, plan)), violations(asked, plan)
+
+
+def test_the_sound_plan_passes(plan):
+    assert violations(ASKED, plan) == []
+    assert plan.devices[0].samples == pytest.approx(20)
+
+
+@pytest.mark.parametrize(
+    ("index", "fields", "sentence"),
+    [
+        (0, {"samples": float("nan")}, "a: a number is negative or not finite"),
+        (0, {"upload_j": -1.0}, "a: a number is negative or not finite"),
+        (0, {"samples": 9.0}, "a: samples 9.0 is not between 10 and 20"),
+        (0, {"samples": 20.1}, "a: samples 20.1 is not between 10 and 20"),
+        (0, {"executed_samples": 21}, "a: executed_samples 21 is not between 10 and 20"),
+        (0, {"executed_samples": 9}, "a: executed_samples 9 is not between 10 and 20"),
+        (0, {"compute_s": 30.1}, "a: compute_s and upload_s exceed round_s"),
+        (0, {"executed_compute_s": 30.1}, "a: executed_compute_s and upload_s exceed round_s"),
+        (0, {"compute_s": 19.0}, "a: compute_s 19.0 asks for a clock the device does not have"),
+        (1, {"compute_s": 20.1}, "b: compute_s 20.1 asks for a clock the device does not have"),
+        (0, {"compute_j": 49.0}, "a: compute_j 49.0 should be 50.0"),
+        (0, {"compute_s": 29.0}, "a: compute_j 50"),
+        (0, {"upload_s": 0.0}, "a: upload_s is not above 0"),
+        (0, {"upload_s": 0.9}, "a: upload_s is less than the link takes"),
+        (0, {"upload_j": 0.4}, "a: upload_j 0.4 should be 0.5"),
+        (1, {"upload_s": 1.9}, "W, more than 0.1 W"),
+        (1, {"bandwidth_hz": 0.0}, "b: bandwidth_hz 0.0 is not in (0, 1000000.0]"),
+        (1, {"bandwidth_hz": 1.1e6}, "b: bandwidth_hz 1100000.0 is not in (0, 1000000.0]"),
+        (1, {"tx_power_w": None}, "b: tx_power_w None should be"),
+        (1, {"tx_power_w": 0.05}, "b: tx_power_w 0.05 should be"),
+        (0, {"segments": (PlannedSegment(1e9, 19),)}, "a: segments train 19 samples, not executed_samples * local"),
+        (0, {"segments": (PlannedSegment(1e9, 5),) * 4}, "a: more than two segments"),
+        (0, {"segments": (PlannedSegment(7e8, 20),)}, "a: 700000000.0 Hz is no clock of the device"),
+        (0, {"executed_compute_s": 29.0}, "a: executed_compute_s 29.0 should be 30"),
+        (0, {"executed_compute_j": 49.0}, "a: executed_compute_j 49.0 should be 50"),
+        (0, {"synth_counts": (10,)}, "a: synth_counts are negative or not one a class"),
+        (0, {"synth_counts": (11, -1)}, "a: synth_counts are negative or not one a class"),
+        (0, {"synth_counts": (0, 9)}, "a: synth_counts do not sum to the synthetic samples"),
+        (0, {"samples": 19.0}, "the mean error of samples"),
+        (0, {"executed_samples": 19}, "the mean error of executed_samples"),
+    ],
+)
+def test_a_changed_device_is_caught(plan, index, fields, sentence):
+    assert_caught(ASKED, changed(plan, index, **fields), sentence)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"energy_j": 1.0}, "energy_j 1.0 should be 70.79"),
+        ({"executed_energy_j": 1.0}, "executed_energy_j 1.0 should be 70.79"),
+        ({"relative_gap": 0.5}, "relative_gap 0.5 should be"),
+        ({"executed_gap": 0.5}, "executed_gap 0.5 should be"),
+        ({"relative_gap": -0.5}, "a plan cannot be below its lower bound"),
+        ({"price_error_j": -1.0}, "a price is negative: the lower bound is none"),
+        ({"price_bandwidth_j_per_hz": -1.0}, "a price is negative: the lower bound is none"),
+        ({"devices": ()}, "the plan's devices are not the problem's"),
+    ],
+)
+def test_a_changed_total_is_caught(plan, fields, sentence):
+    assert_caught(ASKED, replace(plan, **fields), sentence)
+
+
+def test_bands_are_added_up():
+    twins = problem(*(device(n, cpu=SINGLE, radio=RADIO, bits=2e6) for n in "ab"), bandwidth_hz=1e6)
+    plan = solve(twins)
+    assert_caught(twins, changed(plan, 0, bandwidth_hz=7e5), "Hz, more than bandwidth_hz 1000000.0")
+
+
+def test_links_are_added_up():
+    twins = problem(*(device(n, cpu=SINGLE, radio=LINK, bits=2e6) for n in "ab"))
+    plan = solve(twins)
+    assert_caught(twins, changed(plan, 0, upload_s=1.001), "of the shared link")
+
+
+def test_curves_and_fixed_powers_are_checked():
+    asked = problem(device(cpu=CURVE, radio=FIXED, bits=2e6), bandwidth_hz=1e6, energy_basis="board")
+    plan = solve(asked)
+    assert violations(asked, plan) == []
+    assert_caught(asked, changed(plan, 0, segments=(PlannedSegment(2.1e9, 10),)), "is no clock of the device")
+    assert_caught(asked, changed(plan, 0, segments=(PlannedSegment(4e8, 10),)), "is no clock of the device")
+    assert_caught(asked, changed(plan, 0, compute_s=4.9), "asks for a clock the device does not have")
+    assert_caught(asked, changed(plan, 0, compute_s=20.1), "asks for a clock the device does not have")
+    assert_caught(asked, changed(plan, 0, upload_s=1.9), "W, more than 0.1 W")
+    assert_caught(asked, changed(plan, 0, upload_j=0.1), "upload_j 0.1 should be 0.19999")
+
+
+def test_nothing_trained_takes_no_time():
+    asked = problem(device("a", local=(0, 0)), device("b"), target=0.5)
+    plan = solve(problem(device("a"), device("b"), target=0.5))
+    none = changed(plan, 0, samples=0.0, compute_s=0.0, compute_j=0.0)
+    found = violations(asked, none)
+    assert not any("compute_s" in sentence for sentence in found if "executed" not in sentence)
+    assert_caught(asked, changed(none, 0, compute_s=1.0), "a: compute_s 1.0 asks for a clock")
+
+
+def test_the_solver_never_returns_a_broken_plan(monkeypatch):
+    monkeypatch.setattr(solve_module, "violations", lambda *_: ["a: something"])
+    with pytest.raises(RuntimeError, match="broke its own constraints .please report this.: a: something"):
+        solve(problem(device()))

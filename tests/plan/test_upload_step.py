@@ -1,0 +1,131 @@
+"""The closed forms of the upload against a search over a dense grid of all that a radio may do."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models import radio
+from server.plan.fleet import build_fleet
+from server.plan.problem import Radio
+from server.plan.upload_step import (
+    cheapest_upload,
+    inside,
+    least_medium_use,
+    least_upload_s,
+    on_band,
+    on_power,
+    spread,
+)
+from tests.plan.builders import device, problem
+
+BITS, BAND_HZ = 2e6, 1e6
+
+
+def fleet_of(link: Radio):
+    return build_fleet(problem(device(radio=link, bits=BITS), round_s=100.0, bandwidth_hz=BAND_HZ))
+
+
+def step(link: Radio, price_w: float, price_medium_j: float):
+    upload_s, band_hz, priced = cheapest_upload(fleet_of(link), np.array([price_w]), price_medium_j)
+    return float(upload_s[0]), float(band_hz[0]), float(priced[0])
+
+
+def h(x):
+    return (x - 1) * np.exp(x) + 1
+
+
+X = np.array([0.1, 1.0, 3.0, 20.0])
+
+
+@pytest.mark.parametrize(
+    ("inverse", "law"),
+    [
+        (inside, lambda x: h(x) ** 2 / x),
+        (on_band, h),
+        (on_power, lambda x: h(x) * np.expm1(x) ** 2 / (x**2 * np.exp(x))),
+        (spread, lambda x: np.expm1(x) / x),
+    ],
+)
+def test_inverses(inverse, law):
+    assert inverse(law(X)) == pytest.approx(X, rel=1e-12)
+
+
+def test_inverses_stay_within_their_grid():
+    assert inside(np.array([0.0, 1e300])) == pytest.approx([1e-14, 600.0], rel=0.5)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    log_gain=st.floats(5, 11),
+    limit_w=st.floats(0.01, 1.0),
+    overhead_w=st.sampled_from([0.0, 0.3]),
+    log_price=st.one_of(st.just(-math.inf), st.floats(-6, 3)),
+    log_medium=st.one_of(st.just(-math.inf), st.floats(-12, 0)),
+)
+def test_no_point_of_a_grid_is_cheaper_when_scheduled(log_gain, limit_w, overhead_w, log_price, log_medium):
+    link = Radio("scheduled", 10**log_gain, limit_w, amplifier_efficiency=0.4, overhead_w=overhead_w)
+    price_w, medium_j = 10**log_price, 10**log_medium
+    found_s, found_hz, found_j = step(link, price_w, medium_j)
+    band, x = np.meshgrid(np.geomspace(1e-6, 1, 300) * BAND_HZ, np.geomspace(1e-6, 60, 400))
+    seconds = BITS * math.log(2) / (band * x)
+    power = radio.tx_power_w(BITS, band, seconds, 10**-log_gain)
+    cost = (power / 0.4 + overhead_w + price_w) * seconds + medium_j * band
+    best = cost[power <= limit_w].min()
+    assert found_j <= best * (1 + 1e-12)
+    if overhead_w + price_w > 0:  # and what is found costs what it says and keeps the limits
+        assert found_hz <= BAND_HZ
+        watts = radio.tx_power_w(BITS, found_hz, found_s, 10**-log_gain)
+        assert watts <= limit_w * (1 + 1e-9)
+        assert found_j == pytest.approx((watts / 0.4 + overhead_w + price_w) * found_s + medium_j * found_hz, rel=1e-9)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(
+    log_gain=st.floats(5, 11), price_w=st.floats(0, 100), log_medium=st.one_of(st.just(-math.inf), st.floats(-12, 0))
+)
+def test_no_band_is_cheaper_at_a_fixed_power(log_gain, price_w, log_medium):
+    link = Radio("fixed_power", 10**log_gain, tx_power_w=0.1, amplifier_efficiency=0.4, overhead_w=0.3)
+    found_s, found_hz, found_j = step(link, price_w, 10**log_medium)
+    band = np.geomspace(1e-6, 1, 4000) * BAND_HZ
+    seconds = radio.seconds_at_power(BITS, band, 0.1, 10**-log_gain)
+    assert found_j <= ((0.25 + 0.3 + price_w) * seconds + 10**log_medium * band).min() * (1 + 1e-12)
+    assert found_s == pytest.approx(radio.seconds_at_power(BITS, found_hz, 0.1, 10**-log_gain), rel=1e-12)
+    assert found_j == pytest.approx((0.55 + price_w) * found_s + 10**log_medium * found_hz, rel=1e-12)
+
+
+def test_a_shared_link_by_hand():
+    link = Radio("shared_link", link_bits_per_s=2e6, tx_power_w=0.4, amplifier_efficiency=0.8, overhead_w=0.3)
+    # s = sqrt(mu * 1 s / W) = sqrt(4.5 / 0.5) = 3; 0.5 J of sending, 1.5 J of waiting, 1.5 J for a third of the link
+    assert step(link, 0.2, 4.5) == pytest.approx((3.0, 0.0, 3.5))
+    # free: all of the link
+    assert step(link, 0.2, 0.0) == pytest.approx((1.0, 0.0, 1.0))
+    # nothing to pay for seconds: longer than any round
+    idle = Radio("shared_link", link_bits_per_s=2e6)
+    assert step(idle, 0.0, 1.0) == pytest.approx((200.0, 0.0, 1 / 200))
+
+
+def test_a_wire_by_hand():
+    link = Radio("wired", link_bits_per_s=1e6, overhead_w=0.3)
+    assert step(link, 0.2, 7.0) == pytest.approx((2.0, 0.0, 1.0))
+
+
+def test_the_fastest_upload():
+    # 1 bit per second and hertz at 0.1 W over 1 MHz; a line of 1 Mbit/s
+    assert least_upload_s(fleet_of(Radio("scheduled", 1e7, 0.1)))[0] == pytest.approx(2.0)
+    assert least_upload_s(fleet_of(Radio("wired", link_bits_per_s=1e6)))[0] == pytest.approx(2.0)
+
+
+def test_the_least_band():
+    fleet = fleet_of(Radio("scheduled", 1e7, 0.1))
+    assert least_medium_use(fleet, np.array([2.0]))[0] == pytest.approx(1e6)
+    # even an endless band carries no more than p/(c ln 2) bits a second: S c ln2 / p = 1.386 s
+    assert least_medium_use(fleet, np.array([1.386]))[0] == math.inf
+    assert math.isfinite(least_medium_use(fleet, np.array([1.3864]))[0])
+    # at 0.3 W and 2 s: 2 s * 0.3 / (1e-7 * 2e6 ln 2) = (e**x - 1)/x with x from bisection
+    third = least_medium_use(fleet_of(Radio("scheduled", 1e7, 0.3)), np.array([2.0]))[0]
+    assert radio.seconds_at_power(BITS, third, 0.3, 1e-7) == pytest.approx(2.0)

@@ -1,0 +1,127 @@
+"""Values that cannot be meant are refused by name."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from server.errors import ConfigError
+from server.plan.problem import AnalyticCpu, LearningCurve, OppTable, Radio
+from server.plan.validate import validate
+from tests.plan.builders import device, problem, table
+
+CURVE = AnalyticCpu(0.5, 5e8, 2.0, 1.0, 1e-27, 1e8, 2e9)
+RADIO = Radio("scheduled", gain_over_noise_hz_per_w=1e7, tx_power_max_w=0.1)
+FIXED = Radio("fixed_power", gain_over_noise_hz_per_w=1e7, tx_power_w=0.1)
+LINK = Radio("shared_link", link_bits_per_s=2e6)
+SOUND = problem(device("a"), device("b", cpu=CURVE, radio=RADIO), target=0.1, bandwidth_hz=1e6)
+
+
+def refused(asked) -> str:
+    with pytest.raises(ConfigError) as error:
+        validate(asked)
+    return str(error.value)
+
+
+def test_the_sound_problem_passes():
+    validate(SOUND)
+    validate(problem(device("a"), device("b", radio=LINK), energy_basis="board"))
+    validate(replace(SOUND, synthetic_value=1.0, learning_curve=LearningCurve(1.0, 1.0, 0.0)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"round_s": 0.0}, "round_s: 0.0 is not a finite number above 0"),
+        ({"round_s": math.nan}, "round_s: nan is not a finite number above 0"),
+        ({"round_s": math.inf}, "round_s: inf is not a finite number above 0"),
+        ({"local_epochs": 0}, "local_epochs: 0 is not a whole number above 0"),
+        ({"learning_curve": LearningCurve(0.0, 1.0, 0.0)}, "learning_curve.alpha: 0.0 is not"),
+        ({"learning_curve": LearningCurve(1.0, -1.0, 0.0)}, "learning_curve.beta: -1.0 is not"),
+        ({"learning_curve": LearningCurve(1.0, 1.0, 1.0)}, "learning_curve.gamma: 1.0 is not in [0, 1)"),
+        ({"learning_curve": LearningCurve(1.0, 1.0, -0.1)}, "learning_curve.gamma: -0.1 is not in [0, 1)"),
+        ({"synthetic_value": 0.0}, "synthetic_value: 0.0 is not in (0, 1]"),
+        ({"synthetic_value": 1.1}, "synthetic_value: 1.1 is not in (0, 1]"),
+        ({"target_error": 0.0}, "target_error: 0.0 is not a finite number above 0"),
+        ({"bandwidth_hz": None}, "bandwidth_hz: missing; radios on a shared band need it"),
+        ({"bandwidth_hz": -1.0}, "bandwidth_hz: -1.0 is not a finite number above 0"),
+        ({"devices": ()}, "devices: none; a plan needs at least one"),
+    ],
+)
+def test_fields_of_the_problem(fields, sentence):
+    assert refused(replace(SOUND, **fields)).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"local_counts": np.array([1.0, 2.0])}, "x: local_counts: not a list of whole numbers, one a class"),
+        ({"local_counts": np.array([[1, 2]])}, "x: local_counts: not a list of whole numbers, one a class"),
+        ({"local_counts": np.array([1, 2, 3])}, "x: local_counts: 3 classes, others have 2"),
+        ({"local_counts": np.array([1, -2])}, "x: local_counts: a count is below 0"),
+        ({"storage_samples": -1}, "x: storage_samples: -1 is below 0"),
+        ({"upload_bits": 0.0}, "x: upload_bits: 0.0 is not a finite number above 0"),
+        ({"cpu": replace(CURVE, fixed_s_per_sample=-1.0)}, "x: cpu.fixed_s_per_sample: -1.0 is not a finite number, 0"),
+        ({"cpu": replace(CURVE, power_idle_w=-1.0)}, "x: cpu.power_idle_w: -1.0 is not a finite number, 0 or more"),
+        ({"cpu": replace(CURVE, cycles_per_sample=0.0)}, "x: cpu.cycles_per_sample: 0.0 is not"),
+        ({"cpu": replace(CURVE, kappa_w_per_hz3=0.0)}, "x: cpu.kappa_w_per_hz3: 0.0 is not"),
+        ({"cpu": replace(CURVE, freq_min_hz=0.0)}, "x: cpu.freq_min_hz: 0.0 is not"),
+        ({"cpu": replace(CURVE, freq_max_hz=math.inf)}, "x: cpu.freq_max_hz: inf is not"),
+        ({"cpu": replace(CURVE, power_static_w=math.nan)}, "x: cpu.power_static_w: nan is not finite"),
+        ({"cpu": replace(CURVE, freq_min_hz=3e9)}, "x: cpu.freq_min_hz: above freq_max_hz"),
+        (
+            {"cpu": replace(CURVE, power_static_w=0.998)},
+            "x: cpu: on the basis 'added' training at freq_min_hz draws -0",
+        ),
+        (
+            {"cpu": OppTable(np.array([1e9]), np.array([1.0, 2.0]), np.array([1.0]), 0.0)},
+            "x: opps: columns empty or of",
+        ),
+        ({"cpu": OppTable(np.zeros(0), np.zeros(0), np.zeros(0), 0.0)}, "x: opps: columns empty or of unequal length"),
+        ({"cpu": table((1e9, 1.0, 1.0), idle_w=-1.0)}, "x: opps.power_idle_w: -1.0 is not a finite number, 0 or more"),
+        ({"cpu": table((2e9, 1.0, 3.0), (1e9, 2.0, 2.0))}, "x: opps.freq_hz: not in ascending order"),
+        ({"cpu": table((1e9, 1.0, 3.0), (1e9, 2.0, 2.0))}, "x: opps.freq_hz: not in ascending order"),
+        ({"cpu": table((0.0, 1.0, 3.0))}, "x: opps.freq_hz: 0.0 is not a finite number above 0"),
+        ({"cpu": table((1e9, 0.0, 3.0))}, "x: opps.s_per_sample at 1000 MHz: 0.0 is not a finite number above 0"),
+        ({"cpu": table((1e9, 1.0, math.nan))}, "x: opps.j_per_sample at 1000 MHz: nan is not a finite number above 0"),
+        (
+            {"cpu": table((1e9, 2.0, 3.0), idle_w=1.5)},
+            "x: opps.j_per_sample at 1000 MHz: 3 J is not above the 3 J that idling takes in that time: measure again, "
+            'or plan on energy_basis "board"',
+        ),
+        ({"radio": replace(RADIO, amplifier_efficiency=0.0)}, "x: radio.amplifier_efficiency: 0.0 is not in (0, 1]"),
+        ({"radio": replace(RADIO, amplifier_efficiency=1.1)}, "x: radio.amplifier_efficiency: 1.1 is not in (0, 1]"),
+        ({"radio": replace(RADIO, overhead_w=-0.1)}, "x: radio.overhead_w: -0.1 is not a finite number, 0 or more"),
+        ({"radio": replace(RADIO, levels_w=(0.1,))}, "x: radio.levels_w: discrete power levels are not planned yet"),
+        ({"radio": replace(RADIO, kind="pigeon")}, "x: radio.kind: 'pigeon' is none of scheduled, fixed_power, shared"),
+        (
+            {"radio": replace(RADIO, tx_power_max_w=None)},
+            "x: radio.tx_power_max_w: missing; a radio of kind 'scheduled'",
+        ),
+        ({"radio": replace(RADIO, gain_over_noise_hz_per_w=0.0)}, "x: radio.gain_over_noise_hz_per_w: 0.0 is not"),
+        ({"radio": replace(FIXED, tx_power_w=None)}, "x: radio.tx_power_w: missing; a radio of kind 'fixed_power'"),
+        ({"radio": replace(FIXED, gain_over_noise_hz_per_w=None)}, "x: radio.gain_over_noise_hz_per_w: missing"),
+        ({"radio": Radio("wired")}, "x: radio.link_bits_per_s: missing; a radio of kind 'wired' needs it"),
+        ({"radio": Radio("shared_link")}, "x: radio.link_bits_per_s: missing; a radio of kind 'shared_link' needs it"),
+        ({"radio": replace(LINK, tx_power_w=-0.1)}, "x: radio.tx_power_w: -0.1 is not a finite number, 0 or more"),
+        (
+            {"radio": LINK},
+            "devices: radios of kind 'shared_link' beside ['scheduled']: one problem has one shared medium",
+        ),
+        ({"id": "a"}, "devices: the id 'a' appears twice"),
+    ],
+)
+def test_fields_of_a_device(fields, sentence):
+    asked = replace(SOUND, devices=(*SOUND.devices, replace(device("x"), **fields)))
+    assert refused(asked).startswith(sentence)
+
+
+def test_without_classes():
+    assert "local_counts: not a list" in refused(problem(device(local=())))
+
+
+def test_a_whole_board_table_may_lie_near_idle():
+    validate(problem(device(cpu=table((1e9, 2.0, 3.0), idle_w=1.5)), energy_basis="board"))
