@@ -49,10 +49,11 @@ def run(template: Path, *, seed: int, out: Path) -> tuple[int, Path | None]:
     if seed == seed_of(template.read_text()):
         code = serve("run", str(template), "--out", str(out))
     else:
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / template.name
-            file.write_text(with_seed(template.read_text(), seed))
-            code = serve("run", str(file), "--out", str(out))
+        # Beside the template: that is where its relative paths start.
+        with tempfile.NamedTemporaryFile("w", dir=template.parent, prefix=f".seed-{seed}-", suffix=".toml") as file:
+            file.write(with_seed(template.read_text(), seed))
+            file.flush()
+            code = serve("run", file.name, "--out", str(out))
     made = [path for path in out.iterdir() if path not in before and (path / "config.toml").is_file()]
     return code, made[0] if made else None
 

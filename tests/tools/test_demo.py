@@ -177,3 +177,21 @@ class TestSeeds:
         (tmp_path / "r" / "report.json").write_text(json.dumps(seed_report(1.0, whole=False)))
         assert demo_seeds.finished(tmp_path) is None
         assert demo_seeds.finished(tmp_path / "none") is None
+
+
+def test_another_seed_is_run_from_beside_the_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    template = tmp_path / "mine.toml"
+    template.write_text('seed = 0\nname = "x"\n')
+    asked = []
+
+    def serve(*arguments: str) -> int:
+        file = Path(arguments[1])
+        asked.append((file.parent, file.read_text(), arguments[2:]))
+        (tmp_path / "runs" / "x-1").mkdir()
+        (tmp_path / "runs" / "x-1" / "config.toml").touch()
+        return 0
+
+    monkeypatch.setattr(demo, "serve", serve)
+    assert demo.run(template, seed=4, out=tmp_path / "runs") == (0, tmp_path / "runs" / "x-1")
+    assert asked == [(tmp_path, 'seed = 4\nname = "x"\n', ("--out", str(tmp_path / "runs")))]
+    assert list(tmp_path.glob(".*")) == []
