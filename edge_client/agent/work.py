@@ -122,7 +122,7 @@ class Work:
 
     @contextlib.contextmanager
     def _hold(self, freq_hz: float | None) -> Iterator[None]:
-        """Hold the clock if the plan says one and this board can; where it is refused, train all the same and say so."""
+        """Hold the clock if the plan says one and this board can; where it is refused, train on and say so."""
         with contextlib.ExitStack() as stack:
             if freq_hz is not None and self.leased:
                 try:

@@ -31,7 +31,7 @@ class PowerMeter(Protocol):
 
 @dataclass(frozen=True)
 class ClockReading:
-    """The clock in three steps: asked of the kernel, accepted by the kernel, verified by independent means (or None)."""
+    """The clock in three steps: asked of the kernel, accepted by it, verified by independent means (or None)."""
 
     requested_hz: float
     accepted_hz: float | None

@@ -33,7 +33,7 @@ class Message(Value, frozen=True, kw_only=True, tag=lambda name: f"{name}/{VERSI
 
 
 class BlobRef(Value, frozen=True, kw_only=True):
-    """A large payload, named by the SHA-256 of its bytes and sent as `Chunk`s of `chunk_bytes` (the last is shorter)."""
+    """A large payload, named by the SHA-256 of its bytes; sent as `Chunk`s of `chunk_bytes` (the last is shorter)."""
 
     digest: Digest
     size_bytes: Count

@@ -1,10 +1,10 @@
 """Where messages go. All topics of a fleet stand below fimi/<version>/<fleet>/.
 
-    server/hello              retained, ServerHello or Bye                 server -> all
-    server/model              Chunk of a global model                      server -> all
-    server/inbox/<device>     every message of a device                    device -> server
-    device/<device>/inbox     Task, Abort, acks, Chunk of a shard          server -> device
-    device/<device>/online    retained "1"; the last will makes it "0"     device -> server
+server/hello              retained, ServerHello or Bye                 server -> all
+server/model              Chunk of a global model                      server -> all
+server/inbox/<device>     every message of a device                    device -> server
+device/<device>/inbox     Task, Abort, acks, Chunk of a shard          server -> device
+device/<device>/online    retained "1"; the last will makes it "0"     device -> server
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ _LEVEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 def check_level(name: str, what: str) -> str:
     """A name that can stand in a topic: letters, digits, '.', '_', '-', at most 64."""
     if not _LEVEL.fullmatch(name):
-        raise ProtocolError(f"{what} {name!r} must be 1 to 64 letters, digits, '.', '_' or '-', a letter or digit first")
+        raise ProtocolError(
+            f"{what} {name!r} must be 1 to 64 letters, digits, '.', '_' or '-', a letter or digit first"
+        )
     return name
 
 
