@@ -6,6 +6,7 @@ command runs). `None` (a field left out) means: let the run find it, in the way 
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -146,11 +147,11 @@ class RunConfig(Section, frozen=True, kw_only=True):
 
     @property
     def quorum(self) -> int:
-        """Updates that complete a round."""
+        """Updates that complete a round; a share is rounded up."""
         quorum = self.fleet.quorum
         if quorum is None:
             return self.n_devices
-        return quorum if isinstance(quorum, int) else max(1, round(quorum * self.n_devices))
+        return quorum if isinstance(quorum, int) else math.ceil(quorum * self.n_devices - 1e-9)
 
 
 def load_config(path: Path) -> RunConfig:

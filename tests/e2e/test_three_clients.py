@@ -149,7 +149,7 @@ def test_a_killed_server_takes_everything_with_it(tmp_path: Path) -> None:
         if "samples/s" in line:
             break
     process.kill()
-    process.wait()
+    process.communicate()
     end = time.monotonic() + 40.0
     while left := left_behind(tmp_path):
         assert time.monotonic() < end, left
