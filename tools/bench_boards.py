@@ -114,9 +114,8 @@ def main() -> int:
         }
         arguments.json.write_text(json.dumps(document, indent=1), encoding="utf-8")
     bad = [row for row in rows if not row.ok]
-    print(
-        f"{len(rows) - len(bad)} of {len(rows)} windows hold, {sum(bool(row.starved) for row in rows)} marked starved"
-    )
+    starved, windows = sum(row.starved for row in rows), sum(row.windows for row in rows)
+    print(f"{len(rows) - len(bad)} of {len(rows)} clocks hold; {starved} of {windows} windows were marked starved")
     return 1 if bad else 0
 
 
@@ -152,6 +151,7 @@ async def _bench(folder: Path, arguments: argparse.Namespace) -> tuple[list[Row]
             governor_share = fleet.governor.cpu_s / max(board.state.seconds for board in fleet.boards)
         finally:
             await fleet.stop()
+            print(fleet.governor and f"latest look {fleet.governor.worst_late_s:.3f} s", file=sys.stderr)
     laws = {board.id: board.law for board in fleet.boards}
     rows = [row for id_ in reports for row in _rows(id_, laws[id_], folder)]
     return rows, governor_share
@@ -286,7 +286,9 @@ async def broker(folder: Path) -> AsyncIterator[int]:
 @contextlib.contextmanager
 def foreign_load(cores: int) -> Iterator[None]:
     """Processes that burn `cores` cores and have nothing to do with us."""
-    burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(cores)]
+    burners = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True) for _ in range(cores)
+    ]
     try:
         yield
     finally:

@@ -17,10 +17,10 @@ from tools.boards.processes import Worker
 from tools.boards.sensors import FIRMWARE, Readout, install_tools, make_sensor
 
 TICK_S = 0.010
-SOON_S = 0.002
-GULP_CPU_S = 0.010
-"""Once continued, a worker may use this much CPU time before it is stopped again, and goes into debt for it: after each
-stop the processor's caches are cold, and in short gulps a slow board would pay for that more often than a fast one."""
+SOON_S = 0.004
+GULP_CPU_S = 0.005
+"""Once continued, a worker may use this much CPU time before it is stopped again, and goes into debt for it: coarse
+enough that stopping is cheap, fine enough that a window of seconds holds many gulps on a slow board too."""
 SENSOR_S = 0.05
 LEDGER_S = 0.1
 SLOW_S = 0.5

@@ -194,8 +194,12 @@ class Fleet:
             board.cpufreq.reboot()
         for relay in self._relays:
             await relay.close()
+        governor = self.governor
         self.say(
-            "stopped", clocks_left_changed=changed, governor_cpu_s=round(self.governor.cpu_s, 3) if self.governor else 0
+            "stopped",
+            clocks_left_changed=changed,
+            governor_cpu_s=round(governor.cpu_s, 3) if governor else 0.0,
+            governor_worst_late_s=round(governor.worst_late_s, 3) if governor else 0.0,
         )
 
     async def run(self) -> None:
