@@ -142,6 +142,27 @@ async def test_the_relay_s_bytes_cost_link_power(make_config: Any, tmp_path: Pat
     assert board.state.link_s == pytest.approx(0.5, abs=0.01)
 
 
+async def test_when_the_governor_fails_workers_go_on_and_the_fleet_ends(
+    make_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Fleet(make_config("jetson-nano", usable_share=0.1), tmp_path, io.StringIO(), fake_command)
+    running = asyncio.create_task(fleet.run())
+    try:
+        await until(lambda: fleet.boards and any(worker.stopped for worker in fleet.boards[0].workers.values()))
+        [worker] = fleet.boards[0].workers.values()
+
+        def break_down(*_: object, **__: object) -> None:
+            raise ZeroDivisionError("no law")
+
+        monkeypatch.setattr(type(fleet.boards[0].law), "step", break_down)
+        with pytest.raises(RuntimeError, match=r"the governor failed: ZeroDivisionError\('no law'\)"):
+            await running
+        assert not worker.stopped
+        assert not alive(worker.pid)
+    finally:
+        running.cancel()
+
+
 async def test_a_client_that_ends_at_once_is_named(make_config: Any, tmp_path: Path) -> None:
     fleet = Fleet(
         make_config("jetson-nano", usable_share=0.2),

@@ -98,7 +98,7 @@ class Fleet:
         loop = asyncio.get_running_loop()
 
         def fail(error: BaseException) -> None:
-            loop.call_soon_threadsafe(self._fail, error)
+            loop.call_soon_threadsafe(self._fail, RuntimeError(f"the governor failed: {error!r}"))
 
         self.governor = Governor(self.boards, fail)
         self.governor.start()
