@@ -1,0 +1,109 @@
+"""The command line: quick, documented, one sentence for every foreseen error."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from server import cli, errors
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from server import cli; cli.build_parser().format_help();"
+        "print([m for m in ('torch', 'numpy', 'aiomqtt', 'diffusers', 'rich') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_exit_codes_are_documented_in_help_and_readme() -> None:
+    help_text = cli.build_parser().format_help()
+    readme = (ROOT / "server" / "README.md").read_text()
+    codes = {error.exit_code for error in vars(errors).values() if isinstance(error, type)}
+    for code in codes | {0, cli.INTERRUPTED}:
+        assert f"\n  {code} " in help_text
+        assert f"\n| {code} |" in readme
+
+
+def test_commands_are_documented() -> None:
+    readme = (ROOT / "server" / "README.md").read_text()
+    parser = cli.build_parser()
+    (action,) = (a for a in parser._actions if a.dest == "command")
+    for command in action.choices:
+        assert f"`{command} " in readme or f"`{command}`" in readme, command
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["run"], 2, "run needs either RUN.toml or --resume RUN_DIR"),
+        (["run", "none.toml"], 2, "none.toml"),
+        (["report", "nowhere"], 3, "nowhere is not a run directory"),
+        (["devices", "--out", "nowhere"], 3, "no device has enrolled yet"),
+        (["run", "--resume", "nowhere"], 3, "nowhere is not a run directory"),
+    ],
+)
+def test_an_error_is_one_sentence_on_stderr(
+    arguments: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) == code
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.startswith("fimi-server: ")
+    assert said.count("\n") == 1
+
+
+def test_a_missing_extra_has_the_line_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def without(arguments: object) -> None:
+        raise ModuleNotFoundError("No module named 'diffusers.models'", name="diffusers.models")
+
+    monkeypatch.setattr(cli, "report_command", without)
+    assert cli.main(["report", "x"]) == 7
+    assert "pip install 'fimi[server]'" in capsys.readouterr().err
+
+
+def test_an_unforeseen_module_error_is_not_dressed_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(arguments: object) -> None:
+        raise ModuleNotFoundError("No module named 'sever'", name="sever")
+
+    monkeypatch.setattr(cli, "report_command", broken)
+    with pytest.raises(ModuleNotFoundError):
+        cli.main(["report", "x"])
+
+
+def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "report_command", interrupted)
+    assert cli.main(["report", "x"]) == 130
+    assert "what was written is kept" in capsys.readouterr().err
+
+
+def test_partition_writes_a_file_a_device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import numpy as np
+
+    from edge_client.training.data import load
+
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 255, (60, 8, 8, 1)).astype(np.uint8), np.arange(60) % 3
+    np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    run = tmp_path / "run.toml"
+    run.write_text('strategy = "tfl"\n[data]\nsource = "d.npz"\nlocal_samples = 10\n[fleet]\ndevices = 2\n')
+    assert cli.main(["partition", str(run), "--out", str(tmp_path / "parts")]) == 0
+    parts = [load(tmp_path / "parts" / f"device-{i}.npz") for i in (1, 2)]
+    assert sum(len(part.labels) for part in parts) == 20
+    assert all(part.n_classes == 3 for part in parts)
+    run.write_text('strategy = "tfl"\n[data]\nsource = "d.npz"\nlocal_samples = 100\n[fleet]\ndevices = 2\n')
+    assert cli.main(["partition", str(run), "--out", str(tmp_path / "parts")]) == 3
+    assert "2 devices of 100 samples need 200, the private part of d has 30" in capsys.readouterr().err

@@ -1,0 +1,66 @@
+"""Where the learning curve and the synthetic samples come from, and what is said when they are not there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from server.config import DataConfig, FleetConfig, NetworkConfig, PlanConfig, RunConfig, SynthConfig
+from server.errors import DataError
+from server.run_dir import RunDir
+from server.sources import check_sources, learning_values, synthetic_samples
+from server.synth.pool import Pool, save_pool
+
+NO_SAY = lambda _: None  # noqa: E731
+
+
+def config_of(**given: object) -> RunConfig:
+    fields = {"fleet": FleetConfig(devices=2), "data": DataConfig(source="mine.npz"), "network": NetworkConfig()}
+    return RunConfig(**(fields | given))
+
+
+def pool_of(folder: Path, per_class: int) -> None:
+    images = tuple(np.full((per_class, 4, 4, 1), 10 * c, np.uint8) for c in range(2))
+    save_pool(folder, Pool(generator="0" * 64, base_seed=0, black_below=0, images=images))
+
+
+def test_what_is_missing_is_said_before_devices_are_measured(tmp_path: Path) -> None:
+    check_sources(config_of(strategy="tfl"), tmp_path)
+    with pytest.raises(DataError, match=r"no learning curve for mine\.npz: measure one with fimi-server fit-learning"):
+        check_sources(config_of(), tmp_path)
+    with pytest.raises(DataError, match=r"learning\.json does not exist"):
+        check_sources(config_of(plan=PlanConfig(learning="learning.json")), tmp_path)
+    (tmp_path / "learning.json").write_text('{"alpha": 1}')
+    with pytest.raises(DataError, match="is no result of fit-learning"):
+        check_sources(config_of(plan=PlanConfig(learning="learning.json")), tmp_path)
+    (tmp_path / "learning.json").write_text(json.dumps({"alpha": 1, "beta": 0.5, "gamma": 0.1, "eta": 0.7, "more": 3}))
+    with pytest.raises(DataError, match=r"no generator for mine\.npz: train one with fimi-server train-generator"):
+        check_sources(config_of(plan=PlanConfig(learning="learning.json")), tmp_path)
+    with pytest.raises(DataError, match=r"synth\.pool: .*pool does not exist"):
+        check_sources(config_of(plan=PlanConfig(learning="learning.json"), synth=SynthConfig(pool="pool")), tmp_path)
+    pool_of(tmp_path / "pool", 3)
+    config = config_of(plan=PlanConfig(learning="learning.json"), synth=SynthConfig(pool="pool"))
+    check_sources(config, tmp_path)
+    curve, eta = learning_values(config, tmp_path)
+    assert (curve.alpha, curve.beta, curve.gamma, eta) == (1.0, 0.5, 0.1, 0.7)
+
+
+def test_samples_come_from_the_pool(tmp_path: Path) -> None:
+    pool_of(tmp_path / "pool", 5)
+    config = config_of(synth=SynthConfig(pool="pool"))
+    counts = np.array([[3, 0], [1, 5]])
+    folder = RunDir.create(tmp_path, "r", now=0.0)
+    shards = synthetic_samples(config, tmp_path, folder, counts, NO_SAY)
+    for (images, labels), wanted in zip(shards, counts, strict=True):
+        assert np.bincount(labels, minlength=2).tolist() == wanted.tolist()
+        assert (images[:, 0, 0, 0] == 10 * labels).all()
+
+
+def test_a_pool_that_does_not_reach_needs_a_generator(tmp_path: Path) -> None:
+    pool_of(tmp_path / "pool", 2)
+    folder = RunDir.create(tmp_path, "r", now=0.0)
+    with pytest.raises(DataError, match="no generator for"):
+        synthetic_samples(config_of(synth=SynthConfig(pool="pool")), tmp_path, folder, np.array([[3, 0]]), NO_SAY)
