@@ -22,7 +22,7 @@ from server.errors import ConfigError, FimiServerError, MissingExtraError
 
 if TYPE_CHECKING:
     from server.config import RunConfig
-    from server.pipeline import Run
+    from server.steps import Run
 
 EXIT_CODES = """exit codes:
   0    done
@@ -77,6 +77,8 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("config", type=Path, nargs="?", metavar="RUN.toml")
     run.add_argument("--resume", type=Path, metavar="RUN_DIR", help="go on with an interrupted run")
     run.set_defaults(function=run_command)
+    without = "go on without devices that alone make a plan impossible"
+    run.add_argument("--drop-infeasible", action="store_true", help=without)
 
     devices = commands.add_parser("devices", help="enrol and measure devices, or list what is known of them")
     devices.add_argument("target", type=Path, nargs="?", metavar="RUN.toml|RUN_DIR", help="left out: the registry")
@@ -92,6 +94,8 @@ def build_parser() -> argparse.ArgumentParser:
         step = commands.add_parser(name, help=what)
         step.add_argument("run_dir", type=Path, metavar="RUN_DIR")
         step.set_defaults(function=function)
+        if name == "plan":
+            step.add_argument("--drop-infeasible", action="store_true", help=without)
 
     deal = commands.add_parser("partition", help="write one data file a device, for real boards")
     deal.add_argument("config", type=Path, metavar="RUN.toml")
@@ -112,10 +116,11 @@ def run_command(arguments: argparse.Namespace) -> None:
     from server.progress import Progress
 
     progress = Progress()
+    drop = arguments.drop_infeasible
     if arguments.resume is not None:
-        run = pipeline.open_run(arguments.resume, progress)
+        run = pipeline.open_run(arguments.resume, progress, drop_infeasible=drop)
     else:
-        run = pipeline.new_run(arguments.config, arguments.out, progress)
+        run = pipeline.new_run(arguments.config, arguments.out, progress, drop_infeasible=drop)
     progress.say(f"run directory: {run.folder.path}")
     pipeline.run_to_end(pipeline.whole_run(run), progress)
 
@@ -141,38 +146,40 @@ def devices_command(arguments: argparse.Namespace) -> None:
 
 def plan_command(arguments: argparse.Namespace) -> None:
     """fimi-server plan"""
-    from server import pipeline
+    from server import steps
 
-    run = _open_unstarted(arguments.run_dir)
-    enrolled = run.folder.devices()
+    run = replace(_open_unstarted(arguments.run_dir), drop_infeasible=arguments.drop_infeasible)
+    if not any(run.folder.path.glob("rounds-*.jsonl")):  # none begun: who is left out may change as well
+        (run.folder.path / "left-out.json").unlink(missing_ok=True)
+    enrolled = steps.participants(run, run.folder.devices())
     for strategy in run.config.strategies:
         (run.folder.path / f"plan-{strategy}.json").unlink(missing_ok=True)
-        pipeline.make_plan(run, strategy, enrolled)
+        steps.make_plan(run, strategy, enrolled)
 
 
 def synth_command(arguments: argparse.Namespace) -> None:
     """fimi-server synth"""
-    from server import pipeline
+    from server import steps
 
     run = _open_unstarted(arguments.run_dir)
     for strategy in run.config.strategies:
         for old in (run.folder.path / "shards" / strategy).glob("*.npz"):
             old.unlink()
-        shards = pipeline.make_shards(run, strategy, run.folder.plan(strategy))
+        shards = steps.make_shards(run, strategy, run.folder.plan(strategy))
         run.progress.say(f"{strategy}: {len(shards)} shards, {sum(map(len, shards.values()))} bytes on the wire")
 
 
 def report_command(arguments: argparse.Namespace) -> None:
     """fimi-server report"""
-    from server import pipeline
+    from server import pipeline, steps
     from server.progress import Progress
 
-    pipeline.report(pipeline.open_run(arguments.run_dir, Progress()))
+    steps.report(pipeline.open_run(arguments.run_dir, Progress()))
 
 
 def partition_command(arguments: argparse.Namespace) -> None:
     """fimi-server partition"""
-    from server import pipeline
+    from server import steps
     from server.config import load_config
     from server.data.devices import write_device
     from server.data.load import load_dataset
@@ -182,9 +189,7 @@ def partition_command(arguments: argparse.Namespace) -> None:
     source = config.data
     data = load_dataset(source.source, image_size=source.image_size, seed=source.split_seed, base=base)
     ids = [board.id for board in config.boards] or [f"device-{i + 1}" for i in range(config.n_devices)]
-    for device, indices in zip(
-        ids, pipeline.deal_private(config, data, pipeline.cut(config, data), len(ids)), strict=True
-    ):
+    for device, indices in zip(ids, steps.deal_private(config, data, steps.cut(config, data), len(ids)), strict=True):
         write_device(arguments.out / f"{device}.npz", data.x_train[indices], data.y_train[indices], data.n_classes)
         print(f"{arguments.out / device}.npz: {len(indices)} samples")
 

@@ -5,6 +5,7 @@ start again from disk.
     config.toml                     the run file as it was given
     data/<device>.npz               x, y, n_classes of virtual boards
     devices.json                    list of Enrolled: what devices are, and what was measured on them
+    left-out.json                   with --drop-infeasible: devices that no plan could keep, and why
     plan-<strategy>.json            StrategyPlan
     shards/<strategy>/<device>.npz  x, y: the synthetic samples a device gets
     rounds-<strategy>.jsonl         RoundRecord, one a line, appended after each round

@@ -84,7 +84,7 @@ async def measure_profiles(
 
     def patience_s(stretch: float) -> float:
         window_s = config.profile.window_s * stretch + config.profile.settle_s
-        return 60.0 + SLOW * (config.profile.freqs + 1) * window_s
+        return 300.0 + SLOW * (config.profile.freqs + 1) * window_s
 
     by_id = {join.device: join for join in joins}
     reports = await fleet.profile(requests(by_id, 1.0), patience_s(1.0))

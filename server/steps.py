@@ -1,0 +1,205 @@
+"""The steps that need no device, each from files of the run directory to files of the run directory."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from edge_client.protocol.messages import NetworkSpec
+from edge_client.protocol.shards import pack_shard
+from server.config import RunConfig, Strategy
+from server.data.dataset import Dataset, Split, cut_public_private
+from server.data.devices import write_device
+from server.data.load import load_dataset
+from server.data.partition import partition
+from server.errors import DataError
+from server.plan.problem import Device
+from server.progress import Progress
+from server.run_dir import Enrolled, RunDir, RunInfo, StrategyPlan, versions
+from server.sources import check_generator, check_sources, learning_values, needs_synthetic, synthetic_samples
+from server.strategies import Terms, plan_strategy, planner_device, problem_of, settle_terms
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory with its configuration. `base` is where relative paths of the configuration start.
+
+    `drop_infeasible`: go on without the devices that alone make a plan impossible.
+    """
+
+    folder: RunDir
+    config: RunConfig
+    base: Path
+    progress: Progress
+    drop_infeasible: bool = False
+
+
+# ---- data ----------------------------------------------------------------------------------------------------------
+
+
+def prepare_data(run: Run) -> Dataset:
+    """Load the data set and, for virtual boards, deal its private part out into files."""
+    check_sources(run.config, run.base)
+    config = run.config.data
+    data = load_dataset(config.source, image_size=config.image_size, seed=config.split_seed, base=run.base)
+    split = cut(run.config, data)
+    check_generator(run.config, run.base, data, split.public)
+    if not run.folder.has("run.json"):
+        network = NetworkSpec(name=run.config.network.name, image_shape=data.image_shape, n_classes=data.n_classes)
+        info = RunInfo(
+            id=run.folder.path.name,
+            created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            base_dir=str(run.base.resolve()),
+            network=network,
+            class_names=data.class_names,
+            versions=versions(),
+        )
+        run.folder.save("run.json", info)
+    run.progress.say(f"{data.name}: {len(data.y_train)} training and {len(data.y_test)} test images")
+    ids = [board.id for board in run.config.boards]
+    if ids and not all(run.folder.has(f"data/{device}.npz") for device in ids):
+        for device, indices in zip(ids, deal_private(run.config, data, split, len(ids)), strict=True):
+            write_device(
+                run.folder.path / "data" / f"{device}.npz", data.x_train[indices], data.y_train[indices], data.n_classes
+            )
+    return data
+
+
+def cut(config: RunConfig, data: Dataset) -> Split:
+    """The server's public part and the devices' private one."""
+    return cut_public_private(
+        data.y_train,
+        public_fraction=config.data.public_fraction,
+        seed=config.data.split_seed,
+        groups=data.groups_train,
+    )
+
+
+def deal_private(config: RunConfig, data: Dataset, split: Split, n_devices: int) -> list[np.ndarray]:
+    """Indices into the training set, one array a device: from the private part only, at most as many as asked for."""
+    own = split.private
+    if config.data.local_samples is not None:
+        wanted = config.data.local_samples * n_devices
+        if wanted > len(own):
+            raise DataError(
+                f"{n_devices} devices of {config.data.local_samples} samples need {wanted}, "
+                f"the private part of {data.name} has {len(own)}"
+            )
+        if config.data.partition != "groups":
+            own = np.sort(np.random.default_rng(config.seed).permutation(own)[:wanted])
+    parts = partition(
+        data.y_train[own],
+        n_devices,
+        scheme=config.data.partition,
+        seed=config.seed,
+        alpha=config.data.alpha,
+        classes_per_device=config.data.classes_per_device,
+        groups=None if data.groups_train is None else data.groups_train[own],
+    )
+    return [own[part] for part in parts]
+
+
+# ---- plans ---------------------------------------------------------------------------------------------------------
+
+
+def participants(run: Run, enrolled: tuple[Enrolled, ...]) -> tuple[Enrolled, ...]:
+    """The devices that every strategy plans for: all, or with `drop_infeasible` those that a plan can be made for.
+
+    Who is left out stands in left-out.json with the reason, and stays out when the run goes on.
+    """
+    if run.folder.has("left-out.json"):
+        out = run.folder.load("left-out.json", dict[str, str])
+        return tuple(device for device in enrolled if device.id not in out)
+    if not run.drop_infeasible:
+        return enrolled
+    from server.plan.diagnosis import NoPlanError
+    from server.plan.solve import solve
+
+    out = {}
+    kept = enrolled
+    while True:
+        try:
+            terms = terms_of(run, kept)
+            solve(problem_of(planner_devices(run, kept), terms, with_synthetic=needs_synthetic(run.config)))
+        except NoPlanError as error:
+            fewer = tuple(device for device in kept if device.id not in error.devices)
+            if not fewer or len(fewer) == len(kept):
+                raise
+            out |= dict.fromkeys(error.devices, str(error))
+            run.progress.say(f"left out: {', '.join(error.devices)} ({error})")
+            kept = fewer
+            continue
+        if out:
+            run.folder.save("left-out.json", out)
+        return kept
+
+
+def planner_devices(run: Run, enrolled: tuple[Enrolled, ...]) -> list[Device]:
+    return [planner_device(device, run.config.plan.storage_samples) for device in enrolled]
+
+
+def make_plan(run: Run, strategy: Strategy, enrolled: tuple[Enrolled, ...]) -> StrategyPlan:
+    """The strategy's plan, from its file or solved now."""
+    if run.folder.has(f"plan-{strategy}.json"):
+        return run.folder.plan(strategy)
+    from server.plan.solve import solve
+
+    exact = partial(solve, batch_size=run.config.training.batch_size)
+    plan = plan_strategy(strategy, planner_devices(run, enrolled), terms_of(run, enrolled), exact)
+    run.folder.save_plan(plan)
+    run.progress.say(describe_plan(plan))
+    return plan
+
+
+def terms_of(run: Run, enrolled: tuple[Enrolled, ...]) -> Terms:
+    """What every plan of the run is held to."""
+    return settle_terms(
+        planner_devices(run, enrolled),
+        run.config.plan,
+        learning=learning_values(run.config, run.base) if needs_synthetic(run.config) else None,
+        local_epochs=run.config.training.local_epochs,
+    )
+
+
+def make_shards(run: Run, strategy: Strategy, plan: StrategyPlan, data: Dataset | None = None) -> dict[str, bytes]:
+    """The synthetic samples of each device that gets any, from their files or drawn now; as the wire carries them."""
+    wanting = [device for device in plan.plan.devices if sum(device.synth_counts)]
+    names = {device.id: run.folder.shard_name(strategy, device.id) for device in wanting}
+    if not all(run.folder.has(name) for name in names.values()):
+        counts = np.array([device.synth_counts for device in wanting], dtype=np.int64)
+        samples = synthetic_samples(run.config, run.base, run.folder, counts, run.progress.say)
+        for device, (images, labels) in zip(wanting, samples, strict=True):
+            run.folder.save_arrays(names[device.id], x=images, y=labels)
+    shards = {}
+    for id_, name in names.items():
+        arrays = run.folder.load_arrays(name)
+        if data is not None and arrays["x"].shape[1:] != data.image_shape:
+            raise DataError(f"{name} holds images {arrays['x'].shape[1:]}, the data set has {data.image_shape}")
+        shards[id_] = pack_shard(arrays["x"], arrays["y"])
+    return shards
+
+
+def report(run: Run) -> None:
+    """report.json and report.html."""
+    from server.report import build_report
+
+    build_report(run.folder.path)
+    run.progress.say(f"report: {run.folder.path / 'report.html'}")
+
+
+# ---- for people ----------------------------------------------------------------------------------------------------
+
+
+def describe_plan(plan: StrategyPlan) -> str:
+    """One line: joules, data, certificate."""
+    synthetic = sum(sum(device.synth_counts) for device in plan.plan.devices)
+    samples = sum(device.executed_samples for device in plan.plan.devices)
+    gap = f", within {plan.plan.executed_gap:.2%} of the bound" if plan.certified else ""
+    return (
+        f"plan {plan.strategy}: {plan.plan.executed_energy_j:.1f} J {plan.plan.energy_basis} a round of at most "
+        f"{plan.round_s:.1f} s, {samples} samples of which {synthetic} synthetic{gap}"
+    )

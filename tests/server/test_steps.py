@@ -1,0 +1,123 @@
+"""Steps on files alone: data dealt out, plans kept, shards as planned, devices left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from edge_client.protocol.shards import unpack_shard
+from edge_client.training.data import load
+from server.config import load_config
+from server.errors import DataError, InfeasibleError
+from server.progress import Progress
+from server.run_dir import Enrolled, LinkMeasurement, RunDir
+from server.steps import Run, cut, deal_private, make_plan, make_shards, participants, prepare_data
+from tests.e2e.world import BOARDS, N_CLASSES, write_world
+from tests.rounds.fake_device import join_of, profile_of
+
+
+class Quiet(Progress):
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+
+def run_of(tmp_path: Path, *, drop_infeasible: bool = False, local_samples: int = 100) -> Run:
+    world = tmp_path / "world"
+    file = write_world(world, rounds=1, strategies=["tfl", "fill", "fimi"], local_samples=local_samples)
+    folder = RunDir.create(tmp_path / "runs", "r", now=0.0)
+    return Run(folder, load_config(file), world, Quiet(), drop_infeasible)
+
+
+def enrolled(bits_per_s: float = 1e6, id_: str = "nano-1") -> Enrolled:
+    counts = (60, 20, 10, 10)
+    join = msgspec.structs.replace(join_of(id_, "r", counts), storage_samples=150)
+    profile = profile_of(id_, "r", (0.6e9, 1.0e9, 1.5e9))
+    return Enrolled(
+        join=join, profile=profile, link=LinkMeasurement(up_bits=100_000, up_bits_per_s=bits_per_s, power_w=0.1)
+    )
+
+
+def test_boards_get_private_samples_once_each(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    data = prepare_data(run)
+    split = cut(run.config, data)
+    parts = deal_private(run.config, data, split, len(BOARDS))
+    together = np.concatenate(parts)
+    assert len(together) == len(set(together.tolist())) == 300
+    assert not set(together.tolist()) & set(split.public.tolist())
+    for board, part in zip(BOARDS, parts, strict=True):
+        own = load(run.folder.path / "data" / f"{board}.npz")
+        np.testing.assert_array_equal(own.images, data.x_train[part])
+        assert own.n_classes == N_CLASSES
+
+
+def test_more_than_there_is_cannot_be_dealt(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    config = msgspec.structs.replace(run.config, data=msgspec.structs.replace(run.config.data, local_samples=500))
+    data = prepare_data(run)
+    with pytest.raises(DataError, match="3 devices of 500 samples need 1500"):
+        deal_private(config, data, cut(config, data), 3)
+
+
+def test_plans_and_shards_are_kept_and_found_again(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    data = prepare_data(run)
+    devices = (enrolled(id_="a"), enrolled(id_="b"))
+    plan = make_plan(run, "fimi", devices)
+    assert plan.certified
+    assert make_plan(run, "fimi", ()) == plan  # from its file: the devices are not looked at
+    shards = make_shards(run, "fimi", plan, data)
+    for device in plan.plan.devices:
+        _, labels = unpack_shard(shards[device.id])
+        assert np.bincount(labels, minlength=N_CLASSES).tolist() == list(device.synth_counts)
+    assert make_shards(run, "fimi", plan, data) == shards
+    fill = make_plan(run, "fill", devices)
+    assert make_shards(run, "fill", fill, data) == shards  # the same counts, the same samples
+    assert make_shards(run, "tfl", make_plan(run, "tfl", devices), data) == {}
+
+
+def test_an_impossible_device_ends_the_run_or_is_left_out_by_name(tmp_path: Path) -> None:
+    slow = enrolled(bits_per_s=10.0, id_="slow")  # 10,000 s for its upload
+    devices = (enrolled(id_="a"), slow)
+    run = run_of(tmp_path / "strict")
+    run = Run(run.folder, with_round(run, 5.0), run.base, run.progress)
+    assert participants(run, devices) == devices
+    with pytest.raises(InfeasibleError, match="slow"):
+        make_plan(run, "tfl", devices)
+
+    run = run_of(tmp_path / "drop", drop_infeasible=True)
+    run = Run(run.folder, with_round(run, 5.0), run.base, run.progress, drop_infeasible=True)
+    assert [device.id for device in participants(run, devices)] == ["a"]
+    assert run.folder.load("left-out.json", dict[str, str]).keys() == {"slow"}
+    again = Run(run.folder, run.config, run.base, run.progress)
+    assert [device.id for device in participants(again, devices)] == ["a"]
+    assert [d.id for d in make_plan(run, "tfl", participants(run, devices)).plan.devices] == ["a"]
+
+
+def test_nobody_left_is_still_an_error(tmp_path: Path) -> None:
+    run = run_of(tmp_path, drop_infeasible=True)
+    run = Run(run.folder, with_round(run, 5.0), run.base, run.progress, drop_infeasible=True)
+    with pytest.raises(InfeasibleError):
+        participants(run, (enrolled(bits_per_s=10.0),))
+    assert not run.folder.has("left-out.json")
+
+
+def with_round(run: Run, round_s: float):
+    return msgspec.structs.replace(run.config, plan=msgspec.structs.replace(run.config.plan, round_s=round_s))
+
+
+def test_a_pool_of_other_images_is_refused(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    data = prepare_data(run)
+    plan = make_plan(run, "fimi", (enrolled(),))
+    name = run.folder.shard_name("fimi", "nano-1")
+    run.folder.save_arrays(name, x=np.zeros((2, 5, 5, 1), np.uint8), y=np.zeros(2, np.int64))
+    with pytest.raises(DataError, match=r"images \(5, 5, 1\), the data set has \(12, 12, 1\)"):
+        make_shards(run, "fimi", plan, data)
