@@ -7,7 +7,6 @@ The worker's command line holds the marker that the governor looks for. It burns
 from __future__ import annotations
 
 import argparse
-import contextlib
 import signal
 import socket
 import subprocess
@@ -36,16 +35,17 @@ def main() -> None:
     arguments = parser.parse_args(sys.argv[2:])
     host, port = arguments.broker.removeprefix("mqtt://").split(":")
     samples = Path(arguments.root).parent / f"{arguments.id}.samples"
-    with socket.create_connection((host, int(port))) as connection:
-        worker = subprocess.Popen([sys.executable, __file__, "edge_client.training.worker", str(samples)])
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        try:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    worker = None
+    try:
+        with socket.create_connection((host, int(port))) as connection:
+            worker = subprocess.Popen([sys.executable, __file__, "edge_client.training.worker", str(samples)])
             while connection.recv(4096):
                 pass
-        finally:
+    finally:
+        if worker is not None:
             worker.kill()
-            with contextlib.suppress(Exception):
-                worker.wait(5)
+            worker.wait(5)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from firmware_profiles.strict import ConfigError
 from tools.boards.admission import shares, usable_cores
 from tools.boards.board import VirtualBoard
 from tools.boards.fleet_config import BoardConfig, FleetConfig, broker_address
-from tools.boards.governor import Governor
+from tools.boards.governor import Governor, be_punctual
 from tools.boards.link import Relay
 from tools.boards.processes import descendants, die_with_parent
 
@@ -187,6 +187,9 @@ class Fleet:
                         os.kill(pid, signal.SIGKILL)
                 await client.wait()
         await asyncio.gather(*self._watches, return_exceptions=True)
+        for board in self.boards:
+            for worker in tuple(board.workers.values()):
+                worker.kill()  # of a client that died before it could
         if self.governor:
             self.governor.stop()
         changed = [board.id for board in self.boards if not board.cpufreq.as_booted]
@@ -215,6 +218,7 @@ class Fleet:
                 start.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await start
+                be_punctual()  # this thread can hold Python's lock when the governor is due
             await ended
         finally:
             ended.cancel()

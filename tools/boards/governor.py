@@ -44,7 +44,7 @@ class Governor:
 
     def _run(self) -> None:
         started_s = time.thread_time()
-        _be_punctual()
+        be_punctual()
         try:
             scan_due = time.monotonic()
             due = dict.fromkeys(self._boards, scan_due)
@@ -75,8 +75,8 @@ class Governor:
             board.adopt({pid for pid, owner in owners.items() if owner == client_pid})
 
 
-def _be_punctual() -> None:
-    """Real-time priority for this thread where the system grants it (it takes root or CAP_SYS_NICE).
+def be_punctual() -> None:
+    """Real-time priority for the calling thread where the system grants it (it takes root or CAP_SYS_NICE).
 
     A late look lets a worker run on, which then is stopped for as long as it takes to pay that back. The law holds
     without it, but on a crowded host the stops become long.

@@ -70,6 +70,10 @@ class Worker:
             self.stopped = False
             self._signal(signal.SIGCONT)
 
+    def kill(self) -> None:
+        """SIGKILL: a stopped process heeds nothing else."""
+        self._signal(signal.SIGKILL)
+
     def close(self) -> None:
         """Let go of the process; it runs on."""
         self.go_on()
