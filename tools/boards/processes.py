@@ -82,7 +82,7 @@ class Worker:
         self._threads.clear()
 
     def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(OSError):  # it has ended, or the governor's thread has just let go of it
             signal.pidfd_send_signal(self._pidfd, number)
 
 
