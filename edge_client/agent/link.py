@@ -23,6 +23,7 @@ from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from edge_client.agent.tasks import end
 from edge_client.config import Broker
 from edge_client.errors import LinkError
 from edge_client.protocol.chunks import ENVELOPE_BYTES
@@ -182,8 +183,7 @@ class Link:
                 await client.publish(topics.online(device), b"0", qos=1, retain=True, timeout=2)
             raise
         finally:
-            drain.cancel()
-            await asyncio.gather(drain, return_exceptions=True)
+            await end(drain)
 
     async def _drain(self, client: aiomqtt.Client) -> None:
         """Publish the outbox in order; a message leaves it when the broker has acknowledged it."""

@@ -19,6 +19,7 @@ from edge_client import session
 from edge_client.agent import profile
 from edge_client.agent.collect import Collector
 from edge_client.agent.link import Line, Link
+from edge_client.agent.tasks import end
 from edge_client.agent.upload import Uploader
 from edge_client.agent.window import Journal
 from edge_client.agent.work import Trained, Work
@@ -85,7 +86,15 @@ class Setup:
     heartbeat_s: float
 
 
-@dataclass
+@dataclass(frozen=True)
+class Received:
+    """A chunk; `addressed`: it came to this device alone."""
+
+    chunk: Chunk
+    addressed: bool
+
+
+@dataclass(frozen=True)
 class Account:
     """A task's window, from its receipt to its end."""
 
@@ -101,7 +110,7 @@ class Shell:
         self._setup = setup
         self._name = setup.device.name
         self._state = State(setup.device)
-        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._events: asyncio.Queue[Event | Received] = asyncio.Queue()
         self._link = Link(setup.line, self._on_message, self._on_connected)
         self._inbox = setup.line.topics.to_device(self._name)
         sampler = Sampler(setup.board.meter, setup.meter_period_s)
@@ -134,9 +143,7 @@ class Shell:
             await self._link.flushed(_FAREWELL_S)
         finally:
             await self._drop()
-            for job in (link, ended, *others):
-                job.cancel()
-            await asyncio.gather(link, ended, *others, return_exceptions=True)
+            await end(link, ended, *others)
             await self._work.worker.stop()
             self._work.sampler.stop()
             self._setup.board.restore()
@@ -144,16 +151,15 @@ class Shell:
     # ---- what comes in ----
 
     def _on_message(self, topic: str, message: AnyMessage) -> None:
-        if isinstance(message, Chunk):
-            self._collector.add(message, time.monotonic(), addressed=topic == self._inbox)
-        elif isinstance(message, BlobProgress):
-            if self._uploader is not None:
-                try:
-                    self._uploader.heard(message)
-                except ProtocolError as error:
-                    log.warning("%s", error)
-        else:
+        if isinstance(message, Chunk):  # in line with the events: the Task that names its blob comes before it
+            self._events.put_nowait(Received(message, addressed=topic == self._inbox))
+        elif not isinstance(message, BlobProgress):
             self._events.put_nowait(Heard(message))
+        elif self._uploader is not None:
+            try:
+                self._uploader.heard(message)
+            except ProtocolError as error:
+                log.warning("%s", error)
 
     def _on_connected(self) -> None:
         self._events.put_nowait(Connected())
@@ -187,6 +193,9 @@ class Shell:
     async def _take_events(self) -> None:
         while True:
             event = await self._events.get()
+            if isinstance(event, Received):
+                self._collector.add(event.chunk, time.monotonic(), addressed=event.addressed)
+                continue
             await self._apply(event)
             if isinstance(event, Stop):
                 self._ended.set()
@@ -239,8 +248,7 @@ class Shell:
         running, self._running, self._uploader = self._running, None, None
         self._collector.forget()
         if running is not None:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await end(running)
 
     def _open(self, task: Task) -> None:
         now = time.monotonic()

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from edge_client import accounting
+from edge_client.agent.tasks import end
 from edge_client.hardware.board import Board
 from edge_client.hardware.interfaces import ClockReading
 from edge_client.protocol.messages import EnergyReading, SegmentOutcome
@@ -97,8 +98,7 @@ async def watched(board: Board, requested_hz: float | None) -> AsyncIterator[Win
     finally:
         if window.end == window.start:
             window.finish()
-        watch.cancel()
-        await asyncio.gather(watch, return_exceptions=True)
+        await end(watch)
 
 
 class Journal:

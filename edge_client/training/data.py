@@ -37,6 +37,8 @@ class LocalData:
 def load(path: Path) -> LocalData:
     """Read an npz with x (N, H, W, C) uint8, y (N,) and n_classes; raises DataError in one sentence."""
     try:
+        with zipfile.ZipFile(path):  # an npz is a zip of arrays; np.load would take a bare array as well
+            pass
         with np.load(path, allow_pickle=False) as file:
             missing = {"x", "y", "n_classes"} - set(file.files)
             if missing:
@@ -44,7 +46,7 @@ def load(path: Path) -> LocalData:
             images, labels, n_classes = file["x"], file["y"], file["n_classes"]
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; give this device's samples with --data") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: this is no npz file of arrays: {error}") from error
     return check(str(path), images, labels, n_classes)
 
@@ -83,7 +85,5 @@ def assign(all_batches: Sequence[np.ndarray], segment_samples: Sequence[int]) ->
     """
     borders = np.cumsum([0, *(len(batch) for batch in all_batches)])
     ends = [int(np.argmin(np.abs(borders - wanted))) for wanted in np.cumsum(segment_samples)]
-    if ends:
-        ends[-1] = len(all_batches)
-    starts = [0, *ends[:-1]]
-    return [list(all_batches[start:end]) for start, end in zip(starts, ends, strict=True)]
+    ends[-1:] = [len(all_batches)]
+    return [list(all_batches[start:end]) for start, end in zip([0, *ends], ends, strict=False)]

@@ -40,7 +40,7 @@ class TorchTrainer:
         if hyper.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._module.parameters(), hyper.clip_norm)
         optimiser.step()
-        return float(loss)
+        return float(loss.detach())
 
     def weights(self) -> Weights:
         return to_arrays(self._module)

@@ -23,6 +23,13 @@ _LOOK_S = 0.25
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
+class _Look:
+    """Among the answers: time to look at the process."""
+
+
+_LOOK = _Look()
+
+
 class StoppedWatch:
     """Tells a process that nobody continues from one that is merely held back."""
 
@@ -47,7 +54,7 @@ class WorkerClient:
         self._begun: frames.Begin | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._pump: asyncio.Task[None] | None = None
-        self._answers: asyncio.Queue[frames.FromWorker | None] = asyncio.Queue()
+        self._answers: asyncio.Queue[frames.FromWorker | _Look | None] = asyncio.Queue()
         self._owed = False  # a command was sent and its last answer is still to come
 
     @property
@@ -140,15 +147,18 @@ class WorkerClient:
 
     async def _next(self) -> frames.FromWorker:
         watch = StoppedWatch()
+        loop = asyncio.get_running_loop()
         while True:
+            # not asyncio.wait_for: before Python 3.12 it can swallow a cancellation
+            timer = loop.call_later(_LOOK_S, self._answers.put_nowait, _LOOK)
             try:
-                answer = await asyncio.wait_for(self._answers.get(), _LOOK_S)
-            except asyncio.TimeoutError:
+                answer = await self._answers.get()
+            finally:
+                timer.cancel()
+            if isinstance(answer, _Look):
                 if self.pid is not None and watch.observe(time.monotonic(), *read_stat(self.pid)):
                     await self.stop()
-                    raise TrainingError(
-                        f"the training worker was stopped and not continued for {STOPPED_S:g} s"
-                    ) from None
+                    raise TrainingError(f"the training worker was stopped and not continued for {STOPPED_S:g} s")
                 continue
             if answer is None:
                 code = await self._process.wait() if self._process is not None else None
@@ -160,7 +170,7 @@ class WorkerClient:
 
     @staticmethod
     async def _read_answers(
-        process: asyncio.subprocess.Process, answers: asyncio.Queue[frames.FromWorker | None]
+        process: asyncio.subprocess.Process, answers: asyncio.Queue[frames.FromWorker | _Look | None]
     ) -> None:
         """Frames from the pipe into the queue, and None at its end."""
         assert process.stdout is not None

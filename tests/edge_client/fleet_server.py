@@ -27,6 +27,7 @@ class FleetServer:
         self._window: SendWindow | None = None
         self._assemblers: dict[str, Assembler] = {}
         self._changed = asyncio.Condition()
+        self.chunk_bytes = CHUNK_BYTES
         self.heard: list[AnyMessage] = []
         self.heartbeats: list[Heartbeat] = []
         self.blobs: dict[str, bytes] = {}
@@ -40,13 +41,18 @@ class FleetServer:
                 await self._take(message)
                 self._changed.notify_all()
 
+    def forget(self) -> None:
+        """Lose all blobs, as a server does that was started again."""
+        self._assemblers.clear()
+        self.blobs.clear()
+
     async def say(self, message: AnyMessage) -> None:
         await self._client.publish(self._topics.to_device(self._device), encode(message), qos=1)
 
     async def hello(self, message: AnyMessage) -> None:
         await self._client.publish(self._topics.hello, encode(message), qos=1, retain=True)
 
-    async def wait_for(self, kind: type[M], n: int = 1, timeout_s: float = 20) -> M:
+    async def wait_for(self, kind: type[M], n: int = 1, timeout_s: float = 60) -> M:
         """The n-th message of this kind."""
 
         def found() -> list[M]:
@@ -58,7 +64,7 @@ class FleetServer:
 
     async def send_blob(self, blob: bytes, topic: str) -> BlobRef:
         """Send a blob in windows until the device has it."""
-        ref = blob_ref(blob, CHUNK_BYTES)
+        ref = blob_ref(blob, self.chunk_bytes)
         window = self._window = SendWindow(ref, [self._device])
         while not window.done:
             for index in [*window.take(), *window.take_asked().get(self._device, ())]:
@@ -67,7 +73,7 @@ class FleetServer:
                     await self._client.publish(topic, encode(chunk), qos=1)
             async with self._changed:
                 if not window.done:
-                    await asyncio.wait_for(self._changed.wait(), 20)
+                    await asyncio.wait_for(self._changed.wait(), 60)
         return ref
 
     async def _take(self, message: AnyMessage) -> None:
@@ -85,7 +91,8 @@ class FleetServer:
     async def _collect(self, chunk: Chunk) -> None:
         assembler = self._assemblers.get(chunk.digest)
         if assembler is None:
-            assembler = self._assemblers[chunk.digest] = Assembler.from_chunk(chunk, CHUNK_BYTES, 1 << 26)
+            chunk_bytes = max(CHUNK_BYTES, len(chunk.data))
+            assembler = self._assemblers[chunk.digest] = Assembler.from_chunk(chunk, chunk_bytes, 1 << 26)
         new = assembler.add(chunk)
         if assembler.complete:
             self.blobs[chunk.digest] = assembler.blob

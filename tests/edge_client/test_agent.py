@@ -20,6 +20,7 @@ from edge_client.protocol.chunks import blob_ref
 from edge_client.protocol.messages import (
     Abort,
     Bye,
+    Chunk,
     Join,
     NetworkSpec,
     ProfileReport,
@@ -74,11 +75,22 @@ def make_shell(tmp_path: Path, port: int) -> Shell:
 
 
 @contextlib.asynccontextmanager
-async def fleet(tmp_path: Path, broker: Broker) -> AsyncIterator[tuple[FleetServer, Shell]]:
-    """A server and a client, joined."""
+async def served(broker: Broker) -> AsyncIterator[FleetServer]:
+    """A server that listens."""
     async with aiomqtt.Client("127.0.0.1", broker.port, protocol=aiomqtt.ProtocolVersion.V5) as client:
         server = FleetServer(client, TOPICS, "dev-1")
         listening = asyncio.create_task(server.listen())
+        try:
+            yield server
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def fleet(tmp_path: Path, broker: Broker) -> AsyncIterator[tuple[FleetServer, Shell]]:
+    """A server and a client, joined."""
+    async with served(broker) as server:
         shell = make_shell(tmp_path, broker.port)
         running = asyncio.create_task(shell.run())
         try:
@@ -87,9 +99,7 @@ async def fleet(tmp_path: Path, broker: Broker) -> AsyncIterator[tuple[FleetServ
             yield server, shell
         finally:
             shell.stop("the test is over")
-            await asyncio.wait_for(running, 10)
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
+            await asyncio.wait_for(running, 30)
 
 
 def weights(scale: float = 0.0) -> bytes:
@@ -173,3 +183,168 @@ async def test_a_round_from_the_join_to_the_last_word(tmp_path: Path, broker: Br
     policy = tmp_path / "root" / trees.POLICY
     assert (policy / "scaling_governor").read_text().strip() == "schedutil"
     assert not (tmp_path / "root/run/fimi/settings.json").exists()
+
+
+async def start_round(server: FleetServer, work: Task, model: bytes) -> None:
+    await server.say(work)
+    await server.send_blob(model, TOPICS.model)
+
+
+async def test_lost_chunks_are_asked_for_by_index(tmp_path: Path, broker: Broker) -> None:
+    async with fleet(tmp_path, broker) as (server, _):
+        model = pack({"w": np.zeros((64, 3), np.float32), "b": np.zeros(3, np.float32)})
+        big = shard(20)
+        lost: set[int] = set()
+
+        def lose(chunk: Chunk) -> bool:
+            """The first sending of every chunk but the last."""
+            first = chunk.index not in lost and chunk.index + 1 < chunk.count
+            lost.add(chunk.index)
+            return first
+
+        server.chunk_bytes = 128  # so that there are many
+        server.lose = lose
+        ref = blob_ref(big, 128)
+        await server.say(task(synth=big, shard=ref, model=model))
+        await server.send_blob(big, TOPICS.to_device("dev-1"))
+        server.chunk_bytes = CHUNK_BYTES
+        server.lose = lambda _: False
+        await server.send_blob(model, TOPICS.model)
+        update = await server.wait_for(Update)
+        assert update.samples == 120
+        assert len(lost) > 8
+
+
+async def test_the_same_task_again_is_answered_from_memory_even_through_a_broken_line(
+    tmp_path: Path, broker: Broker
+) -> None:
+    async with fleet(tmp_path, broker) as (server, shell):
+        work = task()
+        await start_round(server, work, weights())
+        first = await server.wait_for(Update)
+        await server.say(UpdateAck(run="r1", round=0, status="accepted"))
+        first_word = await server.wait_for(TaskClosed)
+        pid = shell._work.worker.pid
+
+        server.forget()
+        await server.say(work)
+        again = await server.wait_for(Update, 2)
+        assert again == first
+        assert server.blobs[again.weights.digest]
+        await server.say(UpdateAck(run="r1", round=0, status="duplicate"))
+        assert await server.wait_for(TaskClosed, 2) == first_word
+        assert shell._work.worker.pid == pid
+
+
+async def test_the_task_lives_through_a_reconnection(tmp_path: Path, broker: Broker) -> None:
+    shell = make_shell(tmp_path, broker.port)
+    running = asyncio.create_task(shell.run())
+    try:
+        async with served(broker) as server:
+            await server.hello(ServerHello(server_id="s", run="r1", network=NETWORK))
+            await server.wait_for(Join)
+            model = weights()
+            await server.say(task(model=model, local_epochs=40, segments=(Segment(freq_hz=None, samples=1600),)))
+            await server.send_blob(model, TOPICS.model)
+            while shell._state.phase != "training":
+                await asyncio.sleep(0.005)
+        broker.stop()
+        while shell._state.phase != "sending":  # it trains on without a line
+            await asyncio.sleep(0.01)
+        broker.start()
+        async with served(broker) as server:
+            await server.hello(ServerHello(server_id="s", run="r1", network=NETWORK))
+            update = await server.wait_for(Update)
+            assert update.samples == 1600
+            await server.say(UpdateAck(run="r1", round=0, status="accepted"))
+            assert (await server.wait_for(TaskClosed)).outcome == "done"
+    finally:
+        shell.stop("the test is over")
+        await asyncio.wait_for(running, 30)
+
+
+async def test_abort_closes_with_the_joules_spent_and_the_next_round_works(tmp_path: Path, broker: Broker) -> None:
+    async with fleet(tmp_path, broker) as (server, shell):
+        long = task(local_epochs=10_000, segments=(Segment(freq_hz=204e6, samples=400_000),))
+        await start_round(server, long, weights())
+        while shell._work.samples_done == 0:
+            await asyncio.sleep(0.005)
+        policy = tmp_path / "root" / trees.POLICY
+        assert (policy / "scaling_setspeed").read_text().strip() == "204000"
+        beats = len(server.heartbeats)
+        while len(server.heartbeats) < beats + 2:  # the heart beats on during training
+            await asyncio.sleep(0.01)
+        assert server.heartbeats[-1].state == "training"
+        assert server.heartbeats[-1].freq_hz == 204e6
+
+        await server.say(Abort(run="r1", round=0, reason="the quorum is complete"))
+        closed = await server.wait_for(TaskClosed)
+        assert (closed.outcome, closed.reason) == ("aborted", "the quorum is complete")
+        assert 0 < closed.samples_trained < 400_000
+        assert closed.energy.energy_j is not None
+        assert closed.energy.energy_j > 0
+        assert (policy / "scaling_governor").read_text().strip() == "schedutil"
+
+        await start_round(server, task(1), weights())
+        update = await server.wait_for(Update)
+        assert (update.round, update.samples) == (1, 80)
+
+
+async def test_the_deadline_drops_the_task(tmp_path: Path, broker: Broker) -> None:
+    async with fleet(tmp_path, broker) as (server, _):
+        await server.say(task(deadline_s=0.2))  # and the model never comes
+        closed = await server.wait_for(TaskClosed)
+        assert (closed.outcome, closed.samples_trained) == ("deadline", 0)
+
+
+async def test_without_word_the_lease_gives_the_clock_back_and_training_goes_on(tmp_path: Path, broker: Broker) -> None:
+    async with fleet(tmp_path, broker) as (server, shell):
+        long = task(local_epochs=10_000, segments=(Segment(freq_hz=204e6, samples=400_000),), lease_s=0.3)
+        await start_round(server, long, weights())
+        policy = tmp_path / "root" / trees.POLICY
+        while not shell._state.lease_lost:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
+        assert (policy / "scaling_governor").read_text().strip() == "schedutil"
+        assert shell._state.phase == "training"
+        await server.say(Bye(run="r1", reason="enough"))
+        closed = await server.wait_for(TaskClosed)
+        assert (closed.outcome, closed.reason) == ("aborted", "the run is over: enough")
+
+
+async def test_weights_that_do_not_fit_close_the_task_as_failed(tmp_path: Path, broker: Broker) -> None:
+    async with fleet(tmp_path, broker) as (server, _):
+        model = pack({"x": np.zeros(3, np.float32)})
+        await start_round(server, task(model=model), model)
+        closed = await server.wait_for(TaskClosed)
+        assert closed.outcome == "failed"
+        assert "do not fit the network" in closed.reason
+        await start_round(server, task(1), weights())
+        assert (await server.wait_for(Update)).round == 1
+
+
+async def test_a_shard_is_kept_over_a_restart(tmp_path: Path, broker: Broker) -> None:
+    synth = shard()
+    async with fleet(tmp_path, broker) as (server, _):
+        await server.say(task(synth=synth))
+        await server.send_blob(synth, TOPICS.to_device("dev-1"))
+        await server.send_blob(weights(), TOPICS.model)
+        await server.wait_for(Update)
+    kept = list((tmp_path / "state").glob("shard-*"))
+    assert [path.read_bytes() for path in kept] == [synth]
+    async with fleet(tmp_path, broker) as (server, _):
+        await start_round(server, task(1, synth=synth), weights())  # the shard is not sent
+        assert (await server.wait_for(Update)).samples == 120
+
+
+async def test_an_upload_keeps_to_its_rate_and_small_chunks_to_the_brokers_limit(
+    tmp_path: Path, broker: Broker
+) -> None:
+    async with fleet(tmp_path, broker) as (server, _):
+        await start_round(server, task(upload_bits_per_s=20_000.0, chunk_bytes=10**6), weights())
+        update = await server.wait_for(Update)
+        size_bits = 8 * update.weights.size_bytes
+        assert update.weights.chunk_bytes == 64 * 1024 - 512
+        assert update.upload.duration_s >= size_bits / 20_000
+        assert update.upload.bits >= size_bits
+        assert update.upload.radio.capability == "unsupported"
