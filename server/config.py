@@ -58,6 +58,7 @@ class TrainingConfig(Section, frozen=True, kw_only=True):
     momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9
     weight_decay: NonNegative = 0.0
     clip_norm: Positive | None = None  # largest L2 norm of a batch's gradient; left out: not clipped
+    stop_at: Strategy | None = None  # strategies after this one end once they hold the accuracy that it ended with
 
 
 class PlanConfig(Section, frozen=True, kw_only=True):
@@ -176,6 +177,12 @@ def check_config(config: RunConfig, file: str) -> None:
         refuse("strategy", "is empty", 'name one or more of "tfl", "fill", "fimi", "tfl-top"')
     if len(set(config.strategies)) < len(config.strategies):
         refuse("strategy", "names a strategy twice", "name each once")
+    if config.training.stop_at not in (None, config.strategies[0]):
+        refuse(
+            "training.stop_at",
+            f'is "{config.training.stop_at}"',
+            f'name the strategy that runs first, "{config.strategies[0]}", or leave it out',
+        )
     ids = [board.id for board in config.boards]
     for name in ids:
         if ids.count(name) > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,10 @@ FAILED_IN_A_ROW = 3
 
 SERVER_PATIENCE_S = 5.0
 """The server waits so much longer than the devices' deadline, which counts from receipt."""
+
+
+HOLD_ROUNDS = 2
+"""So many rounds in a row at an accuracy count as holding it: a single one may be luck."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,11 @@ async def train_strategy(
     done = folder.rounds(strategy)
     weights = folder.model(strategy) or course.initial
     some = fixed_subset(len(course.y_test), course.config.data.test_samples_per_round, course.config.seed)
+    goal = stop_accuracy(folder, strategy, course.config.training.stop_at)
     for number in range(len(done) + 1, course.config.training.rounds + 1):
+        if holds([record.accuracy for record in done], goal):
+            progress.say(f"{strategy}: held {goal:.4f} for {HOLD_ROUNDS} rounds, done")
+            break
         progress.title(f"{strategy}: round {number} of {course.config.training.rounds}")
         started_at = time.time()
         job = make_job(course, next(course.wire_rounds), number, weights, plan, enrolled, shards)
@@ -89,6 +97,20 @@ async def train_strategy(
     )
     folder.save(f"final-{strategy}.json", final)
     progress.say(f"{strategy}: {final.accuracy:.4f} on all {final.test_samples} test images")
+
+
+def stop_accuracy(folder: RunDir, strategy: Strategy, stop_at: Strategy | None) -> float | None:
+    """The accuracy at which this strategy may end: that of the last round of `stop_at`; None for that one itself."""
+    if stop_at is None or stop_at == strategy:
+        return None
+    rounds = folder.rounds(stop_at)
+    return rounds[-1].accuracy if rounds else None
+
+
+def holds(accuracies: Sequence[float], goal: float | None) -> bool:
+    """Whether the last HOLD_ROUNDS rounds all reached the goal; never without one."""
+    last = accuracies[-HOLD_ROUNDS:]
+    return goal is not None and len(last) == HOLD_ROUNDS and min(last) >= goal
 
 
 def make_job(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from server.rounds.evaluate import evaluate, fixed_subset
 from server.rounds.round_run import RoundJob, RoundOutcome
 from server.rounds.state import DeadlinePassed, GraceOver, LastWord, UpdateArrived, open_round, step
 from server.rounds.tasks import task_seed
-from server.rounds.training import Course, describe_round, make_job, train_strategy
+from server.rounds.training import Course, describe_round, holds, make_job, train_strategy
 from server.run_dir import Enrolled, LinkMeasurement, RunDir, StrategyPlan
 from tests.rounds.fake_device import closed_of, join_of, profile_of, reading, update_of
 
@@ -159,6 +160,26 @@ async def test_a_failed_round_leaves_the_model_and_three_end_the_run(tmp_path: P
     assert len({record.model_digest for record in records}) == 1
     assert records[1].lost == ("b",)
     assert "NO QUORUM" in describe_round(records[1])
+
+
+async def test_a_strategy_ends_once_it_holds_what_the_first_one_ended_with(tmp_path: Path) -> None:
+    folder = RunDir.create(tmp_path, "r", now=0.0)
+    of = course(rounds=9)
+    of = replace(of, config=msgspec.structs.replace(of.config, training=TrainingConfig(rounds=9, stop_at="tfl")))
+    await train(ScriptedFleet(*["both"] * 9), folder, of)
+    assert len(folder.rounds("fimi")) == 9  # tfl has not run: nothing to hold
+    tfl = msgspec.structs.replace(folder.rounds("fimi")[0], strategy="tfl", accuracy=0.0)
+    again = RunDir.create(tmp_path, "s", now=0.0)
+    again.save_round(tfl, INITIAL)
+    await train(ScriptedFleet(*["both"] * 9), again, of)
+    assert len(again.rounds("fimi")) == 2
+
+
+def test_holding_takes_two_rounds_in_a_row() -> None:
+    assert not holds([0.9], 0.5)
+    assert not holds([0.9, 0.4, 0.6], 0.5)
+    assert holds([0.1, 0.5, 0.6], 0.5)
+    assert not holds([0.9, 0.9], None)
 
 
 async def test_an_interrupted_round_is_taken_up_by_the_next_on_record(tmp_path: Path) -> None:

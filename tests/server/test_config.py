@@ -45,6 +45,7 @@ def test_a_quorum_is_a_number_or_a_share(tmp_path: Path, quorum: str, updates: i
         ('strategy = "best"\n[fleet]\ndevices = 1\n', r"RUN\.toml: strategy"),
         ('[fleet]\ndevices = 2\n[[boards]]\nid = "a"\nprofile = "x"\n', r"fleet\.devices: is 2; there are 1 "),
         ('[[boards]]\nid = "a"\nprofile = "x"\n[[boards]]\nid = "a"\nprofile = "x"\n', "stands for 2 boards"),
+        ('[fleet]\ndevices = 1\n[training]\nstop_at = "fimi"\n', r'training\.stop_at: is "fimi"; name .* "tfl"'),
         ("[fleet]\ndevices = 2\nquorum = 3\n", r"fleet\.quorum: is 3; at most the number of devices, 2"),
         ('[fleet]\ndevices = 1\n[broker]\nlisten = "0.0.0.0"\n', r"broker\.listen: .*open_to_network = true"),
         ('[fleet]\ndevices = 1\n[broker]\nurl = "mqtt://h"\nport = 9\n', r"broker\.port: is 9; "),
