@@ -168,7 +168,9 @@ async def test_a_strategy_ends_once_it_holds_what_the_first_one_ended_with(tmp_p
     of = replace(of, config=msgspec.structs.replace(of.config, training=TrainingConfig(rounds=9, stop_at="tfl")))
     await train(ScriptedFleet(*["both"] * 9), folder, of)
     assert len(folder.rounds("fimi")) == 9  # tfl has not run: nothing to hold
-    tfl = msgspec.structs.replace(folder.rounds("fimi")[0], strategy="tfl", accuracy=0.0)
+    tfl = msgspec.structs.replace(
+        folder.rounds("fimi")[0], strategy="tfl", accuracy=0.0, model_digest=digest(pack(INITIAL))
+    )
     again = RunDir.create(tmp_path, "s", now=0.0)
     again.save_round(tfl, INITIAL)
     await train(ScriptedFleet(*["both"] * 9), again, of)
