@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from server.synth.pool import Pool
 
 ASSETS = Path(__file__).resolve().parent / "assets"
-SHIPPED = {"fashion-mnist": "fashion-mnist", "fashion-mnist-full": "fashion-mnist"}
-"""Folders of ASSETS by data source."""
+SHIPPED = {"fashion-mnist": "fashion-mnist"}
+"""Folders of ASSETS by data source. Not for the full Fashion-MNIST: its private part holds what trained this one."""
 
 
 NO_GENERATOR = "no generator for {}: train one with fimi-server train-generator and name it in synth.generator"
@@ -56,13 +56,20 @@ def check_sources(config: RunConfig, base: Path) -> None:
     if not needs_synthetic(config):
         return
     learning_values(config, base)
-    pool = asset(config, base, config.synth.pool, "pool")
+    pool = pool_path(config, base)
     generator = asset(config, base, config.synth.generator, "generator.safetensors")
     for path, name in ((pool, "synth.pool"), (generator, "synth.generator")):
         if path is not None and not path.exists():
             raise DataError(f"{name}: {path} does not exist")
     if pool is None and generator is None:
         raise DataError(NO_GENERATOR.format(config.data.source))
+
+
+def pool_path(config: RunConfig, base: Path) -> Path | None:
+    """The pool of ready samples; a generator of the user's own does not go with the pool that ships."""
+    if config.synth.pool is None and config.synth.generator is not None:
+        return None
+    return asset(config, base, config.synth.pool, "pool")
 
 
 def check_generator(config: RunConfig, base: Path, data: Dataset, public: np.ndarray) -> None:
@@ -119,8 +126,17 @@ def _ready_pool(config: RunConfig, base: Path, folder: RunDir) -> Pool | None:
 
     if folder.has("pool/pool.json"):  # grown by this run
         return load_pool(folder.path / "pool")
-    path = asset(config, base, config.synth.pool, "pool")
-    return None if path is None else load_pool(path)
+    path = pool_path(config, base)
+    if path is None:
+        return None
+    pool = load_pool(path)
+    if asset(config, base, config.synth.generator, "generator.safetensors") is not None:
+        if _generator(config, base).digest != pool.generator:
+            raise DataError(
+                f"the pool at {path} was not made by this run's generator with {config.synth.steps} steps and guidance "
+                f"{config.synth.guidance:g}: make one with fimi-server synth-pool, or set synth.fresh = true"
+            )
+    return pool
 
 
 def _new_pool(config: RunConfig, base: Path, folder: RunDir, generator: Generator) -> Pool:
@@ -130,7 +146,7 @@ def _new_pool(config: RunConfig, base: Path, folder: RunDir, generator: Generato
     if folder.has("pool/pool.json"):
         return load_pool(folder.path / "pool")
     network = folder.load("run.json", RunInfo).network
-    ready = asset(config, base, config.synth.pool, "pool")
+    ready = pool_path(config, base)
     return empty_pool(
         generator.digest,
         network.n_classes,

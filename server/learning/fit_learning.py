@@ -2,7 +2,7 @@
 
 The public part is cut again: networks are trained on amounts of A and tested on B. The generator was trained on all
 of the public part, B included; what it may have kept of B makes eta look a little better than it is. That is said in
-the file, and whether the generator copies images is checked where its quality is.
+the file.
 """
 
 from __future__ import annotations
