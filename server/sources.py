@@ -14,7 +14,7 @@ from server.config import RunConfig
 from server.data.dataset import Dataset, images_digest
 from server.errors import DataError
 from server.plan.problem import LearningCurve
-from server.run_dir import RunDir, RunInfo
+from server.run_dir import RunDir, RunInfo, write_atomic
 
 if TYPE_CHECKING:
     from server.synth.generator import Generator
@@ -99,6 +99,18 @@ def learning_values(config: RunConfig, base: Path) -> tuple[LearningCurve, float
     return LearningCurve(values.alpha, values.beta, values.gamma), values.eta
 
 
+def keep_sources(config: RunConfig, base: Path, folder: RunDir) -> None:
+    """Copy the learning curve and the generator's card into the run directory: they say where its plans came from."""
+    if not needs_synthetic(config):
+        return
+    learning = asset(config, base, config.plan.learning, "learning.json")
+    generator = asset(config, base, config.synth.generator, "generator.safetensors")
+    card = None if generator is None else generator.with_name("generator-card.json")
+    for path, name in ((learning, "learning.json"), (card, "generator-card.json")):
+        if path is not None and path.exists() and not folder.has(name):
+            write_atomic(folder.path / name, path.read_bytes())
+
+
 def synthetic_samples(
     config: RunConfig, base: Path, folder: RunDir, counts: np.ndarray, say: Callable[[str], None]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -130,12 +142,12 @@ def _ready_pool(config: RunConfig, base: Path, folder: RunDir) -> Pool | None:
     if path is None:
         return None
     pool = load_pool(path)
-    if asset(config, base, config.synth.generator, "generator.safetensors") is not None:
-        if _generator(config, base).digest != pool.generator:
-            raise DataError(
-                f"the pool at {path} was not made by this run's generator with {config.synth.steps} steps and guidance "
-                f"{config.synth.guidance:g}: make one with fimi-server synth-pool, or set synth.fresh = true"
-            )
+    generator = asset(config, base, config.synth.generator, "generator.safetensors")
+    if generator is not None and _generator(config, base).digest != pool.generator:
+        raise DataError(
+            f"the pool at {path} was not made by this run's generator with {config.synth.steps} steps and guidance "
+            f"{config.synth.guidance:g}: make one with fimi-server synth-pool, or set synth.fresh = true"
+        )
     return pool
 
 

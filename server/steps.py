@@ -20,7 +20,14 @@ from server.errors import DataError
 from server.plan.problem import Device
 from server.progress import Progress
 from server.run_dir import Enrolled, RunDir, RunInfo, StrategyPlan, versions
-from server.sources import check_generator, check_sources, learning_values, needs_synthetic, synthetic_samples
+from server.sources import (
+    check_generator,
+    check_sources,
+    keep_sources,
+    learning_values,
+    needs_synthetic,
+    synthetic_samples,
+)
 from server.strategies import Terms, plan_strategy, planner_device, problem_of, settle_terms
 
 
@@ -59,6 +66,7 @@ def prepare_data(run: Run) -> Dataset:
             versions=versions(),
         )
         run.folder.save("run.json", info)
+    keep_sources(run.config, run.base, run.folder)
     run.progress.say(f"{data.name}: {len(data.y_train)} training and {len(data.y_test)} test images")
     ids = [board.id for board in run.config.boards]
     if ids and not all(run.folder.has(f"data/{device}.npz") for device in ids):

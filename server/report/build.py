@@ -83,6 +83,16 @@ def as_page(
         tables=[tables.headline(summaries, target, compare=warning is None), tables.totals(summaries)],
         figures=drawn,
         notes=[starved, *data.notes],
-        details=[tables.plans(data), tables.devices(data), tables.work(summaries), versions],
+        details=[
+            table
+            for table in (
+                tables.plans(data),
+                tables.learning(data),
+                tables.devices(data),
+                tables.work(summaries),
+                versions,
+            )
+            if table is not None
+        ],
         config_text=data.config_text,
     )

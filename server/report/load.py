@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def load_run(path: Path) -> RunData:
         config_text=(path / "config.toml").read_text(),
         versions=info.versions,
         notes=tuple(notes(config, folder, devices)),
+        learning=json.loads((path / "learning.json").read_text()) if folder.has("learning.json") else None,
     )
 
 

@@ -151,3 +151,16 @@ def work(summaries: dict[str, Summary]) -> Table:
         for device, (planned, measured) in s.joules_by_device.items()
     )
     return Table("Joules by device, accepted updates", ("Strategy / device", "Planned J", "Measured J", "÷"), rows)
+
+
+def learning(data: RunData) -> Table | None:
+    """The learning curve and the worth of a synthetic sample that the plans rest on, with 95 % intervals."""
+    if data.learning is None:
+        return None
+    intervals = data.learning.get("intervals", {})
+    rows = tuple(
+        (name, f"{data.learning[name]:.3f}", " to ".join(f"{end:.3f}" for end in intervals.get(name, ())) or "–")
+        for name in ("alpha", "beta", "gamma", "eta")
+    )
+    measured = data.learning.get("provenance", {}).get("date", "an unknown day")
+    return Table(f"error(x) = alpha x^-beta + gamma, measured on {measured}", ("Value", "Fitted", "95 %"), rows)

@@ -6,6 +6,7 @@ Joules of a task run from its receipt to its end, whatever became of it; None me
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -112,3 +113,4 @@ class RunData:
     config_text: str
     versions: dict[str, str]
     notes: tuple[str, ...] = ()
+    learning: dict[str, Any] | None = None  # learning.json: the curve and eta that the plans rest on

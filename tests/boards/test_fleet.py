@@ -58,16 +58,25 @@ async def window(board: VirtualBoard, seconds: float) -> tuple[float, float]:
     return start, end
 
 
+async def fed_window(board: VirtualBoard, seconds: float) -> tuple[float, float]:
+    """A window in which the board got at least 98 % of its share: a crowded host says nothing about the law."""
+    for _ in range(5):
+        start, end = await window(board, seconds)
+        if read_ledger(board.ledger_path).between(start, end)["starved_s"] < 0.02 * seconds:
+            return start, end
+    pytest.skip("this host is too busy: in none of five windows did the board get the processor that is its own")
+
+
 async def test_a_worker_runs_at_the_law_s_speed_at_two_clocks(make_config: Any, tmp_path: Path) -> None:
     fleet = Fleet(make_config("raspberry-pi-4b", usable_share=0.2), tmp_path, io.StringIO(), fake_command)
     try:
         await fleet.start()
         [board] = fleet.boards
         await until(lambda: board.workers)
-        top = await window(board, 2.0)
+        top = await fed_window(board, 2.0)
         set_clock(board, 6e8)
         await until(lambda: board.cpufreq.freq_hz == 6e8)
-        low = await window(board, 3.0)
+        low = await fed_window(board, 3.0)
         ratio = cpu_share(board, *top) / cpu_share(board, *low)
         assert ratio == pytest.approx(board.law.relative_tau(6e8), rel=0.05)
         # and a watched pot: while it computes, it is busy, though it is stopped most of the time
@@ -107,13 +116,12 @@ async def test_sensors_follow_the_truth(make_config: Any, tmp_path: Path) -> Non
         await fleet.start()
         [board] = fleet.boards
         await until(lambda: board.workers)
-        start, end = await window(board, 1.5)
+        start, end = await fed_window(board, 1.5)
         power = board.root / "sys/class/hwmon/hwmon1/power1_input"
         truth = read_ledger(board.ledger_path).between(start, end)
         true_w = truth["true_j"] / truth["seconds"]
         assert true_w > board.law.idle_w + 0.5
-        if truth["starved_s"] < 0.02:
-            assert int(power.read_text()) / 1e6 == pytest.approx(true_w, rel=0.05)
+        assert int(power.read_text()) / 1e6 == pytest.approx(true_w, rel=0.05)
         first, second = (board.root / "proc/pressure/cpu").read_text().splitlines()
         assert re.fullmatch(r"some avg10=0.00 avg60=0.00 avg300=0.00 total=\d+", first)
         assert second.startswith("full ")

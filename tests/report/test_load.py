@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from server.errors import DataError
+from server.report import tables
 from server.report.load import load_run, settle
 from tests.report import run_directory as small
 
@@ -54,6 +56,15 @@ class TestLoadRun:
         data = load_run(run_dir)
         assert [run.name for run in data.strategies] == ["tfl"]
         assert "fimi: 0 of 5 rounds are on record." in data.notes
+
+    def test_the_learning_curve_of_the_plans_is_shown(self, run_dir: Path) -> None:
+        assert load_run(run_dir).learning is None
+        content = {"alpha": 1.5, "beta": 0.5, "gamma": 0.1, "eta": 0.75, "intervals": {"eta": [0.5, 1.0]}}
+        (run_dir / "learning.json").write_text(json.dumps(content))
+        shown = tables.learning(load_run(run_dir))
+        assert shown is not None
+        assert shown.rows[0] == ("alpha", "1.500", "–")
+        assert shown.rows[3] == ("eta", "0.750", "0.500 to 1.000")
 
     def test_no_meter(self, tmp_path: Path) -> None:
         data = load_run(small.write_run(tmp_path / "r", metered=False))

@@ -11,7 +11,7 @@ import pytest
 from server.config import DataConfig, FleetConfig, NetworkConfig, PlanConfig, RunConfig, SynthConfig
 from server.errors import DataError
 from server.run_dir import RunDir
-from server.sources import check_sources, learning_values, synthetic_samples
+from server.sources import check_sources, keep_sources, learning_values, pool_path, synthetic_samples
 from server.synth.pool import Pool, save_pool
 
 NO_SAY = lambda _: None  # noqa: E731
@@ -64,3 +64,28 @@ def test_a_pool_that_does_not_reach_needs_a_generator(tmp_path: Path) -> None:
     folder = RunDir.create(tmp_path, "r", now=0.0)
     with pytest.raises(DataError, match="no generator for"):
         synthetic_samples(config_of(synth=SynthConfig(pool="pool")), tmp_path, folder, np.array([[3, 0]]), NO_SAY)
+
+
+def test_a_generator_of_ones_own_has_no_pool_that_ships(tmp_path: Path) -> None:
+    shipped = config_of(data=DataConfig())
+    assert pool_path(shipped, tmp_path) is not None
+    assert pool_path(config_of(data=DataConfig(), synth=SynthConfig(generator="g.safetensors")), tmp_path) is None
+
+
+def test_the_pool_that_ships_is_that_of_the_generator_that_ships(tmp_path: Path) -> None:
+    folder = RunDir.create(tmp_path, "r", now=0.0)
+    [(images, labels)] = synthetic_samples(config_of(data=DataConfig()), tmp_path, folder, np.array([[1] * 10]), NO_SAY)
+    assert (images.shape, labels.tolist()) == ((10, 28, 28, 1), list(range(10)))
+    other = config_of(data=DataConfig(), synth=SynthConfig(guidance=4.0))
+    with pytest.raises(DataError, match="was not made by this run's generator with 20 steps and guidance 4"):
+        synthetic_samples(other, tmp_path, folder, np.array([[1] * 10]), NO_SAY)
+
+
+def test_what_plans_rest_on_is_kept_with_the_run(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text("{}")
+    config = config_of(plan=PlanConfig(learning="mine.json"))
+    folder = RunDir.create(tmp_path, "r", now=0.0)
+    keep_sources(config_of(strategy="tfl"), tmp_path, folder)
+    assert not folder.has("learning.json")
+    keep_sources(config, tmp_path, folder)
+    assert (folder.path / "learning.json").read_text() == "{}"
