@@ -13,10 +13,9 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from edge_client import session
 from edge_client.agent import profile
+from edge_client.agent.books import Account, IdleFloor
 from edge_client.agent.collect import Collector
 from edge_client.agent.link import Line, Link
 from edge_client.agent.tasks import end
@@ -94,15 +93,6 @@ class Received:
     addressed: bool
 
 
-@dataclass(frozen=True)
-class Account:
-    """A task's window, from its receipt to its end."""
-
-    start: float
-    bytes_sent: int
-    bytes_received: int
-
-
 class Shell:
     """One client. `run` ends after `stop`, with everything restored."""
 
@@ -117,7 +107,8 @@ class Shell:
         journal = Journal(setup.state_dir / "windows.jsonl")
         first = NetworkSpec(name="", image_shape=setup.device.image_shape, n_classes=len(setup.device.label_counts))
         self._work = Work(self._name, setup.board, sampler, WorkerClient(self._begin(first)), journal)
-        self._work.idle_power_w = self._read_idle()
+        self._idle = IdleFloor(setup.state_dir / "idle.json")
+        self._work.idle_power_w = self._idle.read()
         self._collector = Collector(self._name, setup.state_dir, self._link.post, self._on_blob)
         self._running: asyncio.Task[None] | None = None
         self._uploader: Uploader | None = None
@@ -252,31 +243,18 @@ class Shell:
 
     def _open(self, task: Task) -> None:
         now = time.monotonic()
-        self._account = Account(now, self._link.bytes_sent, self._link.bytes_received)
+        self._account = Account.open(self._link, now)
         self._work.samples_done, self._work.leased = 0, True
         self._collector.want(task.model, task.shard, now)
 
     def _close(self, close: Close) -> TaskClosed:
         now, account = time.monotonic(), self._account
         assert account is not None
+        closed = account.close(close, self._link, self._work, now)
         self._account = None
-        energy = self._work.sampler.energy(account.start, now, self._work.idle_power_w)
-        self._work.journal.write(
-            "task", account.start, now, energy, run=close.task.run, round=close.task.round, outcome=close.outcome
-        )
         self._work.sampler.forget_before(now - 60)
         log.info("round %d: %s %s", close.task.round, close.outcome, close.reason)
-        return TaskClosed(
-            device=self._name,
-            run=close.task.run,
-            round=close.task.round,
-            outcome=close.outcome,
-            reason=close.reason,
-            energy=energy,
-            samples_trained=self._work.samples_done,
-            bytes_sent=self._link.bytes_sent - account.bytes_sent,
-            bytes_received=self._link.bytes_received - account.bytes_received,
-        )
+        return closed
 
     # ---- work ----
 
@@ -286,7 +264,8 @@ class Shell:
         n_samples = self._setup.device.local_samples
         w = self._work
         report = await profile.measure(self._name, request, n_samples, w.board, w.sampler, w.worker, w.journal)
-        self._keep_idle(report.idle.idle_power_w)
+        w.idle_power_w = report.idle.idle_power_w
+        self._idle.keep(w.idle_power_w)
         self._events.put_nowait(Profiled(work, report))
 
     async def _train(self, work: int, task: Task) -> None:
@@ -315,20 +294,3 @@ class Shell:
     def _begin(self, network: NetworkSpec) -> frames.Begin:
         setup = self._setup
         return frames.Begin(network=network, runtime=setup.runtime, threads=setup.threads, data=str(setup.data))
-
-    # ---- the idle floor, which outlives a restart ----
-
-    @property
-    def _idle_path(self) -> Path:
-        return self._setup.state_dir / "idle.json"
-
-    def _read_idle(self) -> float | None:
-        try:
-            return msgspec.json.decode(self._idle_path.read_bytes(), type=float)
-        except (OSError, msgspec.MsgspecError):
-            return None
-
-    def _keep_idle(self, power_w: float | None) -> None:
-        self._work.idle_power_w = power_w
-        if power_w is not None:
-            self._idle_path.write_bytes(msgspec.json.encode(power_w))

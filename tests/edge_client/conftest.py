@@ -29,6 +29,10 @@ class Broker:
         self._config.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
         self._process: subprocess.Popen[bytes] | None = None
 
+    def allow(self, line: str) -> None:
+        """Another word on who may connect, from the next start on."""
+        self._config.write_text(f"listener {self.port} 127.0.0.1\n{line}\npersistence false\n")
+
     def start(self) -> None:
         assert MOSQUITTO is not None
         self._process = subprocess.Popen([MOSQUITTO, "-c", str(self._config)], stderr=subprocess.DEVNULL)

@@ -13,10 +13,12 @@ import pytest
 
 from edge_client.agent.link import Line
 from edge_client.agent.shell import Setup, Shell
+from edge_client.agent.upload import Pacer
 from edge_client.config import parse_broker
+from edge_client.errors import LinkError
 from edge_client.events import Device
 from edge_client.hardware.board import discover
-from edge_client.protocol.chunks import blob_ref
+from edge_client.protocol.chunks import blob_ref, split
 from edge_client.protocol.messages import (
     Abort,
     Bye,
@@ -348,3 +350,29 @@ async def test_an_upload_keeps_to_its_rate_and_small_chunks_to_the_brokers_limit
         assert update.upload.duration_s >= size_bits / 20_000
         assert update.upload.bits >= size_bits
         assert update.upload.radio.capability == "unsupported"
+
+
+def test_a_message_too_large_for_the_broker_is_refused_before_it_is_published(tmp_path: Path) -> None:
+    link = make_shell(tmp_path, 1)._link
+    chunk = next(split(bytes(link.room_bytes), link.room_bytes))
+    link.post(chunk)
+    with pytest.raises(LinkError, match="a Chunk of 70[0-9]+ bytes exceeds the broker's limit of 65536"):
+        link.post(next(split(bytes(70_000), 70_000)))
+
+
+async def test_a_broker_that_refuses_this_client_ends_it(tmp_path: Path, broker: Broker) -> None:
+    broker.stop()
+    broker.allow("allow_anonymous false")
+    broker.start()
+    shell = make_shell(tmp_path, broker.port)
+    with pytest.raises(LinkError, match="the broker refuses this client"):
+        await asyncio.wait_for(shell.run(), 30)
+
+
+def test_the_pacer_keeps_the_mean_rate() -> None:
+    pacer = Pacer(8000.0)  # 1000 bytes a second
+    assert pacer.delay_s(500, 10.0) == 0.5
+    assert pacer.delay_s(500, 10.5) == 0.5
+    assert pacer.delay_s(1000, 10.6) == pytest.approx(1.4)
+    assert pacer.delay_s(100, 20.0) == pytest.approx(0.1)  # silence is not saved up
+    assert Pacer(None).delay_s(10**9, 0.0) == 0.0
