@@ -14,13 +14,14 @@ from edge_client.hardware.interfaces import ClockReading, MeterInfo
 from edge_client.protocol.messages import EnergyReading
 
 INFO = MeterInfo(name="m", boundary="board", uncertainty=0.03)
+BOOT = 1024  # the monotonic clock starts somewhere
 
 
 def reading(
     points: list[tuple[float, float | None]], start: float, end: float, period_s: float = 1.0, idle: float | None = 1.0
 ) -> EnergyReading:
-    samples = [PowerSample(t, power_w) for t, power_w in points]
-    return integrate(samples, start, end, period_s=period_s, info=INFO, idle_power_w=idle)
+    samples = [PowerSample(BOOT + t, power_w) for t, power_w in points]
+    return integrate(samples, BOOT + start, BOOT + end, period_s=period_s, info=INFO, idle_power_w=idle)
 
 
 def test_a_ramp_by_hand() -> None:
@@ -91,7 +92,8 @@ def test_nothing_known_is_none_not_zero() -> None:
         (reading([], 0, 4), "m", 4),
         (reading([(0, None), (1, None)], 0, 1), "m", 1),
         (reading([], 0, 0.1), "m", 1),
-        (integrate([], 0, 4, period_s=1, info=None, idle_power_w=1.0), "none", 0),
+        (reading([], 0, 1, period_s=0.5), "m", 2),
+        (integrate([], 8, 12, period_s=1, info=None, idle_power_w=1.0), "none", 0),
     ):
         assert found.energy_j is None
         assert found.added_j is None
@@ -113,7 +115,7 @@ def test_without_an_idle_floor_added_joules_are_unknown() -> None:
 def test_windows_may_be_empty_but_not_backwards() -> None:
     found = reading([(0, 2.0), (1, 4.0)], 0.5, 0.5)
     assert (found.energy_j, found.duration_s, found.uncertainty) == (0.0, 0.0, 0.03)
-    with pytest.raises(ValueError, match=r"the window ends \(1\) before it starts \(2\)"):
+    with pytest.raises(ValueError, match=r"^the window ends \(1025\) before it starts \(1026\)$"):
         reading([(0, 2.0)], 2, 1)
 
 
@@ -153,6 +155,7 @@ def test_joules_stay_between_the_extremes_and_add_up(
 
 def test_mean_power() -> None:
     assert accounting.mean_power_w(reading([(0, 2.0), (2, 4.0)], 0, 2)) == 3.0
+    assert accounting.mean_power_w(reading([(0, 2.0)], 0, 0.5)) == 2.0
     assert accounting.mean_power_w(reading([(0, 2.0)], 0, 0)) is None
     assert accounting.mean_power_w(reading([], 0, 2)) is None
 
@@ -196,6 +199,8 @@ def test_starved_beyond_five_per_cent_of_the_window() -> None:
     assert accounting.starved(1_000_000, 1_050_000, 1.0) is False
     assert accounting.starved(1_000_000, 1_050_001, 1.0) is True
     assert accounting.starved(0, 90_000, 2.0) is False
+    assert accounting.starved(0, 5_000_000, 100.0) is False
+    assert accounting.starved(0, 5_000_002, 100.0) is True
     assert accounting.starved(None, 1, 1.0) is None
     assert accounting.starved(1, None, 1.0) is None
     assert accounting.starved(1, 2, 0.0) is None
