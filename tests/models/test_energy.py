@@ -49,6 +49,12 @@ def test_cheapest_clock_with_fixed_seconds_by_hand():
     assert cheapest(3.0, fixed_s=1.0) == pytest.approx(1e9, rel=1e-14)
 
 
+def test_cheapest_clock_in_small_units():
+    # the same with hertz in units of 1e12: slopes below 1 must be followed too
+    row = [np.array([value]) for value in (3.0, 1.0, 1e-3, 2.0, 1e9, 1e-6, 1e-2)]
+    assert float(energy.cheapest_freq(*row)[0]) == pytest.approx(1e-3, rel=1e-14)
+
+
 def test_cheapest_clock_stays_within_the_limits():
     assert cheapest(14.0, high=1.5e9) == 1.5e9
     assert cheapest(14.0, low=3e9) == 3e9
@@ -74,6 +80,12 @@ def test_hull_drops_dominated_and_rising_points():
     # from (2, 4) to (4, 2), which passes (3, 3).
     joules = np.array([2.5, 2.0, 3.9, 4.0, 8.0])
     assert energy.falling_hull(TAU, joules).tolist() == [4, 3, 1]
+
+
+def test_hull_compares_with_its_last_two_points():
+    # slopes -4, -3, then 4.5 lies above the chord from 6 to 4: -1 after it
+    tau, joules = np.array([1.0, 2.0, 3.0, 4.0, 5.0]), np.array([13.0, 9.0, 6.0, 5.5, 4.0])
+    assert energy.falling_hull(tau, joules).tolist() == [0, 1, 2, 4]
 
 
 def test_hull_drops_points_on_a_chord():

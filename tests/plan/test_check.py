@@ -104,6 +104,11 @@ def test_a_changed_total_is_caught(plan, fields, sentence):
     assert_caught(ASKED, replace(plan, **fields), sentence)
 
 
+def test_a_dear_plan_that_says_so_passes(plan):
+    dear = replace(plan, lower_bound_j=0.5 * plan.energy_j, relative_gap=0.5, executed_gap=0.5)
+    assert violations(ASKED, dear) == []
+
+
 def test_bands_are_added_up():
     twins = problem(*(device(n, cpu=SINGLE, radio=RADIO, bits=2e6) for n in "ab"), bandwidth_hz=1e6)
     plan = solve(twins)

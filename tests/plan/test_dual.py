@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from server.plan import device_step as device_step_module
 from server.plan import dual as dual_module
 from server.plan.device_step import device_step, joules
 from server.plan.dual import bound, solve_dual
@@ -105,3 +106,32 @@ def test_a_warm_start_changes_nothing():
         warm = device_step(fleet, price_error, price_medium, first)
         assert warm.bound_j == pytest.approx(cold.bound_j, rel=1e-10)
         assert warm.points.samples == pytest.approx(cold.points.samples, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "cpus", "round_s", "steps", "answers"),
+    [
+        ("wired", "tables", 38.0, 11, 110),
+        ("wired", "curves", 24.0, 12, 150),
+        ("scheduled", "tables", 38.0, 13, 210),
+        ("mixed", "curves", 38.0, 17, 220),
+    ],
+)
+def test_the_search_is_short(monkeypatch, kind, cpus, round_s, steps, answers):
+    """Starts, warm starts, kinks and slopes change no plan, only how long it takes: so count."""
+    counted = {"steps": 0, "answers": 0}
+    answer, step = device_step_module._answer, dual_module.device_step
+
+    def counted_answer(*given):
+        counted["answers"] += 1
+        return answer(*given)
+
+    def counted_step(*given):
+        counted["steps"] += 1
+        return step(*given)
+
+    monkeypatch.setattr(device_step_module, "_answer", counted_answer)
+    monkeypatch.setattr(dual_module, "device_step", counted_step)
+    solve_dual(build_fleet(replace(random_problem(12, 8, kind, cpus, 0.4), round_s=round_s)))
+    assert counted["steps"] <= steps
+    assert counted["answers"] <= answers

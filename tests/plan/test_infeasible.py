@@ -103,6 +103,12 @@ def test_accuracy_beyond_the_time():
     assert error.nearest == pytest.approx(1 / 30, rel=2e-6)
 
 
+def test_accuracy_beyond_the_time_of_a_quick_clock():
+    # 30 s at half a second a sample, twice: 30 samples
+    error = refusal(problem(device(cpu=table((1e9, 0.5, 1.0))), target=1 / 40, round_s=31.0, local_epochs=2))
+    assert error.nearest == pytest.approx(1 / 30, rel=2e-6)
+
+
 def test_accuracy_beyond_storage_here_and_time_there():
     slow = device("slow", cpu=table((1e9, 2.0, 1.0)))
     error = refusal(problem(device("a", cpu=SINGLE, storage=5), slow, target=1 / 40, round_s=31.0))
