@@ -6,6 +6,7 @@ shard and model into the worker -> for each segment: hold the clock, train its b
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -33,6 +34,8 @@ from edge_client.training import data, frames
 from edge_client.training.worker_client import WorkerClient
 
 log = logging.getLogger(__name__)
+
+_SETTLE_POLLS = 2  # before an upload's window, for the meter still shows the training; the task's window has it all
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,7 @@ class Work:
     async def upload(self, task: Task, trained: Trained, uploader: Uploader) -> Update:
         """Send the change at the planned power and rate; the update to say afterwards."""
         with self._hold_tx(task.tx_power_w) as accepted_w:
+            await asyncio.sleep(_SETTLE_POLLS * self.sampler.period_s)
             start = time.monotonic()
             await uploader.run()
             end = time.monotonic()
