@@ -1,0 +1,87 @@
+"""Hold what the clients of a run on virtual boards reported against the boards' ledgers: joules, window by window.
+
+    python -m tools.audit_run RUN_DIR
+
+The ledgers are the truth that client and server never open. Every window a client put into its journal is compared:
+idle and profile windows at enrolment, training segments and uploads of every round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tools.boards.ledger import Truth, read_ledger
+
+LIMIT = 0.05
+"""The agreement that is asked for: five per cent of the true joules."""
+SHORTEST_S = 1.0
+"""Shorter windows hold a few polls of the meter; they are listed, not judged."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One window: its kind, seconds, whether it was starved, and reported over true joules, minus one."""
+
+    kind: str
+    duration_s: float
+    starved: bool
+    error: float
+
+
+def main() -> int:
+    """The command; returns 1 where a judged window is off by more than the limit, 2 where there is nothing to judge."""
+    parser = argparse.ArgumentParser(prog="python -m tools.audit_run", description=__doc__.partition("\n")[0])
+    parser.add_argument("run_dir", type=Path)
+    boards = parser.parse_args().run_dir / "boards"
+    found: list[Compared] = []
+    for ledger in sorted(boards.glob("*.ledger.jsonl")):
+        device = ledger.name.removesuffix(".ledger.jsonl")
+        journal = boards / f"{device}.state" / "windows.jsonl"
+        if journal.exists():
+            found += compare(journal.read_text().splitlines(), read_ledger(ledger))
+    if not found:
+        print(f"{boards} holds no ledger with a client's journal beside it: was this a run on virtual boards?")
+        return 2
+    print(summary(found))
+    return int(any(judged(one) and abs(one.error) > LIMIT for one in found))
+
+
+def compare(journal: list[str], truth: Truth) -> list[Compared]:
+    """The windows of a client's journal (JSON lines) that have joules, against the truth."""
+    compared = []
+    for line in map(json.loads, journal):
+        reported = line["energy"]["energy_j"]
+        true_j = truth.between(line["start"], line["end"])["true_j"]
+        if reported is not None and true_j > 0:
+            starved = bool(line.get("starved"))
+            compared.append(Compared(line["kind"], line["end"] - line["start"], starved, reported / true_j - 1.0))
+    return compared
+
+
+def judged(one: Compared) -> bool:
+    """Whether a window counts: long enough, and not starved."""
+    return one.duration_s >= SHORTEST_S and not one.starved
+
+
+def summary(found: list[Compared]) -> str:
+    """A table by kind of window: how many, their median and worst error, how many are beyond the limit."""
+    lines = [f"{'kind':<10} {'windows':>8} {'short':>6} {'starved':>8} {'median':>8} {'worst':>8} {'> 5 %':>6}"]
+    for kind in sorted({one.kind for one in found}):
+        own = [one for one in found if one.kind == kind]
+        errors = np.array([one.error for one in own if judged(one)])
+        short, starved = sum(one.duration_s < SHORTEST_S for one in own), sum(one.starved for one in own)
+        median = f"{np.median(errors):+.1%}" if len(errors) else "-"
+        worst = f"{errors[np.argmax(np.abs(errors))]:+.1%}" if len(errors) else "-"
+        beyond = int((np.abs(errors) > LIMIT).sum())
+        lines.append(f"{kind:<10} {len(own):>8} {short:>6} {starved:>8} {median:>8} {worst:>8} {beyond:>6}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
