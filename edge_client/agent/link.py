@@ -23,12 +23,12 @@ from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edge_client.agent.tasks import end
 from edge_client.config import Broker
 from edge_client.errors import LinkError
 from edge_client.protocol.chunks import ENVELOPE_BYTES
 from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.messages import AnyMessage, decode, encode
+from edge_client.protocol.tasks import end
 from edge_client.protocol.topics import Topics
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,6 @@ from edge_client.agent import profile
 from edge_client.agent.books import Account, IdleFloor
 from edge_client.agent.collect import Collector
 from edge_client.agent.link import Line, Link
-from edge_client.agent.tasks import end
 from edge_client.agent.upload import Uploader
 from edge_client.agent.window import Journal
 from edge_client.agent.work import Trained, Work
@@ -61,6 +60,7 @@ from edge_client.protocol.messages import (
     TaskClosed,
     Update,
 )
+from edge_client.protocol.tasks import end
 from edge_client.training import frames
 from edge_client.training.worker_client import WorkerClient
 

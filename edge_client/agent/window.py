@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 
 from edge_client import accounting
-from edge_client.agent.tasks import end
 from edge_client.hardware.board import Board
 from edge_client.hardware.interfaces import ClockReading
 from edge_client.protocol.messages import EnergyReading, SegmentOutcome
+from edge_client.protocol.tasks import end
 
 CLOCK_POLL_S = 1.0
 CLOCK_SETTLE_S = 0.05  # a transition takes up to milliseconds; the first look comes after it

@@ -17,6 +17,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edge_client.protocol.messages import AnyMessage, Bye, encode
+from edge_client.protocol.tasks import end
 from edge_client.protocol.topics import Topics
 from server.broker import BrokerAddress
 from server.errors import BrokerError
@@ -82,9 +83,7 @@ class Link:
             await asyncio.wait((sender, receiver), return_when=asyncio.FIRST_COMPLETED)
         finally:
             ended = [task for task in (sender, receiver) if task.done()]
-            for task in (sender, receiver):
-                task.cancel()
-            await asyncio.gather(sender, receiver, return_exceptions=True)
+            await end(sender, receiver)
         for task in ended:
             task.result()
 

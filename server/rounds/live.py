@@ -27,6 +27,7 @@ from edge_client.protocol.messages import (
     Update,
     decode,
 )
+from edge_client.protocol.tasks import end
 from edge_client.protocol.topics import Topics
 from server.broker import BrokerAddress
 from server.errors import BrokerError, FleetError
@@ -279,5 +280,4 @@ async def open_fleet(
             with suppress(TimeoutError):
                 async with asyncio.timeout(GOODBYE_S):
                     await link.drained()
-        serving.cancel()
-        await asyncio.gather(serving, return_exceptions=True)
+        await end(serving)

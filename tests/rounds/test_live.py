@@ -14,6 +14,7 @@ import pytest
 from edge_client.protocol.chunks import blob_ref
 from edge_client.protocol.messages import NetworkSpec, ProfileRequest, Segment, ServerHello, Task
 from edge_client.protocol.shards import pack_shard
+from edge_client.protocol.tasks import end
 from edge_client.protocol.weights import pack
 from server.broker import embedded_broker
 from server.config import FleetConfig, RunConfig
@@ -94,12 +95,10 @@ async def fleet_of(folder: Path, *devices: dict[str, Any]) -> AsyncIterator[Tabl
                 await fleet.enrol(len(fakes), DEADLINE_S, frozenset(fakes))
                 yield Table(fleet, fakes, events)
             finally:
+                await end(*running)
                 for task in running:
-                    task.cancel()
-                results = await asyncio.gather(*running, return_exceptions=True)
-                for result in results:
-                    if isinstance(result, Exception):
-                        raise result
+                    if not task.cancelled():
+                        task.result()
 
 
 async def test_a_round_averages_by_the_samples_the_server_gave(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Ending asyncio tasks for certain."""
+"""Ending asyncio tasks for certain: both sides of the wire run many, and a run must not hang on one at its end."""
 
 from __future__ import annotations
 
