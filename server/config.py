@@ -55,6 +55,7 @@ class TrainingConfig(Section, frozen=True, kw_only=True):
     local_epochs: AtLeastOne = 1
     batch_size: AtLeastOne = 16  # samples
     learning_rate: Positive = 0.02
+    learning_rate_decay: Share = 1.0  # factor from one round to the next: round r has learning_rate * decay^(r-1)
     momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9
     weight_decay: NonNegative = 0.0
     clip_norm: Positive | None = None  # largest L2 norm of a batch's gradient; left out: not clipped

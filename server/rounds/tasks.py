@@ -37,7 +37,7 @@ def make_task(
         local_samples=local_samples,
         synth_samples=plan.executed_samples - local_samples,
         batch_size=training.batch_size,
-        learning_rate=training.learning_rate,
+        learning_rate=learning_rate(training, frame.round),
         momentum=training.momentum,
         weight_decay=training.weight_decay,
         clip_norm=training.clip_norm,
@@ -49,6 +49,11 @@ def make_task(
         deadline_s=frame.deadline_s,
         lease_s=frame.deadline_s,
     )
+
+
+def learning_rate(training: TrainingConfig, round_: int) -> float:
+    """Of a strategy's round, counted from 1: exponentially falling, so that the last rounds average out the noise."""
+    return training.learning_rate * training.learning_rate_decay ** (round_ - 1)
 
 
 def task_seed(seed: int, round_: int, device: str) -> int:

@@ -24,7 +24,7 @@ from server.rounds.enrolment import link_of
 from server.rounds.evaluate import evaluate, fixed_subset
 from server.rounds.round_run import RoundJob, RoundOutcome
 from server.rounds.state import DeadlinePassed, GraceOver, LastWord, UpdateArrived, open_round, step
-from server.rounds.tasks import task_seed
+from server.rounds.tasks import learning_rate, task_seed
 from server.rounds.training import Course, describe_round, holds, make_job, train_strategy
 from server.run_dir import Enrolled, LinkMeasurement, RunDir, StrategyPlan
 from tests.rounds.fake_device import closed_of, join_of, profile_of, reading, update_of
@@ -128,6 +128,15 @@ def test_tasks_are_the_plan() -> None:
     assert (job.tasks["b"].shard, job.tasks["b"].synth_samples) == (None, 0)
     assert task.model.digest == digest(pack(INITIAL))
     assert (job.quorum, job.deadline_s) == (2, 95.0)
+
+
+def test_the_learning_rate_falls_by_its_factor_from_round_to_round() -> None:
+    training = TrainingConfig(learning_rate=0.08, learning_rate_decay=0.5)
+    assert [learning_rate(training, r) for r in (1, 2, 4)] == [0.08, 0.04, 0.01]
+    of = course()
+    of = replace(of, config=msgspec.structs.replace(of.config, training=training))
+    job = make_job(of, 7, 3, INITIAL, PLAN, ENROLLED, {})  # wire round 7 is the strategy's third
+    assert job.tasks["a"].learning_rate == 0.02
 
 
 def test_seeds_differ_by_round_and_device_and_not_by_strategy() -> None:
