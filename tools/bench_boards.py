@@ -163,6 +163,7 @@ async def _profiles(port: int, fleet: Fleet, arguments: argparse.Namespace) -> d
     reports: dict[str, ProfileReport] = {}
     asked: set[str] = set()
     laws = {board.id: board.law for board in fleet.boards}
+    places = {board.id: k for k, board in enumerate(fleet.boards)}
     async with aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5) as client:
         await client.subscribe(topics.all_to_server, qos=1)
         hello = ServerHello(server_id="bench", run="bench", network=NETWORK)
@@ -175,7 +176,7 @@ async def _profiles(port: int, fleet: Fleet, arguments: argparse.Namespace) -> d
                     run="bench",
                     network=NETWORK,
                     batch_size=4,
-                    freqs_hz=_clocks(laws[message.device], arguments.clocks) * arguments.repeats,
+                    freqs_hz=_turns(laws[message.device], arguments.clocks, arguments.repeats, places[message.device]),
                     window_s=arguments.window_s,
                     settle_s=arguments.settle_s,
                 )
@@ -188,6 +189,17 @@ async def _profiles(port: int, fleet: Fleet, arguments: argparse.Namespace) -> d
             elif isinstance(message, Refusal):
                 raise RuntimeError(f"{message.device}: {message.reason}")
     return reports
+
+
+def _turns(law: BoardLaw, shares: list[float], repeats: int, place: int) -> tuple[float, ...]:
+    """The clocks in turn, begun by each board at another one, so that the host is about equally busy all the time.
+
+    In step, all boards would be slow together and fast together, and a sample costs a host with shared caches and
+    cores more CPU time the busier it is: that is the host's law, not the boards'.
+    """
+    clocks = _clocks(law, shares)
+    first = place % len(clocks)
+    return (clocks[first:] + clocks[:first]) * repeats
 
 
 def _clocks(law: BoardLaw, shares: list[float]) -> tuple[float, ...]:
