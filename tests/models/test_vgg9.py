@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
-from models import networks
+torch = pytest.importorskip("torch", reason="the torch extra is not installed")
+from models import networks  # noqa: E402 - it needs torch
 
 IMAGES = {"rgb32": (32, 32, 3), "grey28": (28, 28, 1)}
 
