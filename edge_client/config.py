@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from edge_client.errors import SetupError
 from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.topics import check_level
+from firmware_profiles.strict import ConfigError, convert
 
 Count = Annotated[int, Meta(ge=0)]
 AtLeastOne = Annotated[int, Meta(ge=1)]
@@ -62,14 +63,18 @@ class Broker(Struct, frozen=True, kw_only=True):
 
 
 def parse_broker(url: str) -> Broker:
-    """mqtt://[user:password@]host[:port] (1883) or mqtts:// (8883); raises SetupError."""
+    """mqtt://[user:password@]host[:port] (1883) or mqtts:// (8883); raises SetupError, which never shows a password."""
+    _, at, place = url.rpartition("@")
+    shown = f"...@{place}" if at else url
+    escapes = "; in a password write / ? # @ as %2F %3F %23 %40" if at else ""
+    wrong = f"--broker {shown} is no broker; give mqtt://host:port or mqtts://host:port{escapes}"
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise SetupError(f"--broker {url}: {error}; give mqtt://host:port or mqtts://host:port") from error
+    except ValueError:  # its message may hold a piece of the password
+        raise SetupError(wrong) from None
     if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path.strip("/") or parts.query:
-        raise SetupError(f"--broker {url} is no broker; give mqtt://host:port or mqtts://host:port")
+        raise SetupError(wrong)
     tls = parts.scheme == "mqtts"
     return Broker(
         host=parts.hostname,
@@ -82,11 +87,11 @@ def parse_broker(url: str) -> Broker:
 
 def merge(config: ClientConfig, flags: dict[str, object]) -> ClientConfig:
     """The file's settings with the flags that were given (not None) over them; raises SetupError."""
+    given = {name: value for name, value in flags.items() if value is not None}
     try:
-        merged = msgspec.structs.replace(config, **{name: value for name, value in flags.items() if value is not None})
-        return msgspec.convert(msgspec.to_builtins(merged), ClientConfig)
-    except (msgspec.ValidationError, ValueError) as error:
-        raise SetupError(f"command line: {error}") from error
+        return convert({**msgspec.to_builtins(config), **given}, ClientConfig, "command line")
+    except ConfigError as error:
+        raise SetupError(str(error)) from error
 
 
 def check_complete(config: ClientConfig) -> None:

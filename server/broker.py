@@ -46,13 +46,14 @@ class BrokerAddress:
 def parse_address(url: str) -> BrokerAddress:
     """mqtt://[user:password@]host[:port] or mqtts://...; raises ConfigError for anything else."""
     right = 'broker.url must be "embedded", mqtt://[user:password@]host[:port] or mqtts://...'
+    wrong = f"{right}; in a password write / ? # @ as %2F %3F %23 %40" if "@" in url else f"{right}, not {url!r}"
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise ConfigError(f"{right}: {error}") from None
+    except ValueError:  # its message may hold a piece of the password
+        raise ConfigError(wrong) from None
     if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path.strip("/") or parts.query:
-        raise ConfigError(f"{right}, not {parts.scheme or url!r}" if not parts.password else right)
+        raise ConfigError(wrong)
     tls = parts.scheme == "mqtts"
     return BrokerAddress(
         host=parts.hostname,

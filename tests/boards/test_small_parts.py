@@ -60,6 +60,8 @@ def test_a_fleet_file() -> None:
          "FLEET.toml: broker: 'localhost' is no address; give host:port"),
         (HEAD.replace("127", "mqtts://127") + BOARD,
          "FLEET.toml: broker: 'mqtts://127.0.0.1:1883' is not plain MQTT; virtual boards relay mqtt://host:port only"),
+        (HEAD.replace("127", "mqtt://me:secret@127") + BOARD,
+         "FLEET.toml: broker: has a user; virtual boards relay a broker without passwords, give mqtt://host:port"),
         (HEAD + "usable_share = 2\n" + BOARD,
          "FLEET.toml: usable_share: 2 is out of range; it must be a number <= 0.95"),
     ],

@@ -65,7 +65,7 @@ def test_what_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
         (["--id", "+"], 2, "--id '+' must be 1 to 64 letters"),
         (["--data", "none.npz"], 3, "none.npz: no such file; give this device's samples with --data"),
         (["--root", "/nowhere"], 2, "--root /nowhere is no folder"),
-        (["--threads", "0"], 2, "threads"),
+        (["--threads", "0"], 2, "command line: threads: 0 is out of range; it must be a whole number >= 1"),
         (["--storage-samples", "-1"], 2, "storage_samples"),
         (["--config", "none.toml"], 2, "none.toml: no such file"),
     ],
@@ -130,6 +130,13 @@ def test_broker_addresses() -> None:
     safe = config.parse_broker("mqtts://me:p%40ss@h:9000")
     assert (safe.port, safe.tls, safe.username, safe.password) == (9000, True, "me", "p@ss")
     assert config.parse_broker("mqtts://h").port == 8883
+
+
+@pytest.mark.parametrize("url", ["http://me:s3cret@h", "mqtt://me:s3c/ret@h", "mqtt://me:12/s3cret@h", "me:s3cret@h:1"])
+def test_a_password_is_shown_nowhere(url: str) -> None:
+    with pytest.raises(SetupError, match=r"--broker \.\.\.@h.* in a password write / \? # @ as %2F") as refused:
+        config.parse_broker(url)
+    assert "s3c" not in str(refused.value)
 
 
 def test_every_setting_is_in_the_readme() -> None:

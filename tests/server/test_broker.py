@@ -35,9 +35,10 @@ def test_what_is_no_address(url: str) -> None:
 
 def test_a_password_is_shown_nowhere() -> None:
     assert "secret" not in str(parse_address("mqtt://me:secret@host"))
-    with pytest.raises(ConfigError) as refused:
-        parse_address("http://me:secret@host")
-    assert "secret" not in str(refused.value)
+    for url in ("http://me:secret@host", "mqtt://me:sec/ret@host", "mqtt://me:12/secret@host"):
+        with pytest.raises(ConfigError, match="in a password write / ") as refused:
+            parse_address(url)
+        assert "sec" not in str(refused.value)
 
 
 def test_the_configuration_is_the_one_that_drops_nothing_silently() -> None:

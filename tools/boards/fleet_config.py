@@ -43,6 +43,8 @@ class FleetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 def broker_address(text: str) -> tuple[str, int]:
     """Host and port of "host:port" or "mqtt://host:port"; ValueError says what would be right."""
     host, _, port = text.removeprefix("mqtt://").rstrip("/").rpartition(":")
+    if "@" in text:  # said without the text: it holds a password
+        raise ValueError("broker: has a user; virtual boards relay a broker without passwords, give mqtt://host:port")
     if "://" in host:
         raise ValueError(f"broker: {text!r} is not plain MQTT; virtual boards relay mqtt://host:port only")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
