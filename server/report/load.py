@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -37,11 +38,16 @@ def load_run(path: Path) -> RunData:
         class_names=info.class_names,
         real=collect(folder, [f"data/{device}.npz" for device in ids]),
         synthetic=collect(folder, [folder.shard_name(run.name, d) for run in strategies for d in ids]),
-        config_text=(path / "config.toml").read_text(),
+        config_text=without_passwords((path / "config.toml").read_text()),
         versions=info.versions,
         notes=tuple(notes(config, folder, devices)),
         learning=json.loads((path / "learning.json").read_text()) if folder.has("learning.json") else None,
     )
+
+
+def without_passwords(text: str) -> str:
+    """The run file for a page that is passed on: who we are at the broker is left out."""
+    return re.sub(r"(mqtts?://).*@", r"\1...@", text)
 
 
 def device_row(device: Enrolled) -> DeviceRow:

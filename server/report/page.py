@@ -94,7 +94,7 @@ def page(
         *(figure(drawing, svg) for drawing, svg in figures),
         "<h2>Details and provenance</h2>",
         *(table(detail) for detail in details),
-        "<details><summary>config.toml, as the run was given it</summary>"
+        "<details><summary>config.toml, as the run was given it, without passwords</summary>"
         f"<pre>{html.escape(config_text)}</pre></details>",
     ]
     return (

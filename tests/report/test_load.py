@@ -39,6 +39,11 @@ class TestLoadRun:
         run = load_run(small.write_run(tmp_path / "r", config=config)).strategies[0]
         assert run.rounds[0].tasks[0].work_j == pytest.approx(0.9 * 50 + 2 * (16 + 1))
 
+    def test_the_run_file_is_shown_without_the_password(self, tmp_path: Path) -> None:
+        config = small.CONFIG + '[broker]\nurl = "mqtts://me:s3c%40ret@host:99"  # ours\n'
+        text = load_run(small.write_run(tmp_path / "r", config=config)).config_text
+        assert text == small.CONFIG + '[broker]\nurl = "mqtts://...@host:99"  # ours\n'
+
     def test_images_of_both_kinds(self, run_dir: Path) -> None:
         data = load_run(run_dir)
         assert data.real is not None
