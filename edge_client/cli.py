@@ -4,8 +4,8 @@
     fimi-client show [--root DIR]       what this board is and can do, as JSON
     fimi-client restore [--root DIR]    put back the settings that a killed client left changed (systemd: ExecStopPost)
 
-Exit status: 0 ended as asked; 2 command line or configuration; 3 the device's data; 5 the broker refuses this client;
-6 a setting could not be restored; 7 an extra is not installed; 8 training.
+Exit status: 0 ended as asked; 2 command line or configuration; 3 the device's data; 5 the broker refuses this client or
+cannot be trusted; 6 a setting could not be restored; 7 an extra is not installed; 8 training.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from edge_client.hardware import board as boards
 from edge_client.hardware.board import Board
 from edge_client.hardware.settings import SettingsFile
 from edge_client.hardware.sysfs import SysFs
+from edge_client.protocol.joining import tls_context
 from edge_client.protocol.topics import Topics
 from edge_client.training import data
 from firmware_profiles.strict import ConfigError, load_toml
@@ -97,6 +98,7 @@ def _run(config: ClientConfig) -> int:
         device=config.id,
         max_packet_bytes=config.max_packet_bytes,
         tls=_tls(config) if broker.tls else None,
+        ca_file=config.ca_file,
     )
     try:
         config.state_path.mkdir(parents=True, exist_ok=True)
@@ -157,12 +159,9 @@ def _board(config: ClientConfig) -> Board:
 
 def _tls(config: ClientConfig) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=config.ca_file)
-        if config.cert_file and config.key_file:
-            context.load_cert_chain(config.cert_file, config.key_file)
-    except (OSError, ssl.SSLError) as error:
-        raise SetupError(f"ca_file, cert_file or key_file: {error}") from error
-    return context
+        return tls_context(config.ca_file, config.cert_file, config.key_file)
+    except ValueError as error:
+        raise SetupError(str(error)) from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -182,6 +181,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
         if name == "run":
             command.add_argument("--broker", help="mqtt://[user:password@]host[:port] or mqtts://...")
+            command.add_argument("--ca-file", help="PEM of the authority that signed an mqtts broker's certificate")
             command.add_argument("--fleet", help="the fleet's name")
             command.add_argument("--id", help="this device's name in the fleet")
             command.add_argument("--data", help="npz with this device's samples: x, y, n_classes")

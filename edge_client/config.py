@@ -38,7 +38,7 @@ class ClientConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     meter_period_s: Positive = 0.1  # between two polls of the power meter
     heartbeat_s: Positive = 5.0
     max_packet_bytes: Annotated[int, Meta(ge=4096)] = 128 * 1024  # largest message the broker takes
-    ca_file: str | None = None  # of an mqtts broker; left out: the system's authorities
+    ca_file: str | None = None  # PEM: authority of an mqtts broker's certificate; left out: the system's ones
     cert_file: str | None = None  # this client's certificate, for mutual TLS
     key_file: str | None = None  # and its key
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -60,6 +60,10 @@ class Broker(Struct, frozen=True, kw_only=True):
     tls: bool
     username: str | None
     password: str | None
+
+    def __str__(self) -> str:
+        """For people: without the password."""
+        return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
 
 
 def parse_broker(url: str) -> Broker:
@@ -104,4 +108,7 @@ def check_complete(config: ClientConfig) -> None:
         check_level(config.id or "", "--id")
     except ProtocolError as error:
         raise SetupError(str(error)) from error
-    parse_broker(config.broker or "")
+    broker = parse_broker(config.broker or "")
+    for name in ("ca_file", "cert_file"):
+        if getattr(config, name) and not broker.tls:
+            raise SetupError(f"{name} is given, but {broker} is a broker without TLS; give --broker mqtts://host:port")

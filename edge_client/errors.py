@@ -3,7 +3,7 @@
 FimiClientError
 ├── SetupError         the command line or the configuration is wrong: mend it           exit 2
 ├── DataError          the device's own data are missing or broken: mend them            exit 3
-├── LinkError          the broker refuses this client, or a message is too big to send   exit 5
+├── LinkError          the broker refuses us or is not to be trusted, a message too big  exit 5
 ├── HardwareError      a setting of the board could not be written or restored           exit 6
 ├── MissingExtraError  a package of an extra is not installed                            exit 7
 └── TrainingError      the worker died, or the weights do not fit: the task has failed   exit 8

@@ -10,14 +10,16 @@ import ctypes
 import os
 import signal
 import socket
+import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import which
 from urllib.parse import unquote, urlsplit
 
+from edge_client.protocol import joining
 from server.config import BrokerConfig, is_loopback
 from server.errors import BrokerError, ConfigError
 
@@ -37,6 +39,7 @@ class BrokerAddress:
     tls: bool = False
     username: str | None = None
     password: str | None = None
+    ca_file: Path | None = None  # PEM: authority of its certificate; None: the system's ones
 
     def __str__(self) -> str:
         """For people: without the password."""
@@ -64,6 +67,16 @@ def parse_address(url: str) -> BrokerAddress:
     )
 
 
+def tls_context(address: BrokerAddress) -> ssl.SSLContext | None:
+    """What a connection there is secured with; raises ConfigError."""
+    if not address.tls:
+        return None
+    try:
+        return joining.tls_context(address.ca_file)
+    except ValueError as error:
+        raise ConfigError(f"broker.{error}") from error
+
+
 def mosquitto_config(listen: str, port: int) -> str:
     """The embedded broker's configuration."""
     # Started by root, Mosquitto would change its user, and the kernel then forgets that it should die with its parent.
@@ -87,10 +100,17 @@ def mosquitto_config(listen: str, port: int) -> str:
 
 
 @contextmanager
-def open_broker(config: BrokerConfig, folder: Path, warn: Callable[[str], None]) -> Iterator[BrokerAddress]:
-    """The broker of a run: started and stopped here if embedded (its files in `folder`), else only looked for."""
+def open_broker(
+    config: BrokerConfig, folder: Path, warn: Callable[[str], None], base: Path = Path()
+) -> Iterator[BrokerAddress]:
+    """The broker of a run: started and stopped here if embedded (its files in `folder`), else only looked for.
+
+    `base` is where a relative `ca_file` starts.
+    """
     if config.url != "embedded":
         address = parse_address(config.url)
+        if config.ca_file is not None:
+            address = replace(address, ca_file=base / Path(config.ca_file).expanduser())
         check_reachable(address)
         yield address
         return

@@ -30,7 +30,7 @@ EXIT_CODES = """exit codes:
   2    the run file or the command line is wrong
   3    a data set, a checkpoint or a file of the run directory is missing or broken
   4    no plan keeps the constraints; the message names the one that binds
-  5    no broker, or its port is taken
+  5    no broker, its port is taken, or it refuses us or cannot be trusted
   6    too few devices, or a device cannot take part
   7    a package of an extra is not installed; the message has the line that installs it
   130  ended by Ctrl-C or SIGTERM; `run --resume RUN_DIR` goes on

@@ -88,6 +88,7 @@ class BrokerConfig(Section, frozen=True, kw_only=True):
     """[broker]: the embedded Mosquitto, or one of yours."""
 
     url: str = "embedded"  # or mqtt://[user:password@]host[:port], mqtts://...
+    ca_file: str | None = None  # PEM: authority of an mqtts broker's certificate; left out: the system's ones
     port: Annotated[int, Meta(ge=0, le=65535)] = 0  # of the embedded one; 0: a free one
     listen: str = "127.0.0.1"  # address of the embedded one
     open_to_network: bool = False  # needed, with a `listen` beyond this machine: anyone there may then join
@@ -196,6 +197,8 @@ def check_config(config: RunConfig, file: str) -> None:
         refuse("fleet.quorum", f"is {config.quorum}", f"at most the number of devices, {config.n_devices}")
     if config.broker.url != "embedded" and config.broker.port:
         refuse("broker.port", f"is {config.broker.port}", "the port of your own broker stands in broker.url")
+    if config.broker.ca_file is not None and not config.broker.url.startswith("mqtts://"):
+        refuse("broker.ca_file", "is given for a broker without TLS", "give broker.url mqtts://..., or leave it out")
     if not is_loopback(config.broker.listen) and not config.broker.open_to_network:
         refuse(
             "broker.listen",

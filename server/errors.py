@@ -4,7 +4,7 @@ FimiServerError
 ├── ConfigError      the run file or the command line is wrong: mend it          exit 2
 ├── DataError        a data set is missing, broken or mixed: mend it             exit 3
 ├── InfeasibleError  no plan keeps the constraints: relax what it names          exit 4
-├── BrokerError      no broker, or the port is taken                             exit 5
+├── BrokerError      no broker, the port is taken, or it does not let us in      exit 5
 ├── FleetError       too few devices answered                                    exit 6
 └── MissingExtraError a package of an extra is not installed                     exit 7
 """

@@ -74,7 +74,7 @@ async def connected_fleet(run: Run, data: Dataset) -> AsyncIterator[tuple[LiveFl
             run.progress.say(f"{kind}: " + ", ".join(f"{key} {value}" for key, value in fields.items()))
 
     network = info.network
-    with open_broker(run.config.broker, run.folder.path / "broker", run.progress.say) as address:
+    with open_broker(run.config.broker, run.folder.path / "broker", run.progress.say, run.base) as address:
         run.progress.say(f"broker at {address}, fleet {run.config.fleet.name}")
         async with (
             open_fleet(address, run.config.fleet.name, hello, note) as fleet,

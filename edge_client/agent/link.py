@@ -19,7 +19,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import aiomqtt
-from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -27,6 +26,7 @@ from edge_client.config import Broker
 from edge_client.errors import LinkError
 from edge_client.protocol.chunks import ENVELOPE_BYTES
 from edge_client.protocol.errors import ProtocolError
+from edge_client.protocol.joining import Settings, obstacle
 from edge_client.protocol.messages import AnyMessage, decode, encode
 from edge_client.protocol.tasks import end
 from edge_client.protocol.topics import Topics
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 _KEEPALIVE_S = 20
 _SESSION_S = 3600
 _SEND_BUFFER_BYTES = 256 * 1024  # a deep kernel buffer would let heartbeats wait behind megabytes of chunks
-_REFUSED = {0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C}  # CONNACK reasons that trying again does not mend (MQTT 5, 3.2.2.2)
+_SETTINGS = Settings(url="--broker", ca_file="--ca-file")
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Line:
     device: str
     max_packet_bytes: int
     tls: ssl.SSLContext | None = None
+    ca_file: str | None = None  # what `tls` trusts, for messages
     backoff_s: tuple[float, float] = (0.5, 30.0)
 
 
@@ -124,18 +125,19 @@ class Link:
     # ---- the connection ----
 
     async def run(self) -> None:
-        """Stay connected until cancelled; raises LinkError where the broker refuses this client for good."""
+        """Stay connected until cancelled; raises LinkError where trying again would not help."""
         wait_s, most_s = self._line.backoff_s
         pause_s = wait_s
         while True:
+            joined = False
             try:
                 async with self._connect() as client:
-                    pause_s = wait_s
+                    pause_s, joined = wait_s, True
                     await self._serve(client)
             except aiomqtt.MqttError as error:
-                self._refuse_for_good(error)
+                why = str(error) if joined else self._obstacle(error)
                 broker = self._line.broker
-                log.warning("no connection to %s:%d (%s); trying again", broker.host, broker.port, error)
+                log.warning("no connection to %s:%d (%s); trying again", broker.host, broker.port, why)
             finally:
                 self._online.clear()
                 self._client = None
@@ -207,8 +209,10 @@ class Link:
             return
         self._on_message(str(received.topic), message)
 
-    @staticmethod
-    def _refuse_for_good(error: aiomqtt.MqttError) -> None:
-        code = getattr(getattr(error, "rc", None), "value", None)
-        if isinstance(error, MqttConnectError) and code in _REFUSED:
-            raise LinkError(f"the broker refuses this client: {error}") from error
+    def _obstacle(self, error: aiomqtt.MqttError) -> str:
+        """Why it could not be joined this time; raises LinkError where trying again does not mend it."""
+        broker = self._line.broker
+        met = obstacle(error, _SETTINGS, tls=broker.tls, ca_file=self._line.ca_file)
+        if met.for_good:
+            raise LinkError(f"the broker at {broker} cannot be joined: {met.why}") from error
+        return met.why

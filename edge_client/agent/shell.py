@@ -122,7 +122,7 @@ class Shell:
         self._events.put_nowait(Stop(reason))
 
     async def run(self) -> None:
-        """Serve until stopped; raises LinkError where the broker refuses this client."""
+        """Serve until stopped; raises LinkError where the broker will not be joined by trying again."""
         self._work.sampler.start()
         link = asyncio.create_task(self._link.run())
         others = [asyncio.create_task(job()) for job in (self._take_events, self._beat, self._tick)]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Callable
 
 import aiomqtt
@@ -16,14 +15,16 @@ from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from edge_client.protocol.joining import Settings, obstacle
 from edge_client.protocol.messages import AnyMessage, Bye, encode
 from edge_client.protocol.tasks import end
 from edge_client.protocol.topics import Topics
-from server.broker import BrokerAddress
+from server.broker import BrokerAddress, tls_context
 from server.errors import BrokerError
 
 WILL_DELAY_S = 30
 RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+_SETTINGS = Settings(url="broker.url", ca_file="broker.ca_file")
 
 
 class Link:
@@ -41,6 +42,7 @@ class Link:
         on_connect: Callable[[], None],
     ) -> None:
         self._address = address
+        self._tls = tls_context(address)
         self._topics = topics
         self._run = run
         self._on_message = on_message
@@ -71,7 +73,8 @@ class Link:
                     await self._both_ways(client)
             except aiomqtt.MqttError as error:
                 if not connected_once or failed >= len(RETRY_S):
-                    raise BrokerError(f"the broker at {self._address} cannot be reached: {error}") from error
+                    met = obstacle(error, _SETTINGS, tls=self._address.tls, ca_file=self._address.ca_file)
+                    raise BrokerError(f"the broker at {self._address} cannot be joined: {met.why}") from error
                 # A pause between attempts, not a wait for something: there is no event for "the broker is back".
                 await asyncio.sleep(RETRY_S[failed])
                 failed += 1
@@ -112,7 +115,7 @@ class Link:
             self._address.port,
             username=self._address.username,
             password=self._address.password,
-            tls_context=ssl.create_default_context() if self._address.tls else None,
+            tls_context=self._tls,
             identifier=f"fimi-server-{self._topics.fleet}-{self._run}",
             protocol=aiomqtt.ProtocolVersion.V5,
             clean_start=MQTT_CLEAN_START_FIRST_ONLY,

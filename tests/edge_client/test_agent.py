@@ -365,7 +365,7 @@ async def test_a_broker_that_refuses_this_client_ends_it(tmp_path: Path, broker:
     broker.allow("allow_anonymous false")
     broker.start()
     shell = make_shell(tmp_path, broker.port)
-    with pytest.raises(LinkError, match="the broker refuses this client"):
+    with pytest.raises(LinkError, match="it does not let us in .*; give --broker a user and password"):
         await asyncio.wait_for(shell.run(), 30)
 
 

@@ -68,6 +68,11 @@ def test_what_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
         (["--threads", "0"], 2, "command line: threads: 0 is out of range; it must be a whole number >= 1"),
         (["--storage-samples", "-1"], 2, "storage_samples"),
         (["--config", "none.toml"], 2, "none.toml: no such file"),
+        (
+            ["--ca-file", "ca.pem"],
+            2,
+            "ca_file is given, but mqtt://h:1883 is a broker without TLS; give --broker mqtts",
+        ),
     ],
 )
 def test_bad_flags(

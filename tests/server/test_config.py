@@ -49,6 +49,10 @@ def test_a_quorum_is_a_number_or_a_share(tmp_path: Path, quorum: str, updates: i
         ("[fleet]\ndevices = 2\nquorum = 3\n", r"fleet\.quorum: is 3; at most the number of devices, 2"),
         ('[fleet]\ndevices = 1\n[broker]\nlisten = "0.0.0.0"\n', r"broker\.listen: .*open_to_network = true"),
         ('[fleet]\ndevices = 1\n[broker]\nurl = "mqtt://h"\nport = 9\n', r"broker\.port: is 9; "),
+        (
+            '[fleet]\ndevices = 1\n[broker]\nca_file = "ca.pem"\n',
+            r"broker\.ca_file: .* without TLS; give broker\.url mqtts",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_its_path(tmp_path: Path, text: str, message: str) -> None:
