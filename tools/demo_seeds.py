@@ -21,9 +21,11 @@ from rich.table import Table
 
 from tools import demo
 
-BASIS = {  # what was spent in all, and up to the common accuracy
+BASIS = {  # what was spent in all, and until the common accuracy was first reached, or held two rounds in a row
     "added": ("energy_added_j", "joules_to_common_accuracy"),
     "whole board": ("energy_board_j", "board_joules_to_common_accuracy"),
+    "added, until held": ("energy_added_j", "joules_to_hold_common_accuracy"),
+    "whole board, until held": ("energy_board_j", "board_joules_to_hold_common_accuracy"),
 }
 
 
@@ -86,14 +88,18 @@ def finished(folder: Path) -> Path | None:
 
 
 def compare(reports: Sequence[dict[str, Any]]) -> list[Spread]:
-    """The ratios to `tfl` of every other strategy, on both bases; strategies that a report lacks are left out."""
+    """The ratios to `tfl` of every other strategy, on both bases; strategies that a report lacks are left out.
+
+    Where `tfl` itself does not hold what it ends with, all that it has spent stands for what it would have needed.
+    """
     names = [name for name in (reports[0]["strategies"] if reports else ()) if name != demo.BASELINE]
     spreads = []
     for name in names:
         for basis, (spent, to_common) in BASIS.items():
             ratios = []
             for report in reports:
-                values, baseline = report["strategies"].get(name), report["strategies"][demo.BASELINE][to_common]
+                values, tfl = report["strategies"].get(name), report["strategies"][demo.BASELINE]
+                baseline = tfl[to_common] or tfl[spent]
                 if values is None or values[spent] is None or not baseline:
                     continue
                 ratios.append(math.inf if values[to_common] is None else values[to_common] / baseline)

@@ -3,20 +3,27 @@
 The comparison asks what each strategy paid to reach one common accuracy: the one that `tfl` (local data only, planned
 clocks) ends with. Reaching means the first crossing, for `tfl` itself too, so that a curve that wavers near its end
 does not make the baseline dearer than it is. Between two rounds joules and accuracy are joined by a straight line.
+A first crossing may be luck, the more so the more a curve wavers; so the joules until a strategy *holds* that accuracy,
+two rounds in a row, stand beside it.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from server.report.values import RoundRow, RunData, StrategyRun, TaskRow
 
 BASELINE = "tfl"
 STARVED_LIMIT = 0.05  # share of training windows above which joules and seconds mean nothing
+HELD_ROUNDS = 2  # in a row at an accuracy count as holding it
 MIN_ROUNDS = 5  # below it a run shows that all parts work, and no more
 MIN_SKILL = 0.1  # of the way from guessing to certainty that the common accuracy must have gone
+
+
+Spent = Callable[[Sequence[float], Sequence[float], float], float | None]
+"""(accuracy by round, cumulated joules, target) -> joules."""
 
 
 def total(values: Iterable[float | None]) -> float | None:
@@ -48,6 +55,17 @@ def joules_to_accuracy(accuracy: Sequence[float], cumulated_j: Sequence[float], 
                 return j
             return previous_j + (target - previous_a) / (a - previous_a) * (j - previous_j)
         previous_a, previous_j = a, j
+    return None
+
+
+def joules_to_hold(accuracy: Sequence[float], cumulated_j: Sequence[float], target: float) -> float | None:
+    """Joules spent when HELD_ROUNDS rounds in a row have ended at `target` or above; None where none did.
+
+    `accuracy` and `cumulated_j` (n_rounds,) as in `joules_to_accuracy`; counted to the end of the last of those rounds.
+    """
+    for end in range(HELD_ROUNDS, len(accuracy) + 1):
+        if min(accuracy[end - HELD_ROUNDS : end]) >= target:
+            return cumulated_j[end - 1]
     return None
 
 
@@ -89,6 +107,8 @@ class Summary:
     energy_board_j: float | None
     joules_to_common_accuracy: float | None
     board_joules_to_common_accuracy: float | None
+    joules_to_hold_common_accuracy: float | None
+    board_joules_to_hold_common_accuracy: float | None
     planned_j: float | None
     measured_j: float | None
     seconds: float
@@ -115,11 +135,11 @@ def summarise(run: StrategyRun, target: float | None) -> Summary:
     added, board = added_by_round(run.rounds), board_by_round(run.rounds)
     work = work_by_device(run)
 
-    def to_target(per_round: Sequence[float | None]) -> float | None:
+    def to_target(per_round: Sequence[float | None], spent: Spent = joules_to_accuracy) -> float | None:
         sums = cumulated(per_round)
         if target is None or sums is None:
             return None
-        return joules_to_accuracy(accuracy, sums, target)
+        return spent(accuracy, sums, target)
 
     return Summary(
         accuracy_by_round=tuple(accuracy),
@@ -127,6 +147,8 @@ def summarise(run: StrategyRun, target: float | None) -> Summary:
         energy_board_j=total(board),
         joules_to_common_accuracy=to_target(added),
         board_joules_to_common_accuracy=to_target(board),
+        joules_to_hold_common_accuracy=to_target(added, joules_to_hold),
+        board_joules_to_hold_common_accuracy=to_target(board, joules_to_hold),
         planned_j=total(planned for planned, _ in work.values()) if work else None,
         measured_j=total(measured for _, measured in work.values()) if work else None,
         seconds=sum(row.seconds for row in run.rounds),

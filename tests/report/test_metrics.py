@@ -59,6 +59,13 @@ class TestJoulesToAccuracy:
         assert metrics.joules_to_accuracy([0.2, 0.4], [10, 30], 0.5) is None
         assert metrics.joules_to_accuracy([], [], 0.5) is None
 
+    def test_holding_takes_two_rounds_in_a_row_and_both_are_paid(self) -> None:
+        sums = [10.0, 30.0, 60.0, 100.0]
+        assert metrics.joules_to_hold([0.5, 0.3, 0.5, 0.6], sums, 0.5) == 100.0
+        assert metrics.joules_to_hold([0.2, 0.5, 0.6, 0.1], sums, 0.5) == 60.0
+        assert metrics.joules_to_hold([0.5, 0.4, 0.5, 0.4], sums, 0.5) is None
+        assert metrics.joules_to_hold([0.9], [10.0], 0.5) is None
+
     @given(
         st.lists(st.tuples(st.floats(0, 1), st.floats(0.1, 100)), min_size=1, max_size=12),
         st.floats(0, 1),
@@ -91,6 +98,8 @@ class TestSummary:
         assert got.energy_board_j == 120  # 10 more for each of four tasks
         assert got.joules_to_common_accuracy == pytest.approx(60)
         assert got.board_joules_to_common_accuracy == pytest.approx(90)
+        assert got.joules_to_hold_common_accuracy is None
+        assert metrics.summarise(self.run, 0.3).board_joules_to_hold_common_accuracy == 120
         assert got.planned_j == 38  # a twice 9, b once 20: its second task was aborted
         assert got.measured_j == 42  # 8 + 9 + 25
         assert got.joules_by_device == {"a": (18.0, 17.0), "b": (20.0, 25.0)}

@@ -108,6 +108,8 @@ def seed_report(
             "energy_board_j": 900.0,
             "joules_to_common_accuracy": added,
             "board_joules_to_common_accuracy": None if added is None else 2 * added,
+            "joules_to_hold_common_accuracy": None if added is None or added == tfl else 3 * added,
+            "board_joules_to_hold_common_accuracy": None if added is None else 6 * added,
             "full_accuracy": 0.5 if whole else None,
         }
 
@@ -122,10 +124,16 @@ def seed_report(
 class TestSeeds:
     def test_median_and_range_by_hand(self) -> None:
         spreads = demo_seeds.compare([seed_report(40.0), seed_report(60.0), seed_report(45.0)])
-        assert [(s.strategy, s.basis) for s in spreads] == [("fimi", "added"), ("fimi", "whole board")]
+        held = ["added, until held", "whole board, until held"]
+        assert [(s.strategy, s.basis) for s in spreads] == [
+            ("fimi", basis) for basis in ("added", "whole board", *held)
+        ]
         assert spreads[0].ratios == (0.4, 0.6, 0.45)
         assert spreads[0].median == 0.45
         assert spreads[1].median == 0.45
+        # plain FL never held it, so its whole 500 J stand for it; 3 * 40, 3 * 60 and 3 * 45 J over them
+        assert spreads[2].ratios == (0.24, 0.36, 0.27)
+        assert spreads[3].ratios == (0.4, 0.6, 0.45)
 
     def test_never_is_worse_than_any_number(self) -> None:
         spread = demo_seeds.compare([seed_report(40.0), seed_report(None), seed_report(None)])[0]
@@ -135,7 +143,10 @@ class TestSeeds:
     def test_unknown_joules_are_not_never(self) -> None:
         report = seed_report(None)
         report["strategies"]["fimi"]["energy_added_j"] = None
-        assert [spread.basis for spread in demo_seeds.compare([report])] == ["whole board"]
+        assert [spread.basis for spread in demo_seeds.compare([report])] == [
+            "whole board",
+            "whole board, until held",
+        ]
 
     def test_a_finished_seed_is_not_run_again_and_a_starved_one_left_out(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
