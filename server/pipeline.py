@@ -10,11 +10,12 @@ import asyncio
 import itertools
 import signal
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
-from edge_client.protocol.messages import Heartbeat, ServerHello
+from edge_client.protocol.messages import Heartbeat, ServerHello, TaskClosed
 from models.networks import initial_weights
 from server.boards import open_boards
 from server.broker import open_broker
@@ -23,7 +24,8 @@ from server.data.dataset import Dataset
 from server.progress import Progress
 from server.registry import open_registry
 from server.rounds.enrolment import enrol_devices, wake_devices
-from server.rounds.live import LiveFleet, open_fleet
+from server.rounds.last_words import file_words, note_round, owners
+from server.rounds.live import Earlier, LiveFleet, open_fleet
 from server.rounds.training import Course, train_strategy
 from server.run_dir import Enrolled, RunDir, RunInfo
 from server.steps import Run, make_plan, make_shards, participants, prepare_data, report
@@ -57,11 +59,10 @@ async def devices_only(run: Run) -> None:
 async def connected_fleet(run: Run, data: Dataset) -> AsyncIterator[tuple[LiveFleet, Course]]:
     """Broker, virtual boards and our own connection, each stopped on the way out, the last first."""
     info = run.folder.load("run.json", RunInfo)
-    events = run.folder.events()
-    attempt = 1 + sum(event["event"] == "started" for event in events)
+    before = earlier(info.id, run.folder.events())
+    attempt = 1 + len(before.runs)
     run.folder.event("started", attempt=attempt)
-    # A name of its own for each attempt: what devices remember of an interrupted one must not answer for this one.
-    wire_run = info.id if attempt == 1 else f"{info.id}.{attempt}"
+    wire_run = wire_name(info.id, attempt)
     hello = ServerHello(server_id=f"fimi-{info.id}", run=wire_run, network=info.network)
 
     def note(kind: str, **fields: object) -> None:
@@ -70,14 +71,17 @@ async def connected_fleet(run: Run, data: Dataset) -> AsyncIterator[tuple[LiveFl
             run.progress.heartbeat(beat)
             return
         run.folder.event(kind, **fields)
-        if kind in ("left-out", "refusal", "offline", "protocol-error"):
+        if kind in ("left-out", "refusal", "offline", "not-counted", "protocol-error"):
             run.progress.say(f"{kind}: " + ", ".join(f"{key} {value}" for key, value in fields.items()))
+
+    def keep_late(words: Iterable[TaskClosed]) -> None:
+        file_words(run.folder, run.config.strategies, words, current=None)
 
     network = info.network
     with open_broker(run.config.broker, run.folder.path / "broker", run.progress.say, run.base) as address:
         run.progress.say(f"broker at {address}, fleet {run.config.fleet.name}")
         async with (
-            open_fleet(address, run.config.fleet.name, hello, note) as fleet,
+            open_fleet(address, run.config.fleet.name, hello, note, before, keep_late) as fleet,
             open_boards(run.config, run.folder, address, fleet.fail),
         ):
             yield (
@@ -94,11 +98,24 @@ async def connected_fleet(run: Run, data: Dataset) -> AsyncIterator[tuple[LiveFl
             )
 
 
+def wire_name(id_: str, attempt: int) -> str:
+    """The run's name in messages: what devices remember of an interrupted attempt must not answer for this one."""
+    return id_ if attempt == 1 else f"{id_}.{attempt}"
+
+
+def earlier(id_: str, events: Sequence[Mapping[str, Any]]) -> Earlier:
+    """The attempts that the events tell of, and the devices that joined them."""
+    attempts = sum(event["event"] == "started" for event in events)
+    return Earlier(
+        runs=frozenset(wire_name(id_, attempt + 1) for attempt in range(attempts)),
+        devices=frozenset(event["device"] for event in events if event["event"] in ("joined", "rejoined")),
+    )
+
+
 def last_wire_round(run: Run) -> int:
     """The highest round number that any message of this run may carry so far."""
-    rounds = [record.wire_round for strategy in run.config.strategies for record in run.folder.rounds(strategy)]
     words = [closed.round for strategy in run.config.strategies for closed in run.folder.take_stray(strategy)]
-    return max(rounds + words, default=0)
+    return max([*owners(run.folder, run.config.strategies), *words], default=0)
 
 
 async def enrol(run: Run, fleet: LiveFleet, course: Course) -> tuple[Enrolled, ...]:
@@ -108,9 +125,9 @@ async def enrol(run: Run, fleet: LiveFleet, course: Course) -> tuple[Enrolled, .
         await wake_devices(fleet, run.config, course.network, course.run, enrolled)
         return enrolled
     run.progress.title("waiting for devices, then measuring them")
-    enrolled = await enrol_devices(
-        fleet, run.config, course.network, course.run, course.initial, next(course.wire_rounds)
-    )
+    trial = next(course.wire_rounds)
+    note_round(run.folder, trial, strategy=None)
+    enrolled = await enrol_devices(fleet, run.config, course.network, course.run, course.initial, trial)
     run.folder.save("devices.json", enrolled)
     with open_registry(run.folder.path.parent / "registry.sqlite") as registry:
         for device in enrolled:

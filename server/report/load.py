@@ -92,7 +92,7 @@ def plan_row(chosen: StrategyPlan) -> PlanRow:
 
 
 def settle(records: Iterable[RoundRecord], leftover: Iterable[TaskClosed]) -> dict[int, list[TaskClosed]]:
-    """By wire round: every last word on a task, each once.
+    """By wire round: every last word on a task, each once by device, run and round.
 
     One that came late counts for the round it belongs to; one of a round that never came to a record counts for the
     record that took it up, or for the last: its joules were spent either way.
@@ -100,11 +100,12 @@ def settle(records: Iterable[RoundRecord], leftover: Iterable[TaskClosed]) -> di
     records = tuple(records)
     if not records:
         return {}
-    on_record: dict[int, dict[tuple[str, int], TaskClosed]] = {record.wire_round: {} for record in records}
+    by_round = {record.wire_round: record for record in records}
+    on_record: dict[int, dict[tuple[str, str, int], TaskClosed]] = {wire_round: {} for wire_round in by_round}
 
     def put(closed: TaskClosed, otherwise: int) -> None:
-        home = closed.round if closed.round in on_record else otherwise
-        on_record[home].setdefault((closed.device, closed.round), closed)
+        home = closed.round if closed.round in by_round and is_on(closed, by_round[closed.round]) else otherwise
+        on_record[home].setdefault((closed.device, closed.run, closed.round), closed)
 
     for record in records:
         for closed in (*record.closed, *record.stray):
@@ -114,12 +115,19 @@ def settle(records: Iterable[RoundRecord], leftover: Iterable[TaskClosed]) -> di
     return {wire_round: list(closed.values()) for wire_round, closed in on_record.items()}
 
 
+def is_on(closed: TaskClosed, record: RoundRecord) -> bool:
+    """Whether it is a last word on this very round: its number, in the attempt that it was run in."""
+    run = next((message.run for message in (*record.closed, *record.updates)), closed.run)
+    return (closed.run, closed.round) == (run, record.wire_round)
+
+
 def round_row(record: RoundRecord, last_words: Iterable[TaskClosed], basis: EnergyBasis) -> RoundRow:
     """One round; a device without a last word stands in it with unknown joules."""
     updates = {update.device: update for update in record.updates}
-    rows = []
+    rows, heard = [], set()
     for closed in last_words:
-        own = closed.round == record.wire_round
+        own = is_on(closed, record)
+        heard |= {closed.device} if own else set()
         accepted = own and record.verdicts.get(closed.device) == "accepted"
         update = updates.get(closed.device) if own else None
         planned = record.planned.get(closed.device)
@@ -137,7 +145,7 @@ def round_row(record: RoundRecord, last_words: Iterable[TaskClosed], basis: Ener
                 starved=tuple(segment.starved for segment in update.segments) if update else (),
             )
         )
-    silent = set(record.lost) - {row.device for row in rows}
+    silent = set(record.lost) - heard  # a word on an earlier round says nothing of this one
     rows += [TaskRow(device=device, accepted=False, added_j=None, board_j=None) for device in sorted(silent)]
     return RoundRow(round=record.round, accuracy=record.accuracy, seconds=record.duration_s, tasks=tuple(rows))
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from edge_client.protocol.errors import ProtocolError
@@ -46,15 +47,24 @@ Notify = Callable[..., None]
 """notify(kind, **fields): something happened."""
 
 
+@dataclass(frozen=True)
+class Earlier:
+    """Earlier attempts at the same run: their names on the wire, and who joined them. Their last words still count."""
+
+    runs: frozenset[str] = frozenset()
+    devices: frozenset[str] = frozenset()
+
+
 class LiveFleet:
     """The devices of one fleet, as messages tell of them. Made by `open_fleet`."""
 
-    def __init__(self, topics: Topics, hello: ServerHello, notify: Notify) -> None:
+    def __init__(self, topics: Topics, hello: ServerHello, notify: Notify, earlier: Earlier) -> None:
         self.joins: dict[str, Join] = {}
         self.online: set[str] = set()
         self._topics = topics
         self._hello = hello
         self._notify = notify
+        self._earlier = earlier
         self._link: Link | None = None
         self._failure: Exception | None = None
         self._changed = asyncio.Event()
@@ -179,9 +189,11 @@ class LiveFleet:
             case Join():
                 self._heard_join(message)
             case ProfileReport():
-                self._profiles[device] = message
+                if self._of_this_run(message):
+                    self._profiles[device] = message
             case Heartbeat():
-                self._notify("heartbeat", message=message)
+                if device in self.joins:
+                    self._notify("heartbeat", message=message)
             case BlobProgress():
                 self._outgoing.heard(device, message)
             case Chunk():
@@ -190,7 +202,6 @@ class LiveFleet:
                 self._notify("update", message=message)
                 self._current().heard_update(message)
             case TaskClosed():
-                self._notify("task-closed", message=message)
                 self._heard_last_word(message)
             case Refusal():
                 self._heard_refusal(message)
@@ -218,12 +229,33 @@ class LiveFleet:
             self._say(join.device, current.job.tasks[join.device])
 
     def _heard_last_word(self, closed: TaskClosed) -> None:
+        """Joules count only from who joined, and on a task of this run: a client that was at work for another server
+        when it heard our hello closes that task with us."""
+        why = ""
+        if closed.run != self._hello.run and closed.run not in self._earlier.runs:
+            why = "the task was of another run"
+        elif closed.device not in self.joins and closed.device not in self._earlier.devices:
+            why = "the device has not joined"
+        if why:
+            self._notify("not-counted", device=closed.device, run=closed.run, round=closed.round, reason=why)
+            return
+        self._notify("task-closed", message=closed)
         if self._round is None or self._round.over:
             self._stray.append(closed)
         else:
             self._round.apply(LastWord(closed))
 
+    def _of_this_run(self, message: ProfileReport | Refusal) -> bool:
+        """Whether it answers us; what was said to an earlier server is noted, and answers nothing here."""
+        if message.run == self._hello.run:
+            return True
+        what = type(message).__name__
+        self._notify("of-another-run", device=message.device, run=message.run, message=what)
+        return False
+
     def _heard_refusal(self, refusal: Refusal) -> None:
+        if not self._of_this_run(refusal):
+            return
         self._notify("refusal", device=refusal.device, round=refusal.round, reason=refusal.reason)
         if refusal.round is None:
             self._refusals[refusal.device] = refusal.reason
@@ -259,11 +291,19 @@ class LiveFleet:
 
 @asynccontextmanager
 async def open_fleet(
-    address: BrokerAddress, fleet: str, hello: ServerHello, notify: Notify
+    address: BrokerAddress,
+    fleet: str,
+    hello: ServerHello,
+    notify: Notify,
+    earlier: Earlier | None = None,
+    keep: Callable[[Iterable[TaskClosed]], None] | None = None,
 ) -> AsyncIterator[LiveFleet]:
-    """Connect, greet the fleet, and say good-bye on the way out, whatever the way."""
+    """Connect, greet the fleet, and say good-bye on the way out, whatever the way.
+
+    `earlier` is None for a first attempt; `keep` gets, at the very end, the last words that nobody has taken.
+    """
     topics = Topics(fleet)
-    live = LiveFleet(topics, hello, notify)
+    live = LiveFleet(topics, hello, notify, earlier or Earlier())
     link = Link(address, topics, hello.run, live._received, live._connected)
     live._link = link
     serving = asyncio.create_task(link.serve())
@@ -281,3 +321,5 @@ async def open_fleet(
                 async with asyncio.timeout(GOODBYE_S):
                     await link.drained()
         await end(serving)
+        if keep is not None:
+            keep(live.take_stray())

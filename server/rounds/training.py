@@ -6,16 +6,18 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from edge_client.protocol.chunks import blob_ref
-from edge_client.protocol.messages import NetworkSpec
+from edge_client.protocol.messages import NetworkSpec, TaskClosed
 from edge_client.protocol.weights import Weights, digest, pack
 from server.config import RunConfig, Strategy
 from server.errors import FleetError
 from server.progress import Progress
 from server.rounds.evaluate import Evaluation, evaluate, fixed_subset
+from server.rounds.last_words import file_words, note_round, once
 from server.rounds.live import LiveFleet
 from server.rounds.round_run import RoundJob, RoundOutcome
 from server.rounds.tasks import RoundFrame, make_task
@@ -61,6 +63,7 @@ async def train_strategy(
     weights = folder.model(strategy) or course.initial
     some = fixed_subset(len(course.y_test), course.config.data.test_samples_per_round, course.config.seed)
     goal = stop_accuracy(folder, strategy, course.config.training.stop_at)
+    own_words = partial(file_words, folder, course.config.strategies, current=strategy)
     for number in range(len(done) + 1, course.config.training.rounds + 1):
         if holds([record.accuracy for record in done], goal):
             progress.say(f"{strategy}: held {goal:.4f} for {HOLD_ROUNDS} rounds, done")
@@ -68,24 +71,28 @@ async def train_strategy(
         progress.title(f"{strategy}: round {number} of {course.config.training.rounds}")
         started_at = time.time()
         job = make_job(course, next(course.wire_rounds), number, weights, plan, enrolled, shards)
+        note_round(folder, job.round, strategy, number)
+        spent: tuple[TaskClosed, ...] = ()
         try:
             outcome = await fleet.run_round(job)
+            stray = own_words(outcome.stray)
+            spent = (*outcome.state.closed, *stray)
+            if outcome.state.complete:
+                weights = outcome.mean.moved(weights)
+            seen = await asyncio.to_thread(evaluate, course.network, weights, course.x_test[some], course.y_test[some])
+            stray = once((*stray, *folder.take_stray(strategy)))
+            record = make_record(strategy, number, job, outcome, plan, weights, seen, started_at, stray)
+            folder.save_round(record, weights)
         except BaseException:  # also Ctrl-C: the joules of the unfinished round are kept
-            folder.save_stray(strategy, fleet.take_stray())
+            folder.save_stray(strategy, (*spent, *own_words(fleet.take_stray())))
             raise
-        if outcome.state.complete:
-            weights = outcome.mean.moved(weights)
-        seen = await asyncio.to_thread(evaluate, course.network, weights, course.x_test[some], course.y_test[some])
-        taken_up = folder.take_stray(strategy)
-        record = make_record(strategy, number, job, outcome, plan, weights, seen, started_at, taken_up)
-        folder.save_round(record, weights)
         progress.say(describe_round(record))
         done = (*done, record)
         if len(done) >= FAILED_IN_A_ROW and all(r.status == "failed" for r in done[-FAILED_IN_A_ROW:]):
             raise FleetError(
                 f"{FAILED_IN_A_ROW} rounds in a row found no quorum of {course.config.quorum}; see {folder.path}"
             )
-    folder.save_stray(strategy, fleet.take_stray())
+    folder.save_stray(strategy, own_words(fleet.take_stray()))
     seen = await asyncio.to_thread(evaluate, course.network, weights, course.x_test, course.y_test)
     final = FinalRecord(
         strategy=strategy,
@@ -160,9 +167,9 @@ def make_record(
     weights: Weights,
     seen: Evaluation,
     started_at: float,
-    taken_up: tuple,
+    stray: tuple[TaskClosed, ...],
 ) -> RoundRecord:
-    """The round as it goes on record."""
+    """The round as it goes on record, with the last words on earlier rounds that it takes up."""
     state = outcome.state
     return RoundRecord(
         strategy=strategy,
@@ -177,7 +184,7 @@ def make_record(
         verdicts={device: state.verdicts.get(device, "none") for device in sorted(job.tasks)},
         updates=state.updates,
         closed=state.closed,
-        stray=(*outcome.stray, *taken_up),
+        stray=stray,
         lost=state.lost,
         planned={device.id: planned_work(device) for device in plan.plan.devices},
         model_digest=digest(pack(weights)),

@@ -8,7 +8,7 @@ import pytest
 
 from server.errors import DataError
 from server.report import tables
-from server.report.load import load_run, settle
+from server.report.load import load_run, round_row, settle
 from tests.report import run_directory as small
 
 
@@ -100,6 +100,24 @@ class TestLastWords:
     def test_each_counts_once(self) -> None:
         record = small.record("tfl", 1, 1)
         assert len(settle([record], record.closed)[1]) == 2
+
+    def test_a_word_of_another_attempt_neither_displaces_nor_passes_for_the_one_of_this_round(self) -> None:
+        old = msgspec.structs.replace(small.closed("a", 1, 7.0), run="small.0")
+        record = small.record("tfl", 1, 1)
+        for first in ((old, *record.closed), (*record.closed, old)):
+            got = settle([msgspec.structs.replace(record, closed=record.closed, stray=first)], [])
+            assert sorted(c.energy.added_j or 0.0 for c in got[1]) == [7.0, 50.0, 50.0]
+            row = round_row(record, got[1], "added")
+            assert sum(task.accepted for task in row.tasks) == 2
+            assert [task.work_j for task in row.tasks if task.added_j == 7.0] == [None]
+
+    def test_a_word_on_an_earlier_round_does_not_hide_that_this_one_is_unknown(self) -> None:
+        record = small.record("tfl", 1, 4)
+        silent = msgspec.structs.replace(
+            record, closed=record.closed[1:], lost=("a",), stray=(small.closed("a", 3, 9.0, aborted=True),)
+        )
+        row = round_row(silent, settle([silent], [])[4], "added")
+        assert [(task.device, task.added_j) for task in row.tasks] == [("b", 50.0), ("a", 9.0), ("a", None)]
 
     def test_a_silent_device_leaves_the_round_unknown(self, run_dir: Path) -> None:
         record = small.record("tfl", 5, 5)

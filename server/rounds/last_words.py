@@ -1,0 +1,54 @@
+"""Whose joules those of a last word are: the strategy's that owns its round, by the number of the round on the wire.
+
+A last word can come long after its round: from a device that was out of reach, or in the next attempt at an interrupted
+run, when another strategy is under way. It is filed with the strategy that spent the joules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from edge_client.protocol.messages import TaskClosed
+from server.run_dir import RunDir
+
+
+def note_round(folder: RunDir, wire_round: int, strategy: str | None, number: int | None = None) -> None:
+    """Put on record, before it is sent out, whose round it is: it may never get a record of its own."""
+    folder.event("round", wire_round=wire_round, strategy=strategy, round=number)
+
+
+def owners(folder: RunDir, strategies: Iterable[str]) -> dict[int, str | None]:
+    """By wire round: its strategy; None for a trial round, whose joules belong to none."""
+    noted = {event["wire_round"]: event["strategy"] for event in folder.events() if event["event"] == "round"}
+    on_record = {record.wire_round: name for name in strategies for record in folder.rounds(name)}
+    return noted | on_record
+
+
+def once(words: Iterable[TaskClosed]) -> tuple[TaskClosed, ...]:
+    """The first word of each device on each round of each run."""
+    first: dict[tuple[str, str, int], TaskClosed] = {}
+    for word in words:
+        first.setdefault((word.device, word.run, word.round), word)
+    return tuple(first.values())
+
+
+def file_words(
+    folder: RunDir, strategies: Iterable[str], words: Iterable[TaskClosed], current: str | None
+) -> tuple[TaskClosed, ...]:
+    """Keep the words on rounds of other strategies with those; return what is left for `current`, each once.
+
+    A round that nobody owns counts for `current`, where there is one: the files are then older than these words.
+    """
+    words = once(words)
+    owner_of = owners(folder, strategies) if words else {}
+    here = []
+    for word in words:
+        owner = owner_of.get(word.round, current)
+        if owner is None:
+            why = "the round belongs to no strategy"
+            folder.event("not-counted", device=word.device, run=word.run, round=word.round, reason=why)
+        elif owner == current:
+            here.append(word)
+        else:
+            folder.save_stray(owner, [word])
+    return tuple(here)
