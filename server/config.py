@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from edge_client.protocol.chunks import CHUNK_BYTES, LEAST_CHUNK_BYTES
 from edge_client.protocol.messages import Name
 from server.errors import ConfigError
 
@@ -22,6 +23,7 @@ AtLeastOne = Annotated[int, Meta(ge=1)]
 Positive = Annotated[float, Meta(gt=0)]
 NonNegative = Annotated[float, Meta(ge=0)]
 Share = Annotated[float, Meta(gt=0, le=1)]
+ChunkBytes = Annotated[int, Meta(ge=LEAST_CHUNK_BYTES, le=1 << 20)]  # 16 of them may be under way to each device
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,6 +93,7 @@ class BrokerConfig(Section, frozen=True, kw_only=True):
     ca_file: str | None = None  # PEM: authority of an mqtts broker's certificate; left out: the system's ones
     port: Annotated[int, Meta(ge=0, le=65535)] = 0  # of the embedded one; 0: a free one
     listen: str = "127.0.0.1"  # address of the embedded one
+    chunk_bytes: ChunkBytes = CHUNK_BYTES  # of model, shards and updates; a device may cut its update's smaller
     open_to_network: bool = False  # needed, with a `listen` beyond this machine: anyone there may then join
 
 

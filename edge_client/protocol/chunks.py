@@ -23,6 +23,9 @@ from edge_client.protocol.messages import BlobProgress, BlobRef, Chunk
 CHUNK_BYTES = 120 * 1024
 """Default size of a chunk's data: with its envelope it stays below 128 KiB, the least limit among cloud brokers."""
 
+LEAST_CHUNK_BYTES = 1024
+"""No sender cuts smaller ones, unless it is told to: so that a blob of a known size has a bounded number of chunks."""
+
 ENVELOPE_BYTES = 512
 """More than a Chunk's MessagePack and MQTT headers ever take beside its data."""
 
@@ -48,6 +51,12 @@ def n_chunks(ref: BlobRef) -> int:
     return max(1, -(-ref.size_bytes // ref.chunk_bytes))
 
 
+def check_size(count: int, chunk_bytes: int, max_bytes: int) -> None:
+    """Raise `ProtocolError` where `count` chunks, all but the last of `chunk_bytes`, must exceed `max_bytes`."""
+    if (count - 1) * chunk_bytes >= max(1, max_bytes):
+        raise ProtocolError(f"a blob of {count} chunks of {chunk_bytes} bytes is larger than {max_bytes}")
+
+
 def cut(blob: bytes, ref: BlobRef, index: int) -> Chunk:
     """Chunk `index` (0 .. n_chunks - 1) of a blob."""
     count = n_chunks(ref)
@@ -67,25 +76,31 @@ class Assembler:
     """Collects the chunks of one blob, in any order and however often each comes.
 
     With a `BlobRef` every length is known beforehand. A server that gets an update's chunks before the `Update` that
-    names their size uses `Assembler.from_chunk`: lengths are then bounded, and the digest decides.
+    names their size uses `Assembler.from_chunk`: the first chunk that is not the last of its blob tells the length of
+    all, lengths are bounded, and the digest decides.
     """
 
     def __init__(self, ref: BlobRef) -> None:
         self.digest = ref.digest
         self.count = n_chunks(ref)
-        self._chunk_bytes = ref.chunk_bytes
+        self._chunk_bytes: int | None = ref.chunk_bytes
         self._size_bytes: int | None = ref.size_bytes
+        self._most_bytes = ref.chunk_bytes
+        self._max_bytes = ref.size_bytes
         self._parts: dict[int, bytes] = {}
         self._blob: bytes | None = None
 
     @classmethod
     def from_chunk(cls, chunk: Chunk, chunk_bytes: int, max_bytes: int) -> Assembler:
-        """An empty assembler for the blob that `chunk` belongs to, which has at most `max_bytes`."""
-        if (chunk.count - 1) * chunk_bytes >= max(1, max_bytes):
-            raise ProtocolError(f"a blob of {chunk.count} chunks of {chunk_bytes} bytes is larger than {max_bytes}")
-        ref = BlobRef(digest=chunk.digest, size_bytes=chunk.count * chunk_bytes, chunk_bytes=chunk_bytes)
-        assembler = cls(ref)
-        assembler._size_bytes = None
+        """An empty assembler for the blob of `chunk`: at most `max_bytes`, in chunks of at most `chunk_bytes`.
+
+        A sender may cut smaller ones, for its broker may take no larger messages, but none below `LEAST_CHUNK_BYTES`.
+        """
+        check_size(chunk.count, min(LEAST_CHUNK_BYTES, chunk_bytes), max_bytes)
+        assembler = cls(BlobRef(digest=chunk.digest, size_bytes=0, chunk_bytes=chunk_bytes))
+        assembler.count = chunk.count
+        assembler._max_bytes = max_bytes
+        assembler._chunk_bytes = assembler._size_bytes = None
         return assembler
 
     @property
@@ -125,16 +140,31 @@ class Assembler:
         return True
 
     def _check_length(self, chunk: Chunk) -> None:
-        last = chunk.index == self.count - 1
-        size = self._chunk_bytes
+        size, (low, high) = len(chunk.data), self._bounds(chunk.index)
+        if not low <= size <= high:
+            right = f"{low}" if low == high else f"{low} to {high}"
+            raise ProtocolError(f"chunk {chunk.index} has {size} bytes instead of {right}")
+        if self._chunk_bytes is None and chunk.index < self.count - 1:
+            check_size(self.count, size, self._max_bytes)
+            if any(len(part) > size for part in self._parts.values()):
+                raise ProtocolError(f"chunk {chunk.index} has {size} bytes, less than the last one")
+            self._chunk_bytes = size
+
+    def _bounds(self, index: int) -> tuple[int, int]:
+        """The least and the most bytes that chunk `index` may have, by what is known so far."""
+        last, size = index == self.count - 1, self._chunk_bytes
         if last and self._size_bytes is not None:
-            size = self._size_bytes - chunk.index * self._chunk_bytes
-        if len(chunk.data) != size and not (last and self._size_bytes is None and len(chunk.data) < size):
-            raise ProtocolError(f"chunk {chunk.index} has {len(chunk.data)} bytes instead of {size}")
+            rest = self._size_bytes - index * self._most_bytes
+            return rest, rest
+        if last:
+            return 0, size or self._most_bytes
+        return (min(LEAST_CHUNK_BYTES, self._most_bytes), self._most_bytes) if size is None else (size, size)
 
     def _finish(self) -> None:
         blob = b"".join(self._parts[index] for index in range(self.count))
         self._parts.clear()
+        if self._size_bytes is None:
+            self._chunk_bytes = None
         digest = hashlib.sha256(blob).hexdigest()
         if digest != self.digest:
             raise ProtocolError(f"the digest of the assembled blob is {digest[:12]}, not {self.digest[:12]}")

@@ -93,7 +93,7 @@ class Incoming:
         Raises ProtocolError for a chunk that cannot be or a wrong digest; the device hears what is here.
         """
         assembler = self._assemblers.get(device)
-        if assembler is None or assembler.digest != chunk.digest:
+        if assembler is None or (assembler.digest, assembler.count) != (chunk.digest, chunk.count):
             assembler = self._assemblers[device] = Assembler.from_chunk(chunk, chunk_bytes, max_bytes)
         new = False
         try:
@@ -122,6 +122,7 @@ class Incoming:
         self._announced.pop(device, None)
         return self._assemblers.pop(device).blob
 
-    def clear(self) -> None:
-        self._assemblers.clear()
-        self._announced.clear()
+    def drop(self, device: str) -> None:
+        """Nothing more of this device is wanted."""
+        self._announced.pop(device, None)
+        self._assemblers.pop(device, None)

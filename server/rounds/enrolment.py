@@ -105,7 +105,7 @@ async def measure_links(
 ) -> dict[str, LinkMeasurement]:
     """One round that is thrown away: what the codec really sends, how fast, and what sending costs."""
     model = pack(weights)
-    ref = blob_ref(model)
+    ref = blob_ref(model, config.broker.chunk_bytes)
     deadline_s = config.fleet.round_deadline_s or 600.0
     outcome = await fleet.run_round(
         RoundJob(

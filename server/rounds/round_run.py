@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
+from edge_client.protocol.chunks import LEAST_CHUNK_BYTES, n_chunks
 from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.messages import (
     Abort,
@@ -30,6 +33,8 @@ from server.rounds.state import (
     open_round,
     step,
 )
+
+_LARGEST = float(np.finfo(np.float16).max)
 
 Say = Callable[[str, AnyMessage], None]
 """say(device, message): queue a message for a device."""
@@ -84,6 +89,7 @@ class RoundRun:
         self._say = say
         self._notify = notify
         self._incoming = Incoming(say)
+        self._most_bytes = 2 * len(job.model)
         self._change: Weights | None = None
 
     def apply(self, event: Event) -> None:
@@ -109,7 +115,7 @@ class RoundRun:
         elif self.over or self.state.phase != "open":
             self._say(device, Abort(run=self.job.run, round=self.job.round, reason="the round is over"))
         else:
-            self._incoming.add(device, chunk, task.chunk_bytes, 2 * len(self.job.model))
+            self._incoming.add(device, chunk, task.chunk_bytes, self._most_bytes)
             self._judge(device)
 
     def heard_update(self, update: Update) -> None:
@@ -117,10 +123,23 @@ class RoundRun:
         device = update.device
         expected = (update.run, update.round) == (self.job.run, self.job.round) and device in self.job.tasks
         if expected and self.state.phase == "open" and device not in self.state.verdicts:
+            if fault := self._oversized(update.weights, self.job.tasks[device]):
+                self._incoming.drop(device)
+                self.apply(UpdateArrived(update, fault))
+                return
             self._incoming.announce(update)
             self._judge(device)
         else:
             self.apply(UpdateArrived(update))
+
+    def _oversized(self, ref: BlobRef, task: Task) -> str:
+        """Why this can be no change of the model, before any of it is kept; "" for nothing."""
+        if ref.size_bytes > self._most_bytes:
+            return f"an update of {ref.size_bytes} bytes is larger than {self._most_bytes}, twice the model"
+        least = min(LEAST_CHUNK_BYTES, task.chunk_bytes)
+        if n_chunks(ref) > 1 and ref.chunk_bytes < least:
+            return f"chunks of {ref.chunk_bytes} bytes are smaller than {least}"
+        return ""
 
     def _judge(self, device: str) -> None:
         """Hand a device's update to the machine once it is announced and all here."""
@@ -135,6 +154,10 @@ class RoundRun:
             check_like(change, self.job.weights)
         except ProtocolError as error:
             return str(error)
+        for name, array in change.items():
+            # A client sends float16; a larger number in float32 could make the model's own sum infinite.
+            if array.size and np.abs(array).max() > _LARGEST:
+                return f"the change of {name!r} goes beyond {_LARGEST:.0f}, the largest number of an update"
         self._change = change
         return ""
 

@@ -130,18 +130,18 @@ def make_job(
     shards: Mapping[str, bytes],
 ) -> RoundJob:
     """Tasks and blobs of one round."""
-    model = pack(weights)
+    model, chunk_bytes = pack(weights), course.config.broker.chunk_bytes
     frame = RoundFrame(
         run=course.run,
         round=number,
         wire_round=wire_round,
         network=course.network,
-        model=blob_ref(model),
+        model=blob_ref(model, chunk_bytes),
         seed=course.config.seed,
         deadline_s=course.config.fleet.round_deadline_s or 3.0 * plan.round_s + 60.0,
     )
     local = {device.id: sum(device.join.label_counts) for device in enrolled}
-    refs = {device: blob_ref(blob) for device, blob in shards.items()}
+    refs = {device: blob_ref(blob, chunk_bytes) for device, blob in shards.items()}
     tasks = {
         device.id: make_task(frame, course.config.training, device, local[device.id], refs.get(device.id))
         for device in plan.plan.devices

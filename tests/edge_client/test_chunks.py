@@ -144,7 +144,7 @@ def test_without_a_reference_lengths_are_bounded() -> None:
     first = cut(BLOB, ref, 0)
     assembler = Assembler.from_chunk(first, 4, 10)
     for index, data in ((0, b"123"), (1, b"12345"), (2, b"12345")):
-        with pytest.raises(ProtocolError, match="instead of 4"):
+        with pytest.raises(ProtocolError, match="instead of (0 to )?4"):
             assembler.add(Chunk(digest=ref.digest, index=index, count=3, data=data))
     with pytest.raises(ProtocolError, match="a blob of 3 chunks of 4 bytes is larger than 8"):
         Assembler.from_chunk(first, 4, 8)

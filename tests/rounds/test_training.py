@@ -15,7 +15,7 @@ from edge_client.protocol.chunks import blob_ref
 from edge_client.protocol.messages import NetworkSpec, TaskClosed
 from edge_client.protocol.weights import digest, pack
 from models.networks import initial_weights
-from server.config import DataConfig, FleetConfig, RunConfig, TrainingConfig
+from server.config import BrokerConfig, DataConfig, FleetConfig, RunConfig, TrainingConfig
 from server.errors import FleetError
 from server.plan.problem import DevicePlan, Plan, PlannedSegment
 from server.progress import Progress
@@ -128,6 +128,14 @@ def test_tasks_are_the_plan() -> None:
     assert (job.tasks["b"].shard, job.tasks["b"].synth_samples) == (None, 0)
     assert task.model.digest == digest(pack(INITIAL))
     assert (job.quorum, job.deadline_s) == (2, 95.0)
+
+
+def test_one_setting_rules_the_chunks_both_ways() -> None:
+    of = course()
+    of = replace(of, config=msgspec.structs.replace(of.config, broker=BrokerConfig(chunk_bytes=2048)))
+    task = make_job(of, 7, 1, INITIAL, PLAN, ENROLLED, {"a": b"shard"}).tasks["a"]
+    assert task.shard is not None
+    assert (task.model.chunk_bytes, task.shard.chunk_bytes, task.chunk_bytes) == (2048, 2048, 2048)
 
 
 def test_the_learning_rate_falls_by_its_factor_from_round_to_round() -> None:

@@ -37,6 +37,11 @@ def test_a_quorum_is_a_number_or_a_share(tmp_path: Path, quorum: str, updates: i
         ("[fleet]\ndevics = 3\n", r"RUN\.toml: fleet\.devics: .*devices"),
         ("[training]\nrounds = 0\n", r"RUN\.toml: training\.rounds: "),
         ("[data]\npublic_fraction = 1.5\n", r"RUN\.toml: data\.public_fraction: "),
+        ("[broker]\nchunk_bytes = 1023\n", r"RUN\.toml: broker\.chunk_bytes: 1023 is out of range; .* >= 1024"),
+        (
+            "[broker]\nchunk_bytes = 2000000\n",
+            r"RUN\.toml: broker\.chunk_bytes: 2000000 .* <= 1048576",
+        ),
         ("[profile]\nwindow_ms = 4\n", r"RUN\.toml: profile\.window_ms: "),
         ('[[boards]]\nid = "a b"\nprofile = "x"\n', r"RUN\.toml: boards\[0\]\.id: "),
         ("", r"RUN\.toml: fleet\.devices: is missing; give the number of devices"),
