@@ -21,6 +21,7 @@ from edge_client.errors import HardwareError, TrainingError
 from edge_client.hardware.board import Board
 from edge_client.hardware.sampler import Sampler
 from edge_client.protocol import weights
+from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.messages import (
     EnergyReading,
     RadioOutcome,
@@ -31,6 +32,7 @@ from edge_client.protocol.messages import (
     UploadOutcome,
 )
 from edge_client.training import data, frames
+from edge_client.training.trainer import REMEDY
 from edge_client.training.worker_client import WorkerClient
 
 log = logging.getLogger(__name__)
@@ -87,8 +89,12 @@ class Work:
                 loss_sum += loss
         compute = self.sampler.energy(start, time.monotonic(), self.idle_power_w)
         change = weights.change(weights.unpack(await self.worker.weights()), weights.unpack(model))
+        try:
+            packed = weights.pack(change, "float16")
+        except ProtocolError as error:
+            raise TrainingError(f"the change is too large: {error}: {REMEDY}") from error
         return Trained(
-            change=weights.pack(change, "float16"),
+            change=packed,
             segments=tuple(outcomes),
             compute=compute,
             samples=self.samples_done,

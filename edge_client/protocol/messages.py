@@ -1,11 +1,13 @@
 """The wire contract: every message between server and device, as tagged, versioned, frozen structs in MessagePack.
 
-A tag is "Name/version". A receiver that meets an unknown tag or field refuses the message with `ProtocolError`, it
-never guesses. Units are SI and stand in the names; None means "not known", never zero.
+A tag is "Name/version". A receiver that meets an unknown tag or field, or a number that is not finite, refuses the
+message with `ProtocolError`, it never guesses. Units are SI and stand in the names; None means "not known", never zero.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import msgspec
@@ -334,8 +336,27 @@ def encode(message: AnyMessage) -> bytes:
 
 
 def decode(payload: bytes | bytearray | memoryview) -> AnyMessage:
-    """MessagePack back into a message; raises `ProtocolError` that names what does not fit."""
+    """MessagePack back into a message; raises `ProtocolError` that names what does not fit.
+
+    No number may be nan or infinite: JSON, in which both sides keep what they hear, has neither, and a comparison with
+    nan lets it through every bound.
+    """
     try:
-        return _decoder.decode(payload)
+        message = _decoder.decode(payload)
     except msgspec.MsgspecError as error:
         raise ProtocolError(f"not a message of protocol version {VERSION}: {error}") from error
+    if odd := next(_not_finite(message, type(message).__name__), None):
+        raise ProtocolError(f"{odd}; every number in a message must be finite")
+    return message
+
+
+def _not_finite(value: object, path: str) -> Iterator[str]:
+    """What in a message is not finite: "<path> is <value>"."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"{path} is {value}"
+    elif isinstance(value, Value):
+        for name in value.__struct_fields__:
+            yield from _not_finite(getattr(value, name), f"{path}.{name}")
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield from _not_finite(item, f"{path}[{index}]")

@@ -7,6 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
+REMEDY = "a smaller learning_rate or a clip_norm helps"
+"""For a training that diverged."""
+
 Weights = dict[str, np.ndarray]
 
 

@@ -23,7 +23,7 @@ from edge_client.protocol import shards, weights
 from edge_client.protocol.errors import ProtocolError
 from edge_client.training import data, frames
 from edge_client.training.data import LocalData
-from edge_client.training.trainer import Trainer
+from edge_client.training.trainer import REMEDY, Trainer
 
 _PR_SET_PDEATHSIG = 1
 
@@ -109,7 +109,7 @@ class Worker:
             case frames.Train():
                 self._pipe.send(self._train(frame))
             case frames.GetWeights():
-                self._pipe.send(frames.WeightsAre(weights=weights.pack(self._ready().weights())))
+                self._pipe.send(frames.WeightsAre(weights=self._packed()))
             case frames.Halt():
                 pass  # the training it meant has ended by itself
 
@@ -120,6 +120,12 @@ class Worker:
         if self._trainer is None:
             raise TrainingError("the worker was given no network yet")
         return self._trainer
+
+    def _packed(self) -> bytes:
+        try:
+            return weights.pack(self._ready().weights())
+        except ProtocolError as error:
+            raise TrainingError(f"{error}: {REMEDY}") from error
 
     def _hold(self, shard: bytes | None) -> None:
         """Local samples first, synthetic ones after them."""
@@ -149,7 +155,7 @@ class Worker:
             indices = batches[done % len(batches)]
             loss = trainer.train_batch(self._images[indices], self._labels[indices], hyper)
             if not math.isfinite(loss):
-                raise TrainingError(f"the loss is {loss} after {done + 1} batches: the learning rate is too high")
+                raise TrainingError(f"the loss is not finite: {REMEDY}")
             self._pipe.send(frames.Progress(samples=len(indices), loss=loss, t=time.monotonic()))
             done += 1
             halted = isinstance(self._pipe.poll(), frames.Halt)

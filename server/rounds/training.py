@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ async def train_strategy(
     final = FinalRecord(
         strategy=strategy,
         accuracy=seen.accuracy,
-        loss=seen.loss,
+        loss=finite(seen.loss),
         test_samples=seen.samples,
         class_accuracy=seen.class_accuracy,
         seconds=sum(record.duration_s for record in done),
@@ -179,7 +180,7 @@ def make_record(
         started_at=started_at,
         duration_s=outcome.duration_s,
         accuracy=seen.accuracy,
-        loss=seen.loss,
+        loss=finite(seen.loss),
         test_samples=seen.samples,
         verdicts={device: state.verdicts.get(device, "none") for device in sorted(job.tasks)},
         updates=state.updates,
@@ -191,6 +192,11 @@ def make_record(
     )
 
 
+def finite(loss: float) -> float | None:
+    """A loss as it goes on record, None where it is nan or infinite: JSON has neither."""
+    return loss if math.isfinite(loss) else None
+
+
 def describe_round(record: RoundRecord) -> str:
     """One line for people."""
     added = [closed.energy.added_j for closed in (*record.closed, *record.stray)]
@@ -198,8 +204,9 @@ def describe_round(record: RoundRecord) -> str:
     energy = f"{sum(known):.1f} J added" if len(known) == len(added) and added else "joules partly unknown"
     planned = sum(work.compute_j + work.upload_j for work in record.planned.values())
     accepted = sum(verdict == "accepted" for verdict in record.verdicts.values())
+    loss = "not finite" if record.loss is None else f"{record.loss:.3f}"
     tail = "" if record.status == "complete" else "  NO QUORUM: the model stays"
     return (
-        f"{record.strategy} round {record.round}: accuracy {record.accuracy:.4f}, loss {record.loss:.3f}, "
+        f"{record.strategy} round {record.round}: accuracy {record.accuracy:.4f}, loss {loss}, "
         f"{accepted}/{len(record.verdicts)} updates, {record.duration_s:.1f} s, {energy} (planned {planned:.1f}){tail}"
     )

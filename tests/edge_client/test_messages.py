@@ -78,6 +78,22 @@ def test_an_unknown_field_or_version_is_refused() -> None:
             decode(msgspec.msgpack.encode(bad))
 
 
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_that_is_not_finite_is_refused_by_its_name(odd: float) -> None:
+    beat = messages.Heartbeat(device="d", state="", round=None, samples_done=0, power_w=None, freq_hz=odd)
+    with pytest.raises(ProtocolError, match=f"Heartbeat.freq_hz is {odd}; every number in a message must be finite"):
+        decode(encode(beat))
+    able = messages.Capabilities(
+        board="b", opps_hz=(1e9, odd), meter="m", meter_source="measured", boundary=None, tx_power="unsupported",
+        runtimes=(), cores=1,
+    )  # fmt: skip
+    join = messages.Join(
+        device="d", run="r", label_counts=(1,), storage_samples=0, capabilities=able, client_version=""
+    )
+    with pytest.raises(ProtocolError, match=rf"Join\.capabilities\.opps_hz\[1\] is {odd}"):
+        decode(encode(join))
+
+
 def test_the_document_is_up_to_date() -> None:
     assert asyncapi.PATH.read_text(encoding="utf-8") == asyncapi.render(), (
         "run: python -m edge_client.protocol.asyncapi"

@@ -287,8 +287,14 @@ async def test_problems_are_told_and_survived(worker: WorkerClient, tmp_path: Pa
         await worker.train(
             frames.Train(batches=(bad,), learning_rate=1, momentum=0, weight_decay=0, clip_norm=None), lambda _: None
         )
-    with pytest.raises(TrainingError, match="the loss is nan"):
+    diverged = "not finite.*: a smaller learning_rate or a clip_norm helps"
+    with pytest.raises(TrainingError, match="the loss is " + diverged):
         await worker.train(command(50, learning_rate=1e300), lambda _: None)
+    await worker.load(None)
+    await worker.load(weights.pack({"w": np.zeros((2, 2), np.float32), "b": np.zeros(2, np.float32)}))
+    await worker.train(command(1, learning_rate=1e300), lambda _: None)  # the loss before the only step is ln 2
+    with pytest.raises(TrainingError, match="weight '[bw]' holds values that are " + diverged):
+        await worker.weights()
     with pytest.raises(TrainingError, match="no training runtime 'abacus'"):
         await worker.start(frames.Begin(network=SOFTMAX, runtime="abacus", threads=1, data=str(tmp_path / "d.npz")))
 

@@ -19,9 +19,10 @@ from server.config import BrokerConfig, DataConfig, FleetConfig, RunConfig, Trai
 from server.errors import FleetError
 from server.plan.problem import DevicePlan, Plan, PlannedSegment
 from server.progress import Progress
+from server.rounds import training
 from server.rounds.aggregate import WeightedMean
 from server.rounds.enrolment import link_of
-from server.rounds.evaluate import evaluate, fixed_subset
+from server.rounds.evaluate import Evaluation, evaluate, fixed_subset
 from server.rounds.round_run import RoundJob, RoundOutcome
 from server.rounds.state import DeadlinePassed, GraceOver, LastWord, UpdateArrived, open_round, step
 from server.rounds.tasks import learning_rate, task_seed
@@ -216,6 +217,18 @@ async def test_an_interrupted_round_is_taken_up_by_the_next_on_record(tmp_path: 
     assert [closed.outcome for closed in second.stray] == ["aborted"]
     assert folder.take_stray("fimi") == ()
     assert "24.0 J added (planned 7.0)" in describe_round(second)  # 8 J each of a, b and the aborted task
+
+
+async def test_a_model_that_diverged_still_goes_on_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverged(*_: object) -> Evaluation:
+        return Evaluation(accuracy=0.5, loss=float("nan"), samples=12, class_accuracy=(0.5, 0.5))
+
+    monkeypatch.setattr(training, "evaluate", diverged)
+    folder = RunDir.create(tmp_path, "r", now=0.0)
+    await train(ScriptedFleet("both"), folder, course(rounds=1))
+    (record,) = folder.rounds("fimi")
+    assert (record.loss, folder.final("fimi").loss) == (None, None)
+    assert "accuracy 0.5000, loss not finite, 2/2 updates" in describe_round(record)
 
 
 def test_a_link_by_hand() -> None:
