@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from edge_client.protocol.chunks import blob_ref
 from edge_client.protocol.messages import (
@@ -21,7 +21,7 @@ from server.errors import FleetError
 from server.rounds.live import LiveFleet
 from server.rounds.round_run import RoundJob
 from server.run_dir import Enrolled, LinkMeasurement
-from server.strategies import pick_freqs
+from server.strategies import opp_table, pick_freqs
 
 SLOW = 4.0
 """A device may take this many times what its windows add up to before it is given up."""
@@ -35,13 +35,39 @@ LEAST_METER_SAMPLES = 5
 async def enrol_devices(
     fleet: LiveFleet, config: RunConfig, network: NetworkSpec, run: str, weights: Weights, wire_round: int
 ) -> tuple[Enrolled, ...]:
-    """Wait for the devices and measure them all at once; `wire_round` numbers the trial upload."""
+    """Wait for the devices and measure them all at once; `wire_round` numbers the trial upload.
+
+    Raises FleetError where they do not come, or one of them cannot be planned for.
+    """
     joins = await fleet.enrol(
         config.n_devices, config.fleet.enrol_timeout_s, frozenset(board.id for board in config.boards)
     )
+    check_able(joins)
     profiles = await measure_profiles(fleet, config, network, run, joins)
     links = await measure_links(fleet, config, network, run, weights, wire_round, joins)
-    return tuple(Enrolled(join=join, profile=profiles[join.device], link=links[join.device]) for join in joins)
+    enrolled = tuple(Enrolled(join=join, profile=profiles[join.device], link=links[join.device]) for join in joins)
+    for device in enrolled:
+        opp_table(device)  # a meter that is there may still have measured nothing
+    return enrolled
+
+
+def check_able(joins: Iterable[Join]) -> None:
+    """Raise FleetError where a plan has nothing to set or nothing to count; all such devices are named."""
+    wrong = []
+    for join in joins:
+        able = join.capabilities
+        if not able.opps_hz:
+            wrong.append(
+                f"{join.device} has no clock that can be set: give the user of its client write access to "
+                "/sys/devices/system/cpu/cpufreq, or leave the device out"
+            )
+        if able.meter_source == "unavailable":
+            wrong.append(
+                f"{join.device} has no power meter (meter: {able.meter}): no plan without joules; give it one that "
+                "`fimi-client show` finds, or leave the device out"
+            )
+    if wrong:
+        raise FleetError("; ".join(wrong))
 
 
 async def wake_devices(
@@ -91,6 +117,8 @@ async def measure_profiles(
     starved = {device: by_id[device] for device, report in reports.items() if any(p.starved for p in report.points)}
     if starved:
         reports |= await fleet.profile(requests(starved, 1.5), patience_s(1.5))
+    if empty := sorted(device for device, report in reports.items() if not report.points):
+        raise FleetError(f"the profile of {', '.join(empty)} holds no measurement; see the log of its client")
     return reports
 
 
