@@ -115,14 +115,21 @@ def _run(config: ClientConfig) -> int:
         meter_period_s=config.meter_period_s,
         heartbeat_s=config.heartbeat_s,
     )
-    asyncio.run(_serve(setup))
-    return 0
+    try:
+        asyncio.run(_serve(setup))
+    except FimiClientError as error:
+        if not _left(config).exists():
+            raise
+        log.error("%s", error)  # a board that is not as it was is the graver of the two
+    return _check_restored(config)
 
 
 async def _serve(setup: Setup) -> None:
     shell = Shell(setup)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+            continue  # started with nohup: it is to outlive its terminal
         loop.add_signal_handler(number, shell.stop, f"the client was ended by {number.name}")
     await shell.run()
 
@@ -142,9 +149,17 @@ def _show(config: ClientConfig) -> int:
 
 
 def _restore(config: ClientConfig) -> int:
-    board = _board(config)
-    board.restore()
-    path = config.state_path / "settings.json"
+    _board(config).restore()
+    return _check_restored(config)
+
+
+def _left(config: ClientConfig) -> Path:
+    """The file that is there as long as a setting of the board is changed."""
+    return config.state_path / "settings.json"
+
+
+def _check_restored(config: ClientConfig) -> int:
+    path = _left(config)
     if path.exists():
         raise HardwareError(f"not everything could be restored; what remains stands in {path}")
     return 0
@@ -154,7 +169,7 @@ def _board(config: ClientConfig) -> Board:
     root = Path(config.root)
     if not root.is_dir():
         raise SetupError(f"--root {root} is no folder; give the folder that holds the board's sys/ and bin/")
-    return boards.discover(SysFs(root), SettingsFile(config.state_path / "settings.json"), config.interface)
+    return boards.discover(SysFs(root), SettingsFile(_left(config)), config.interface)
 
 
 def _tls(config: ClientConfig) -> ssl.SSLContext:
