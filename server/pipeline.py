@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import signal
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -159,23 +160,32 @@ def open_run(path: Path, progress: Progress, *, drop_infeasible: bool = False) -
 
 
 def run_to_end(steps: Coroutine[None, None, None], progress: Progress) -> None:
-    """Run a coroutine of this module; Ctrl-C and SIGTERM end it in order and come out as KeyboardInterrupt."""
-    with sigterm_as_interrupt(), progress.showing():
+    """Run a coroutine of this module; Ctrl-C, SIGTERM and SIGHUP end it in order and come out as KeyboardInterrupt."""
+    with signals_as_interrupt(), progress.showing():
         asyncio.run(steps)
 
 
 @contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does: everything started is stopped, everything written is kept."""
+def signals_as_interrupt() -> Iterator[None]:
+    """SIGTERM and a closed terminal end a run as Ctrl-C does: what was started is stopped, what was written is kept."""
+    terminals = [fd for fd in (1, 2) if os.isatty(fd)]
 
     def interrupt(*_: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
+    def hung_up(*_: object) -> None:
+        # A write to a terminal that is gone is an error, which must not end the clean-up half way.
+        gone = [fd for fd in terminals if not os.isatty(fd)]
+        with Path(os.devnull).open("wb") as nowhere:
+            for fd in gone:
+                os.dup2(nowhere.fileno(), fd)
+        interrupt()
+
     # A shell starts background jobs with SIGINT ignored, and asyncio then leaves it so.
-    previous = {
-        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, interrupt),
-    }
+    handlers: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: interrupt}
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # ignored under nohup: the run is to outlive its terminal
+        handlers[signal.SIGHUP] = hung_up
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:

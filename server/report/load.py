@@ -187,6 +187,13 @@ def notes(config: RunConfig, folder: RunDir, devices: Iterable[Enrolled]) -> Ite
     starved = [device.id for device in devices if any(point.starved for point in device.profile.points)]
     if starved:
         yield f"The profile of {', '.join(starved)} was measured while the host was short of processor time."
+    attempts = sum(event["event"] == "started" for event in folder.events())
+    if attempts > 1:
+        yield (
+            f"The run was interrupted and taken up again, in {attempts} attempts. What devices spent on a round that "
+            "was under way is counted where they could still say so; where the server was killed, their joules of that "
+            "moment may be missing."
+        )
     for name in config.strategies:
         records = folder.rounds(name)
         if len(records) < config.training.rounds:

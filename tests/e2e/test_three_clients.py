@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
+from edge_client.protocol.messages import TaskClosed
 from server.run_dir import RunDir
 from tests.e2e.world import BOARDS, N_CLASSES, write_world
 
@@ -119,10 +120,14 @@ def test_ctrl_c_leaves_nothing_behind_and_the_run_goes_on(tmp_path: Path) -> Non
     for line in process.stdout:
         if line.startswith("tfl round 1"):
             break
+    run = run_of(out)
+    end = time.monotonic() + 60.0
+    while "userspace" not in governors(run).values():  # round 2 has begun: somebody holds its clock
+        assert time.monotonic() < end
+        time.sleep(0.02)  # files of a kernel: nothing tells of a change
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    run = run_of(out)
     assert len(run.rounds("tfl")) == 1
     assert left_behind(tmp_path) == []
     assert governors(run) == {"nano-1": "schedutil", "pi4-1": "ondemand", "pi5-1": "ondemand"}
@@ -135,8 +140,17 @@ def test_ctrl_c_leaves_nothing_behind_and_the_run_goes_on(tmp_path: Path) -> Non
     assert [record.round for record in rounds] == [1, 2]
     assert rounds[:1] == before
     # what the interrupted round cost is on record with the next one
-    spent = run._lines("stray-tfl.jsonl", dict)
-    assert len(rounds[1].stray) == len(spent)
+    assert rounds[1].stray == run._lines("stray-tfl.jsonl", TaskClosed)
+    assert len(rounds[1].stray) >= 1
+    for closed in rounds[1].stray:
+        assert (closed.run, closed.outcome) == (run.path.name, "aborted")
+        assert rounds[0].wire_round < closed.round < rounds[1].wire_round
+        assert closed.energy.energy_j is not None
+        assert closed.energy.energy_j > 0
+    words = [closed for record in rounds for closed in (*record.closed, *record.stray)]
+    report = json.loads((run.path / "report.json").read_text())
+    assert report["strategies"]["tfl"]["energy_added_j"] == pytest.approx(sum(c.energy.added_j or 0.0 for c in words))
+    assert any("in 2 attempts" in note for note in report["notes"])
     assert left_behind(tmp_path) == []
 
 

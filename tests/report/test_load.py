@@ -9,6 +9,7 @@ import pytest
 from server.errors import DataError
 from server.report import tables
 from server.report.load import load_run, round_row, settle
+from server.run_dir import RunDir
 from tests.report import run_directory as small
 
 
@@ -75,6 +76,15 @@ class TestLoadRun:
         data = load_run(small.write_run(tmp_path / "r", metered=False))
         assert data.strategies[0].rounds[0].tasks[1].added_j is None
         assert any(note.startswith("No power could be measured on b") for note in data.notes)
+
+    def test_a_run_that_was_taken_up_again_says_what_may_be_missing(self, run_dir: Path) -> None:
+        folder = RunDir(run_dir)
+        folder.event("started", attempt=1)
+        assert not any("attempts" in note for note in load_run(run_dir).notes)
+        folder.event("started", attempt=2)
+        (note,) = (note for note in load_run(run_dir).notes if "attempts" in note)
+        assert note.startswith("The run was interrupted and taken up again, in 2 attempts.")
+        assert note.endswith("where the server was killed, their joules of that moment may be missing.")
 
     def test_a_folder_that_is_no_run(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="not a run directory"):
