@@ -21,7 +21,7 @@ from server import making
 from server.errors import ConfigError, FimiServerError, MissingExtraError
 
 if TYPE_CHECKING:
-    from server.config import RunConfig
+    from server.config import Strategy
     from server.steps import Run
 
 EXIT_CODES = """exit codes:
@@ -148,24 +148,17 @@ def plan_command(arguments: argparse.Namespace) -> None:
     """fimi-server plan"""
     from server import steps
 
-    run = replace(_open_unstarted(arguments.run_dir), drop_infeasible=arguments.drop_infeasible)
-    if not any(run.folder.path.glob("rounds-*.jsonl")):  # none begun: who is left out may change as well
-        (run.folder.path / "left-out.json").unlink(missing_ok=True)
-    enrolled = steps.participants(run, run.folder.devices())
-    for strategy in run.config.strategies:
-        (run.folder.path / f"plan-{strategy}.json").unlink(missing_ok=True)
-        steps.make_plan(run, strategy, enrolled)
+    run, left = _open_unstarted(arguments.run_dir)
+    steps.plan_anew(replace(run, drop_infeasible=arguments.drop_infeasible), left)
 
 
 def synth_command(arguments: argparse.Namespace) -> None:
     """fimi-server synth"""
     from server import steps
 
-    run = _open_unstarted(arguments.run_dir)
-    for strategy in run.config.strategies:
-        for old in (run.folder.path / "shards" / strategy).glob("*.npz"):
-            old.unlink()
-        shards = steps.make_shards(run, strategy, run.folder.plan(strategy))
+    run, left = _open_unstarted(arguments.run_dir)
+    for strategy in left:
+        shards = steps.make_shards(run, strategy, run.folder.plan(strategy), anew=True)
         run.progress.say(f"{strategy}: {len(shards)} shards, {sum(map(len, shards.values()))} bytes on the wire")
 
 
@@ -197,24 +190,16 @@ def partition_command(arguments: argparse.Namespace) -> None:
 # ---- helpers -----------------------------------------------------------------------------------------------------
 
 
-def _open_unstarted(path: Path) -> Run:
-    """A run directory whose plans and shards may still change: rounds on record keep those they were made with."""
+def _open_unstarted(path: Path) -> tuple[Run, tuple[Strategy, ...]]:
+    """A run directory and the strategies whose plans and shards may still change: rounds on record keep theirs."""
     from server import pipeline
     from server.progress import Progress
 
     run = pipeline.open_run(path, Progress())
     begun = [strategy for strategy in run.config.strategies if run.folder.rounds(strategy)]
     if begun:
-        left = tuple(strategy for strategy in run.config.strategies if strategy not in begun)
         run.progress.say(f"kept, because rounds are on record: {', '.join(begun)}")
-        run = replace(run, config=_with_strategies(run, left))
-    return run
-
-
-def _with_strategies(run: Run, strategies: tuple) -> RunConfig:
-    import msgspec
-
-    return msgspec.structs.replace(run.config, strategy=strategies)
+    return run, tuple(strategy for strategy in run.config.strategies if strategy not in begun)
 
 
 def _list_registry(path: Path) -> None:

@@ -22,7 +22,7 @@ import io
 import os
 import platform
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -209,6 +209,10 @@ class RunDir:
     def has(self, name: str) -> bool:
         return (self.path / name).is_file()
 
+    def remove(self, name: str) -> None:
+        """Where it is there."""
+        (self.path / name).unlink(missing_ok=True)
+
     def save_arrays(self, name: str, **arrays: np.ndarray | int) -> Path:
         """Arrays as a compressed .npz; returns its path."""
         buffer = io.BytesIO()
@@ -242,6 +246,12 @@ class RunDir:
 
     def shard_name(self, strategy: str, device: str) -> str:
         return f"shards/{strategy}/{device}.npz"
+
+    def keep_shards(self, strategy: str, devices: Container[str]) -> None:
+        """Remove the shards of all others: of a plan that was replaced."""
+        for file in (self.path / "shards" / strategy).glob("*.npz"):
+            if file.stem not in devices:
+                file.unlink()
 
     # ---- growing files -------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -122,12 +123,20 @@ def participants(run: Run, enrolled: tuple[Enrolled, ...]) -> tuple[Enrolled, ..
     if run.folder.has("left-out.json"):
         out = run.folder.load("left-out.json", dict[str, str])
         return tuple(device for device in enrolled if device.id not in out)
+    kept, out = choose_participants(run, enrolled)
+    if out:
+        run.folder.save("left-out.json", out)
+    return kept
+
+
+def choose_participants(run: Run, enrolled: tuple[Enrolled, ...]) -> tuple[tuple[Enrolled, ...], dict[str, str]]:
+    """Who is planned for, and by name who is left out and why; nothing is written."""
     if not run.drop_infeasible:
-        return enrolled
+        return enrolled, {}
     from server.plan.diagnosis import NoPlanError
     from server.plan.solve import solve
 
-    out = {}
+    out: dict[str, str] = {}
     kept = enrolled
     while True:
         try:
@@ -141,9 +150,7 @@ def participants(run: Run, enrolled: tuple[Enrolled, ...]) -> tuple[Enrolled, ..
             run.progress.say(f"left out: {', '.join(error.devices)} ({error})")
             kept = fewer
             continue
-        if out:
-            run.folder.save("left-out.json", out)
-        return kept
+        return kept, out
 
 
 def planner_devices(run: Run, enrolled: tuple[Enrolled, ...]) -> list[Device]:
@@ -154,13 +161,35 @@ def make_plan(run: Run, strategy: Strategy, enrolled: tuple[Enrolled, ...]) -> S
     """The strategy's plan, from its file or solved now."""
     if run.folder.has(f"plan-{strategy}.json"):
         return run.folder.plan(strategy)
-    from server.plan.solve import solve
-
-    exact = partial(solve, batch_size=run.config.training.batch_size)
-    plan = plan_strategy(strategy, planner_devices(run, enrolled), terms_of(run, enrolled), exact)
+    plan = solve_plan(run, strategy, enrolled)
     run.folder.save_plan(plan)
     run.progress.say(describe_plan(plan))
     return plan
+
+
+def solve_plan(run: Run, strategy: Strategy, enrolled: tuple[Enrolled, ...]) -> StrategyPlan:
+    """The strategy's plan for these devices; nothing is written."""
+    from server.plan.solve import solve
+
+    exact = partial(solve, batch_size=run.config.training.batch_size)
+    return plan_strategy(strategy, planner_devices(run, enrolled), terms_of(run, enrolled), exact)
+
+
+def plan_anew(run: Run, strategies: Sequence[Strategy]) -> None:
+    """Solve these strategies again. What is on disk is replaced once all of them are solved, and not before."""
+    enrolled = run.folder.devices()
+    if any(run.folder.rounds(strategy) for strategy in run.config.strategies):
+        kept, out = participants(run, enrolled), None
+    else:  # none begun: who is left out may change as well
+        kept, out = choose_participants(run, enrolled)
+    plans = [solve_plan(run, strategy, kept) for strategy in strategies]
+    if out:
+        run.folder.save("left-out.json", out)
+    elif out is not None:
+        run.folder.remove("left-out.json")
+    for plan in plans:
+        run.folder.save_plan(plan)
+        run.progress.say(describe_plan(plan))
 
 
 def terms_of(run: Run, enrolled: tuple[Enrolled, ...]) -> Terms:
@@ -173,15 +202,21 @@ def terms_of(run: Run, enrolled: tuple[Enrolled, ...]) -> Terms:
     )
 
 
-def make_shards(run: Run, strategy: Strategy, plan: StrategyPlan, data: Dataset | None = None) -> dict[str, bytes]:
-    """The synthetic samples of each device that gets any, from their files or drawn now; as the wire carries them."""
-    wanting = [device for device in plan.plan.devices if sum(device.synth_counts)]
-    names = {device.id: run.folder.shard_name(strategy, device.id) for device in wanting}
-    if not all(run.folder.has(name) for name in names.values()):
-        counts = np.array([device.synth_counts for device in wanting], dtype=np.int64)
-        samples = synthetic_samples(run.config, run.base, run.folder, counts, run.progress.say)
-        for device, (images, labels) in zip(wanting, samples, strict=True):
-            run.folder.save_arrays(names[device.id], x=images, y=labels)
+def make_shards(
+    run: Run, strategy: Strategy, plan: StrategyPlan, data: Dataset | None = None, *, anew: bool = False
+) -> dict[str, bytes]:
+    """The synthetic samples of each device that gets any, as the wire carries them.
+
+    From their files where these hold what the plan says; else, or with `anew`, drawn now for all devices.
+    """
+    counts = {device.id: device.synth_counts for device in plan.plan.devices if sum(device.synth_counts)}
+    names = {id_: run.folder.shard_name(strategy, id_) for id_ in counts}
+    if anew or not all(_holds(run.folder, names[id_], own) for id_, own in counts.items()):
+        wanted = np.array(list(counts.values()), dtype=np.int64).reshape(len(counts), -1)
+        samples = synthetic_samples(run.config, run.base, run.folder, wanted, run.progress.say) if counts else []
+        for name, (images, labels) in zip(names.values(), samples, strict=True):
+            run.folder.save_arrays(name, x=images, y=labels)
+    run.folder.keep_shards(strategy, counts)
     shards = {}
     for id_, name in names.items():
         arrays = run.folder.load_arrays(name)
@@ -189,6 +224,13 @@ def make_shards(run: Run, strategy: Strategy, plan: StrategyPlan, data: Dataset 
             raise DataError(f"{name} holds images {arrays['x'].shape[1:]}, the data set has {data.image_shape}")
         shards[id_] = pack_shard(arrays["x"], arrays["y"])
     return shards
+
+
+def _holds(folder: RunDir, name: str, counts: tuple[int, ...]) -> bool:
+    """Whether a shard's file is there and has as many samples of each class as `counts` says."""
+    return folder.has(name) and np.array_equal(
+        np.sort(folder.load_arrays(name)["y"]), np.repeat(np.arange(len(counts)), counts)
+    )
 
 
 def report(run: Run) -> None:

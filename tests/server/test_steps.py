@@ -10,13 +10,17 @@ import pytest
 
 from edge_client.protocol.shards import unpack_shard
 from edge_client.training.data import load
-from server.config import load_config
+from server import cli, steps
+from server.config import RunConfig, load_config
 from server.errors import DataError, InfeasibleError
 from server.progress import Progress
 from server.run_dir import Enrolled, LinkMeasurement, RunDir
-from server.steps import Run, cut, deal_private, make_plan, make_shards, participants, prepare_data
+from server.steps import Run, cut, deal_private, make_plan, make_shards, participants, plan_anew, prepare_data
 from tests.e2e.world import BOARDS, N_CLASSES, write_world
 from tests.rounds.fake_device import join_of, profile_of
+from tests.server.test_run_dir import record, weights
+
+ALL = ("tfl", "fill", "fimi")
 
 
 class Quiet(Progress):
@@ -28,10 +32,13 @@ class Quiet(Progress):
         self.said.append(line)
 
 
-def run_of(tmp_path: Path, *, drop_infeasible: bool = False, local_samples: int = 100) -> Run:
+def run_of(
+    tmp_path: Path, *, drop_infeasible: bool = False, local_samples: int = 100, strategies: tuple[str, ...] = ALL
+) -> Run:
     world = tmp_path / "world"
-    file = write_world(world, rounds=1, strategies=["tfl", "fill", "fimi"], local_samples=local_samples)
+    file = write_world(world, rounds=1, strategies=list(strategies), local_samples=local_samples)
     folder = RunDir.create(tmp_path / "runs", "r", now=0.0)
+    (folder.path / "config.toml").write_bytes(file.read_bytes())
     return Run(folder, load_config(file), world, Quiet(), drop_infeasible)
 
 
@@ -83,6 +90,71 @@ def test_plans_and_shards_are_kept_and_found_again(tmp_path: Path) -> None:
     assert make_shards(run, "tfl", make_plan(run, "tfl", devices), data) == {}
 
 
+def counts_of(shards: dict[str, bytes]) -> dict[str, tuple[int, ...]]:
+    labels = {id_: unpack_shard(shard)[1] for id_, shard in shards.items()}
+    return {id_: tuple(np.bincount(own, minlength=N_CLASSES).tolist()) for id_, own in labels.items()}
+
+
+def test_a_new_plan_gets_new_shards(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    data = prepare_data(run)
+    devices = (enrolled(id_="a"), enrolled(id_="b"))
+    run.folder.save("devices.json", devices)
+    old = make_shards(run, "fimi", make_plan(run, "fimi", devices), data)
+    run.folder.save_arrays("shards/fimi/of.before.npz", x=np.zeros((1, 12, 12, 1), np.uint8), y=np.zeros(1, np.int64))
+    less = Run(run.folder, with_plan(run, fill_factor=1.2), run.base, run.progress)
+    plan_anew(less, ("fimi",))
+    plan = run.folder.plan("fimi")
+    wanted = {device.id: device.synth_counts for device in plan.plan.devices}
+    assert wanted != counts_of(old)
+    assert counts_of(make_shards(less, "fimi", plan, data)) == wanted
+    assert sorted(file.name for file in (run.folder.path / "shards" / "fimi").iterdir()) == ["a.npz", "b.npz"]
+
+
+def test_what_is_on_disk_stays_until_all_is_solved(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    prepare_data(run)
+    devices = (enrolled(id_="a"), enrolled(id_="b"))
+    run.folder.save("devices.json", devices)
+    run.folder.save("left-out.json", {"b": "too slow"})
+    for strategy in ALL:
+        make_plan(run, strategy, participants(run, devices))
+    before = {file.name: file.read_bytes() for file in run.folder.path.glob("*.json")}
+    with pytest.raises(InfeasibleError):
+        plan_anew(Run(run.folder, with_round(run, 0.001), run.base, run.progress), ALL)
+    assert {file.name: file.read_bytes() for file in run.folder.path.glob("*.json")} == before
+    plan_anew(run, ALL)
+    assert not run.folder.has("left-out.json")
+    assert [device.id for device in run.folder.plan("fimi").plan.devices] == ["a", "b"]
+
+
+def test_shards_stay_until_new_ones_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_of(tmp_path)
+    data = prepare_data(run)
+    plan = make_plan(run, "fimi", (enrolled(id_="a"),))
+    shards = make_shards(run, "fimi", plan, data)
+
+    def broken(*_: object) -> None:
+        raise DataError("the pool is gone")
+
+    monkeypatch.setattr(steps, "synthetic_samples", broken)
+    with pytest.raises(DataError, match="the pool is gone"):
+        make_shards(run, "fimi", plan, data, anew=True)
+    assert make_shards(run, "fimi", plan, data) == shards
+
+
+def test_a_strategy_planned_later_is_held_to_the_same_round(tmp_path: Path) -> None:
+    """fimi has begun and is kept; its synthetic samples still decide how long a round of tfl may be."""
+    run = run_of(tmp_path, strategies=("fimi", "tfl"))
+    prepare_data(run)
+    devices = (enrolled(id_="a"), enrolled(id_="b"))
+    run.folder.save("devices.json", devices)
+    fimi = make_plan(run, "fimi", devices)
+    run.folder.save_round(msgspec.structs.replace(record(1, weights(1)), strategy="fimi"), weights(1))
+    assert cli.main(["plan", str(run.folder.path)]) == 0
+    assert run.folder.plan("tfl").round_s == fimi.round_s
+
+
 def test_an_impossible_device_ends_the_run_or_is_left_out_by_name(tmp_path: Path) -> None:
     slow = enrolled(bits_per_s=10.0, id_="slow")  # 10,000 s for its upload
     devices = (enrolled(id_="a"), slow)
@@ -109,8 +181,12 @@ def test_nobody_left_is_still_an_error(tmp_path: Path) -> None:
     assert not run.folder.has("left-out.json")
 
 
-def with_round(run: Run, round_s: float):
-    return msgspec.structs.replace(run.config, plan=msgspec.structs.replace(run.config.plan, round_s=round_s))
+def with_plan(run: Run, **plan: float) -> RunConfig:
+    return msgspec.structs.replace(run.config, plan=msgspec.structs.replace(run.config.plan, **plan))
+
+
+def with_round(run: Run, round_s: float) -> RunConfig:
+    return with_plan(run, round_s=round_s)
 
 
 def test_a_pool_of_other_images_is_refused(tmp_path: Path) -> None:
@@ -118,6 +194,7 @@ def test_a_pool_of_other_images_is_refused(tmp_path: Path) -> None:
     data = prepare_data(run)
     plan = make_plan(run, "fimi", (enrolled(),))
     name = run.folder.shard_name("fimi", "nano-1")
-    run.folder.save_arrays(name, x=np.zeros((2, 5, 5, 1), np.uint8), y=np.zeros(2, np.int64))
+    labels = np.repeat(np.arange(N_CLASSES), plan.plan.devices[0].synth_counts)
+    run.folder.save_arrays(name, x=np.zeros((len(labels), 5, 5, 1), np.uint8), y=labels)
     with pytest.raises(DataError, match=r"images \(5, 5, 1\), the data set has \(12, 12, 1\)"):
         make_shards(run, "fimi", plan, data)
