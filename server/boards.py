@@ -19,7 +19,12 @@ STOP_S = 30.0
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def fleet_toml(config: RunConfig, run: RunDir, address: BrokerAddress) -> str:
+def boards_name(attempt: int) -> str:
+    """The folder of the boards of a run's first, second ... attempt: what was measured in one is not written over."""
+    return "boards" if attempt == 1 else f"boards-{attempt}"
+
+
+def fleet_toml(config: RunConfig, run: RunDir, address: BrokerAddress, attempt: int = 1) -> str:
     """FLEET.toml for `fimi-board fleet`; a JSON string is a TOML string as well."""
     if address.tls or address.username is not None:
         raise ConfigError("broker.url: [[boards]] need the embedded broker or a plain mqtt:// one without a password")
@@ -27,7 +32,7 @@ def fleet_toml(config: RunConfig, run: RunDir, address: BrokerAddress) -> str:
         f"broker = {json.dumps(f'{address.host}:{address.port}')}",
         f"fleet = {json.dumps(config.fleet.name)}",
         f"seed = {config.seed}",
-        f"dir = {json.dumps(str((run.path / 'boards').resolve()))}",
+        f"dir = {json.dumps(str((run.path / boards_name(attempt)).resolve()))}",
     ]
     for board in config.boards:
         data = (run.path / "data" / f"{board.id}.npz").resolve()
@@ -44,14 +49,17 @@ def fleet_toml(config: RunConfig, run: RunDir, address: BrokerAddress) -> str:
 
 @asynccontextmanager
 async def open_boards(
-    config: RunConfig, run: RunDir, address: BrokerAddress, on_death: Callable[[Exception], None]
+    config: RunConfig, run: RunDir, address: BrokerAddress, on_death: Callable[[Exception], None], attempt: int = 1
 ) -> AsyncIterator[None]:
-    """Run the boards inside the context; without [[boards]] it does nothing. `on_death`: they ended by themselves."""
+    """Run the boards inside the context; without [[boards]] it does nothing.
+
+    `on_death`: they ended by themselves. `attempt` counts from 1: how often the run was begun or gone on with.
+    """
     if not config.boards:
         yield
         return
     file = run.path / "FLEET.toml"
-    file.write_text(fleet_toml(config, run, address))
+    file.write_text(fleet_toml(config, run, address, attempt))
     log = run.path / "boards.log"
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(

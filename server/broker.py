@@ -173,7 +173,8 @@ def _start(program: str, listen: str, port: int, folder: Path) -> subprocess.Pop
     config = folder / "mosquitto.conf"
     config.write_text(mosquitto_config(listen, port))
     log = folder / "mosquitto.log"
-    with log.open("wb") as stderr:
+    with log.open("ab") as stderr:
+        before = stderr.tell()
         process = subprocess.Popen(
             [program, "-c", str(config)],
             stdin=subprocess.DEVNULL,
@@ -187,7 +188,7 @@ def _start(program: str, listen: str, port: int, folder: Path) -> subprocess.Pop
             try:
                 # Waiting for its death is also the pause between two attempts to connect.
                 process.wait(0.02)
-                said = log.read_text(errors="replace").strip().splitlines()
+                said = log.read_bytes()[before:].decode(errors="replace").strip().splitlines()
                 raise BrokerError(f"Mosquitto ended at once: {said[-1] if said else f'exit code {process.returncode}'}")
             except subprocess.TimeoutExpired:
                 pass

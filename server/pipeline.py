@@ -83,7 +83,7 @@ async def connected_fleet(run: Run, data: Dataset) -> AsyncIterator[tuple[LiveFl
         run.progress.say(f"broker at {address}, fleet {run.config.fleet.name}")
         async with (
             open_fleet(address, run.config.fleet.name, hello, note, before, keep_late) as fleet,
-            open_boards(run.config, run.folder, address, fleet.fail),
+            open_boards(run.config, run.folder, address, fleet.fail, attempt),
         ):
             yield (
                 fleet,

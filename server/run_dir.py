@@ -12,6 +12,7 @@ start again from disk.
     model-<strategy>.safetensors    the global model after the last round on record
     final-<strategy>.json           FinalRecord: the evaluation on all test images
     stray-<strategy>.jsonl          TaskClosed of a round that was interrupted; the next round on record takes them up
+    boards/, boards-2/ ...          what virtual boards were and measured, a folder for each time the run was started
     events.jsonl                    everything that happened, with Unix time
     report.json, report.html        see server/report
 """

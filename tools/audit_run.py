@@ -38,15 +38,15 @@ def main() -> int:
     """The command; returns 1 where a judged window is off by more than the limit, 2 where there is nothing to judge."""
     parser = argparse.ArgumentParser(prog="python -m tools.audit_run", description=__doc__.partition("\n")[0])
     parser.add_argument("run_dir", type=Path)
-    boards = parser.parse_args().run_dir / "boards"
+    run_dir = parser.parse_args().run_dir
     found: list[Compared] = []
-    for ledger in sorted(boards.glob("*.ledger.jsonl")):
+    for ledger in sorted(run_dir.glob("boards*/*.ledger.jsonl")):  # a folder for each time the run was started
         device = ledger.name.removesuffix(".ledger.jsonl")
-        journal = boards / f"{device}.state" / "windows.jsonl"
+        journal = ledger.parent / f"{device}.state" / "windows.jsonl"
         if journal.exists():
             found += compare(journal.read_text().splitlines(), read_ledger(ledger))
     if not found:
-        print(f"{boards} holds no ledger with a client's journal beside it: was this a run on virtual boards?")
+        print(f"{run_dir} holds no ledger with a client's journal beside it: was this a run on virtual boards?")
         return 2
     print(summary(found))
     return int(any(judged(one) and abs(one.error) > LIMIT for one in found))

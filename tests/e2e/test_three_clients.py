@@ -133,6 +133,9 @@ def test_ctrl_c_leaves_nothing_behind_and_the_run_goes_on(tmp_path: Path) -> Non
     assert governors(run) == {"nano-1": "schedutil", "pi4-1": "ondemand", "pi5-1": "ondemand"}
 
     before = run.rounds("tfl")
+    measured = {file: file.read_bytes() for file in (run.path / "boards").glob("*.jsonl")}
+    measured |= {file: file.read_bytes() for file in (run.path / "boards").glob("*.state/windows.jsonl")}
+    assert len(measured) == 2 * len(BOARDS)
     process = serve("run", "--resume", str(run.path))
     said, _ = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0, said
@@ -151,6 +154,9 @@ def test_ctrl_c_leaves_nothing_behind_and_the_run_goes_on(tmp_path: Path) -> Non
     report = json.loads((run.path / "report.json").read_text())
     assert report["strategies"]["tfl"]["energy_added_j"] == pytest.approx(sum(c.energy.added_j or 0.0 for c in words))
     assert any("in 2 attempts" in note for note in report["notes"])
+    # what was measured before stays beside what was measured since
+    assert {file: file.read_bytes() for file in measured} == measured
+    assert len(list((run.path / "boards-2").glob("*.ledger.jsonl"))) == len(BOARDS)
     assert left_behind(tmp_path) == []
 
 

@@ -85,6 +85,23 @@ def test_a_broker_that_ends_at_once_says_why(tmp_path: Path, monkeypatch: pytest
         pass
 
 
+def test_what_it_said_before_is_kept_and_not_taken_for_why_it_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mosquitto.log").write_text("of the first attempt\n")
+    with embedded_broker("127.0.0.1", 0, tmp_path):
+        pass
+    assert (tmp_path / "mosquitto.log").read_text().startswith("of the first attempt\n")
+    (tmp_path / "mosquitto").write_text("#!/bin/sh\nexit 3\n")
+    (tmp_path / "mosquitto").chmod(0o755)
+    monkeypatch.setattr(broker, "which", lambda *_, **__: str(tmp_path / "mosquitto"))
+    with (
+        pytest.raises(BrokerError, match="Mosquitto ended at once: exit code 3"),
+        embedded_broker("127.0.0.1", 0, tmp_path),
+    ):
+        pass
+
+
 def test_without_mosquitto_the_one_line_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(broker, "which", lambda *_, **__: None)
     with pytest.raises(BrokerError, match="apt-get install -y mosquitto"), embedded_broker("127.0.0.1", 0, tmp_path):

@@ -55,11 +55,27 @@ def test_the_command_says_whether_all_hold(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["audit_run", str(tmp_path)])
     assert audit_run.main() == 2  # no boards
-    state = tmp_path / "boards" / "b.state"
+    write_boards(tmp_path / "boards", energy_j)
+    assert audit_run.main() == code
+
+
+def write_boards(folder: Path, energy_j: float) -> None:
+    """A board that draws 3 W, and its client's journal of one window of 2 s."""
+    state = folder / "b.state"
     state.mkdir(parents=True)
-    ledger = Ledger(tmp_path / "boards" / "b.ledger.jsonl", {"id": "b"})
+    ledger = Ledger(folder / "b.ledger.jsonl", {"id": "b"})
     for t in (0.0, 10.0):
         ledger.append({"t": t} | dict.fromkeys(FIELDS, 3.0 * t))
     ledger.close()
     (state / "windows.jsonl").write_text(window(2.0, 4.0, energy_j) + "\n")
-    assert audit_run.main() == code
+
+
+def test_every_attempt_of_a_run_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["audit_run", str(tmp_path)])
+    write_boards(tmp_path / "boards", 6.6)  # beyond the limit, before the run went on
+    write_boards(tmp_path / "boards-2", 6.1)
+    (tmp_path / "boards.log").write_text("no folder")
+    assert audit_run.main() == 1
+    assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["segment", "2"]

@@ -1,0 +1,30 @@
+"""What the server tells the process of virtual boards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tomllib
+
+from server.boards import fleet_toml
+from server.broker import BrokerAddress
+from server.config import BoardConfig, RunConfig
+from server.errors import ConfigError
+from server.run_dir import RunDir
+
+CONFIG = RunConfig(seed=3, boards=(BoardConfig(id="b", profile="jetson-nano", storage_samples=7),))
+
+
+@pytest.mark.parametrize(("attempt", "name"), [(1, "boards"), (2, "boards-2"), (11, "boards-11")])
+def test_each_attempt_has_its_folder(tmp_path: Path, attempt: int, name: str) -> None:
+    told = tomllib.loads(fleet_toml(CONFIG, RunDir(tmp_path), BrokerAddress("127.0.0.1", 9), attempt))
+    board = {"id": "b", "profile": "jetson-nano", "data": str(tmp_path / "data" / "b.npz"), "storage_samples": 7}
+    assert told == {
+        "broker": "127.0.0.1:9", "fleet": "demo", "seed": 3, "dir": str(tmp_path / name), "board": [board]
+    }  # fmt: skip
+
+
+def test_boards_cannot_join_with_a_password(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"\[\[boards\]\] need the embedded broker"):
+        fleet_toml(CONFIG, RunDir(tmp_path), BrokerAddress("h", 9, username="me", password="secret"))
