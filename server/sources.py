@@ -12,6 +12,7 @@ import numpy as np
 
 from server.config import RunConfig
 from server.data.dataset import Dataset, images_digest
+from server.data.fashion_mnist import FROM_A_CLONE
 from server.errors import DataError
 from server.plan.problem import LearningCurve
 from server.run_dir import RunDir, RunInfo, write_atomic
@@ -38,12 +39,18 @@ class LearningFile(msgspec.Struct, frozen=True):
 
 
 def asset(config: RunConfig, base: Path, given: str | None, name: str) -> Path | None:
-    """The path a user gave, else the shipped file of the data set if there is one."""
+    """The path a user gave, else the shipped file of the data set, None where it has none.
+
+    Raises DataError where what should have been shipped is not there.
+    """
     if given is not None:
         return base / Path(given).expanduser()
     folder = SHIPPED.get(config.data.source)
-    path = ASSETS / folder / name if folder else None
-    return path if path is not None and path.exists() else None
+    if folder is None:
+        return None
+    if not (ASSETS / folder / name).exists():
+        raise DataError(f"{ASSETS / folder / name} is not there; {FROM_A_CLONE}")
+    return ASSETS / folder / name
 
 
 def needs_synthetic(config: RunConfig) -> bool:

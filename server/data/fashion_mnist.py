@@ -18,6 +18,7 @@ SIDE = 28
 COLUMNS = 100
 EMBEDDED = Path(__file__).resolve().parents[1] / "assets" / "fashion-mnist"
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+FROM_A_CLONE = "it comes with the source tree, not with the wheel: from a clone, pip install -e '.[server]'"
 
 
 def to_mosaic(images: np.ndarray) -> np.ndarray:
@@ -38,8 +39,7 @@ def load_embedded(folder: Path = EMBEDDED) -> Dataset:
     """The packed subset: 27,000 training and all 10,000 test images, as two PNG mosaics and their labels."""
     if not (folder / "labels.npz").exists():
         raise DataError(
-            f"the embedded Fashion-MNIST is not at {folder}: it comes with the source tree, not with the wheel; "
-            "run from a clone, or set data.source to your own data"
+            f"the embedded Fashion-MNIST is not at {folder}; {FROM_A_CLONE}; or set data.source to your own data"
         )
     labels = np.load(folder / "labels.npz", allow_pickle=False)
     x = {part: from_mosaic(np.asarray(Image.open(folder / f"{part}.png"))) for part in ("train", "test")}

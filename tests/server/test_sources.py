@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from server import sources
 from server.config import DataConfig, FleetConfig, NetworkConfig, PlanConfig, RunConfig, SynthConfig
+from server.data.fashion_mnist import load_embedded
 from server.errors import DataError
 from server.run_dir import RunDir
 from server.sources import check_sources, keep_sources, learning_values, pool_path, synthetic_samples
@@ -46,6 +48,19 @@ def test_what_is_missing_is_said_before_devices_are_measured(tmp_path: Path) -> 
     check_sources(config, tmp_path)
     curve, eta = learning_values(config, tmp_path)
     assert (curve.alpha, curve.beta, curve.gamma, eta) == (1.0, 0.5, 0.1, 0.7)
+
+
+def test_an_install_without_what_ships_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "ASSETS", tmp_path)
+    with pytest.raises(DataError) as refused:
+        check_sources(config_of(data=DataConfig()), tmp_path)
+    assert str(refused.value) == (
+        f"{tmp_path}/fashion-mnist/learning.json is not there; it comes with the source tree, not with the wheel: "
+        "from a clone, pip install -e '.[server]'"
+    )
+    with pytest.raises(DataError, match=r"from a clone, pip install -e '\.\[server\]'; or set data\.source"):
+        load_embedded(tmp_path / "fashion-mnist")
+    check_sources(config_of(data=DataConfig(), strategy="tfl"), tmp_path)
 
 
 def test_samples_come_from_the_pool(tmp_path: Path) -> None:
