@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
+from packaging.requirements import Requirement
 
 if sys.version_info < (3, 11):
     pytest.skip("the server's side needs Python 3.11", allow_module_level=True)
@@ -89,6 +90,20 @@ def test_the_server_is_installed_so_that_it_finds_what_ships_with_the_source() -
     assert PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["exclude"] == ["server/assets"]
     for line in re.findall(r"pip install [^`\n]*\[server[^`\n]*", (ROOT / "README.md").read_text() + MAKEFILE):
         assert re.search(r"(-e|--editable) '\.\[server", line), line
+
+
+def test_a_server_keeps_the_pytorch_that_make_sets_up() -> None:
+    """Whatever its processor: pip must not put another version in its place."""
+    version = re.search(r"^TORCH \?= ([0-9.]+)$", MAKEFILE, re.MULTILINE)[1]  # type: ignore[index]
+    asked = [
+        requirement
+        for requirement in map(Requirement, PROJECT["project"]["optional-dependencies"]["server"])
+        if requirement.name == "torch"
+    ]
+    for machine in ("x86_64", "aarch64"):
+        here = [one for one in asked if one.marker is None or one.marker.evaluate({"platform_machine": machine})]
+        assert len(here) == 1
+        assert here[0].specifier.contains(version)
 
 
 def test_the_licence_is_the_one_that_is_named() -> None:
