@@ -13,7 +13,8 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+
+import psutil
 
 from edge_client.errors import TrainingError
 from edge_client.training import frames
@@ -35,13 +36,13 @@ class StoppedWatch:
 
     def __init__(self) -> None:
         self._since: float | None = None
-        self._cpu_ticks = -1
+        self._cpu_s = -1.0
 
-    def observe(self, now: float, state: str, cpu_ticks: int) -> bool:
-        """True once the process was stopped ("T") without using the processor for `STOPPED_S`."""
-        if state != "T" or cpu_ticks != self._cpu_ticks or self._since is None:
-            self._since = now if state == "T" else None
-            self._cpu_ticks = cpu_ticks
+    def observe(self, now: float, stopped: bool, cpu_s: float) -> bool:
+        """True once the process was stopped without using the processor for `STOPPED_S`."""
+        if not stopped or cpu_s != self._cpu_s or self._since is None:
+            self._since = now if stopped else None
+            self._cpu_s = cpu_s
             return False
         return now - self._since > STOPPED_S
 
@@ -181,13 +182,12 @@ class WorkerClient:
         answers.put_nowait(None)
 
 
-def read_stat(pid: int) -> tuple[str, int]:
-    """State letter and CPU time (user + system, clock ticks) of a process; ("", 0) where it is gone.
-
-    Source: proc(5), /proc/pid/stat: the fields after the name, which stands in parentheses.
-    """
+def read_stat(pid: int) -> tuple[bool, float]:
+    """Whether a process is stopped, and the seconds of processor time it has used; (False, 0.0) where it is gone."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return "", 0
-    return fields[0], int(fields[11]) + int(fields[12])
+        process = psutil.Process(pid)
+        with process.oneshot():
+            used = process.cpu_times()
+            return process.status() == psutil.STATUS_STOPPED, used.user + used.system
+    except psutil.NoSuchProcess:
+        return False, 0.0

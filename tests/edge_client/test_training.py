@@ -326,22 +326,22 @@ async def test_a_worker_that_nobody_continues_is_killed(worker: WorkerClient, mo
 
 def test_held_back_is_not_forgotten() -> None:
     watch = StoppedWatch()
-    assert not watch.observe(0.0, "T", 5)
-    assert not watch.observe(3.0, "T", 5)
-    assert watch.observe(3.1, "T", 5)
+    assert not watch.observe(0.0, True, 5)
+    assert not watch.observe(3.0, True, 5)
+    assert watch.observe(3.1, True, 5)
     watch = StoppedWatch()
-    assert not watch.observe(0.0, "T", 5)
-    assert not watch.observe(2.9, "T", 6)  # it ran in between
-    assert not watch.observe(5.8, "T", 6)
-    assert not watch.observe(5.85, "R", 6)
-    assert not watch.observe(9.0, "T", 6)
-    assert watch.observe(12.1, "T", 6)
+    assert not watch.observe(0.0, True, 5)
+    assert not watch.observe(2.9, True, 6)  # it ran in between
+    assert not watch.observe(5.8, True, 6)
+    assert not watch.observe(5.85, False, 6)
+    assert not watch.observe(9.0, True, 6)
+    assert watch.observe(12.1, True, 6)
     for t in range(20):
-        assert not watch.observe(100.0 + t, "S", 6)
+        assert not watch.observe(100.0 + t, False, 6)
 
 
 def test_the_state_of_a_process_is_read() -> None:
-    state, ticks = worker_client.read_stat(os.getpid())
-    assert state == "R"
-    assert ticks > 0
-    assert worker_client.read_stat(2**22 + 1) == ("", 0)
+    stopped, cpu_s = worker_client.read_stat(os.getpid())
+    assert not stopped
+    assert cpu_s > 0
+    assert worker_client.read_stat(2**22 + 1) == (False, 0.0)
