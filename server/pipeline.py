@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import os
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -20,7 +21,7 @@ from edge_client.protocol.messages import Heartbeat, ServerHello, TaskClosed
 from models.networks import initial_weights
 from server.boards import open_boards
 from server.broker import open_broker
-from server.config import load_config
+from server.config import Strategy, load_config
 from server.data.dataset import Dataset
 from server.progress import Progress
 from server.registry import open_registry
@@ -28,7 +29,7 @@ from server.rounds.enrolment import enrol_devices, wake_devices
 from server.rounds.last_words import file_words, note_round, owners
 from server.rounds.live import Earlier, LiveFleet, open_fleet
 from server.rounds.training import Course, train_strategy
-from server.run_dir import Enrolled, RunDir, RunInfo
+from server.run_dir import Enrolled, RunDir, RunInfo, StrategyPlan
 from server.steps import Run, make_plan, make_shards, participants, prepare_data, report
 
 # ---- the story ---------------------------------------------------------------------------------------------------
@@ -41,9 +42,18 @@ async def whole_run(run: Run) -> None:
         enrolled = participants(run, await enrol(run, fleet, course))
         for strategy in run.config.strategies:
             plan = make_plan(run, strategy, enrolled)
-            shards = await asyncio.to_thread(make_shards, run, strategy, plan, data)
+            shards = await draw_shards(run, strategy, plan, data)
             await train_strategy(course, fleet, run.folder, strategy, plan, enrolled, shards, run.progress)
     report(run)
+
+
+async def draw_shards(run: Run, strategy: Strategy, plan: StrategyPlan, data: Dataset) -> dict[str, bytes]:
+    """`make_shards` beside the fleet's messages. A thread cannot be cancelled: it asks whether we were."""
+    ended = threading.Event()
+    try:
+        return await asyncio.to_thread(make_shards, run, strategy, plan, data, stop=ended.is_set)
+    finally:
+        ended.set()
 
 
 async def devices_only(run: Run) -> None:

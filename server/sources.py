@@ -16,6 +16,7 @@ from server.data.fashion_mnist import FROM_A_CLONE
 from server.errors import DataError
 from server.plan.problem import LearningCurve
 from server.run_dir import RunDir, RunInfo, write_atomic
+from server.synth.generator import Stop, never
 
 if TYPE_CHECKING:
     from server.synth.generator import Generator
@@ -119,11 +120,17 @@ def keep_sources(config: RunConfig, base: Path, folder: RunDir) -> None:
 
 
 def synthetic_samples(
-    config: RunConfig, base: Path, folder: RunDir, counts: np.ndarray, say: Callable[[str], None]
+    config: RunConfig,
+    base: Path,
+    folder: RunDir,
+    counts: np.ndarray,
+    say: Callable[[str], None],
+    stop: Stop = never,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Counts (I, C) -> images and labels of each device: from the pool, or sampled where it does not reach.
 
-    No device gets a sample twice; devices share samples only where all together want more than there are.
+    No device gets a sample twice; devices share samples only where all together want more than there are. Where `stop`
+    asks for an early end, raises Stopped and keeps what was sampled.
     """
     from server.synth.pool import SynthProgress, draw, grow
 
@@ -136,7 +143,7 @@ def synthetic_samples(
         generator = _generator(config, base)
         if pool is None:
             pool = _new_pool(config, base, folder, generator)
-        pool = grow(pool, generator, wanted, folder=folder.path / "pool", report=tell)
+        pool = grow(pool, generator, wanted, folder=folder.path / "pool", report=tell, stop=stop)
     return draw(pool, counts, seed=config.seed)
 
 

@@ -30,6 +30,7 @@ from server.sources import (
     synthetic_samples,
 )
 from server.strategies import Terms, plan_strategy, planner_device, problem_of, settle_terms
+from server.synth.generator import Stop, never
 
 
 @dataclass(frozen=True)
@@ -203,17 +204,25 @@ def terms_of(run: Run, enrolled: tuple[Enrolled, ...]) -> Terms:
 
 
 def make_shards(
-    run: Run, strategy: Strategy, plan: StrategyPlan, data: Dataset | None = None, *, anew: bool = False
+    run: Run,
+    strategy: Strategy,
+    plan: StrategyPlan,
+    data: Dataset | None = None,
+    *,
+    anew: bool = False,
+    stop: Stop = never,
 ) -> dict[str, bytes]:
     """The synthetic samples of each device that gets any, as the wire carries them.
 
-    From their files where these hold what the plan says; else, or with `anew`, drawn now for all devices.
+    From their files where these hold what the plan says; else, or with `anew`, drawn now for all devices. `stop` can
+    end a long synthesis with Stopped.
     """
     counts = {device.id: device.synth_counts for device in plan.plan.devices if sum(device.synth_counts)}
     names = {id_: run.folder.shard_name(strategy, id_) for id_ in counts}
     if anew or not all(_holds(run.folder, names[id_], own) for id_, own in counts.items()):
         wanted = np.array(list(counts.values()), dtype=np.int64).reshape(len(counts), -1)
-        samples = synthetic_samples(run.config, run.base, run.folder, wanted, run.progress.say) if counts else []
+        sources = (run.config, run.base, run.folder)
+        samples = synthetic_samples(*sources, wanted, run.progress.say, stop) if counts else []
         for name, (images, labels) in zip(names.values(), samples, strict=True):
             run.folder.save_arrays(name, x=images, y=labels)
     run.folder.keep_shards(strategy, counts)

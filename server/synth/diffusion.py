@@ -21,6 +21,7 @@ from safetensors.torch import save
 
 from models.unet import UNetShape, build_unet
 from server.errors import DataError
+from server.synth.generator import Stop, Stopped, never
 
 NOISE_STEPS = 1000
 MIN_SNR = 5.0
@@ -92,17 +93,20 @@ class DiffusionGenerator:
     def n_classes(self) -> int:
         return self._shape.n_classes
 
-    def sample(self, classes: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-        """Classes (N,) and seeds (N,) int64 -> images (N, H, W, C) uint8; each seed draws its own start noise."""
+    def sample(self, classes: np.ndarray, seeds: np.ndarray, stop: Stop = never) -> np.ndarray:
+        """Classes (N,) and seeds (N,) int64 -> images (N, H, W, C) uint8; each seed draws its own start noise.
+
+        `stop` is asked before each pass of the network.
+        """
         if len(classes) and not 0 <= classes.min() <= classes.max() < self.n_classes:
             raise DataError(f"classes run to {classes.max()}; this generator knows 0 to {self.n_classes - 1}")
         size, shape = self._sampling.batch, self._shape
-        parts = [self._batch(classes[i : i + size], seeds[i : i + size]) for i in range(0, len(classes), size)]
+        parts = [self._batch(classes[i : i + size], seeds[i : i + size], stop) for i in range(0, len(classes), size)]
         empty = np.zeros((0, shape.image_size, shape.image_size, shape.channels), np.uint8)
         return np.concatenate([empty, *parts])
 
     @torch.inference_mode()
-    def _batch(self, classes: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    def _batch(self, classes: np.ndarray, seeds: np.ndarray, stop: Stop) -> np.ndarray:
         side = self._shape.image_size // self._shape.patch
         one = (self._shape.channels * self._shape.patch**2, side, side)
         x = torch.stack([torch.randn(one, generator=torch.Generator().manual_seed(int(s))) for s in seeds])
@@ -118,6 +122,8 @@ class DiffusionGenerator:
         )
         solver.set_timesteps(self._sampling.steps)
         for t in solver.timesteps:
+            if stop():
+                raise Stopped
             if guidance == 1.0:
                 v = self._unet(x, t, class_labels=label).sample
             else:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
+
+Stop = Callable[[], bool]
+"""Asked between two steps of long work; once it says True, the work ends with `Stopped`."""
+
+
+class Stopped(Exception):
+    """A synthesis was asked to end early; the blocks it had finished are kept."""
+
+
+def never() -> bool:
+    """Nobody asks for an early end."""
+    return False
 
 
 class Generator(Protocol):
@@ -14,5 +27,5 @@ class Generator(Protocol):
     def digest(self) -> str:
         """Names weights and sampling settings: two generators of one digest make the same images."""
 
-    def sample(self, classes: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-        """Classes (N,) int64 and seeds (N,) int64 -> images (N, H, W, C) uint8."""
+    def sample(self, classes: np.ndarray, seeds: np.ndarray, stop: Stop = never) -> np.ndarray:
+        """Classes (N,) int64 and seeds (N,) int64 -> images (N, H, W, C) uint8; raises Stopped."""

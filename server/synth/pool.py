@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from server.errors import DataError
-from server.synth.generator import Generator
+from server.synth.generator import Generator, Stop, Stopped, never
 from server.synth.mosaic import read_png, tile, untile, write_png
 
 FORMAT = "fimi-pool-1"
@@ -107,10 +107,12 @@ def grow(
     folder: Path | None = None,
     block: int = 100,
     report: Callable[[SynthProgress], None] = lambda _: None,
+    stop: Stop = never,
 ) -> Pool:
     """Sample until class c has wanted[c] samples; never takes any away. Saves to `folder` after each block of samples.
 
-    Blocks start at multiples of `block`, so that a pool grown in steps is the pool grown at once.
+    Blocks start at multiples of `block`, so that a pool grown in steps is the pool grown at once. Raises Stopped where
+    `stop` asks for it, before or within a block.
     """
     if generator.digest != pool.generator:
         raise DataError("this pool was made by another generator, or with other sampling settings: start a new one")
@@ -119,9 +121,11 @@ def grow(
         save_pool(folder, pool)
     for label in range(pool.n_classes):
         while (n := len(pool.images[label])) < goal[label]:
-            stop = min((n // block + 1) * block, int(goal[label]))
-            seeds = np.array([sample_seed(pool.base_seed, label, k) for k in range(n, stop)], dtype=np.int64)
-            fresh = generator.sample(np.full(stop - n, label, dtype=np.int64), seeds)
+            if stop():
+                raise Stopped
+            end = min((n // block + 1) * block, int(goal[label]))
+            seeds = np.array([sample_seed(pool.base_seed, label, k) for k in range(n, end)], dtype=np.int64)
+            fresh = generator.sample(np.full(end - n, label, dtype=np.int64), seeds, stop)
             fresh = np.where(fresh < pool.black_below, np.uint8(0), fresh)
             own = np.concatenate([pool.images[label], fresh])
             pool = replace(pool, images=(*pool.images[:label], own, *pool.images[label + 1 :]))

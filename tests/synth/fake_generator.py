@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from server.synth.generator import Stop, never
+
 
 class FakeGenerator:
     """Implements `server.synth.generator.Generator` for 8x8x1; `asked` lists every (class, seed) in order."""
@@ -14,7 +16,7 @@ class FakeGenerator:
         self.asked: list[tuple[int, int]] = []
         self._fail_after = fail_after
 
-    def sample(self, classes: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    def sample(self, classes: np.ndarray, seeds: np.ndarray, stop: Stop = never) -> np.ndarray:
         if self._fail_after is not None and len(self.asked) >= self._fail_after:
             raise KeyboardInterrupt
         self.asked += list(zip(classes.tolist(), seeds.tolist(), strict=True))

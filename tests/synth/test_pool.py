@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from server.errors import DataError
+from server.synth.generator import Stopped
 from server.synth.mosaic import tile, untile
 from server.synth.pool import Pool, deal, draw, empty_pool, grow, load_pool, sample_seed, save_pool
 from tests.synth.fake_generator import FakeGenerator
@@ -82,6 +83,13 @@ def test_an_interrupted_synthesis_goes_on(tmp_path: Path) -> None:
     assert (seen[-1].done, seen[-1].wanted) == (18, 18)
     whole = grow(new(), FakeGenerator(), np.array([6, 6, 6]))
     assert all(np.array_equal(a, b) for a, b in zip(pool.images, whole.images, strict=True))
+
+
+def test_a_synthesis_that_is_asked_to_stop_keeps_its_whole_blocks(tmp_path: Path) -> None:
+    generator = FakeGenerator()
+    with pytest.raises(Stopped):
+        grow(new(), generator, np.array([6, 6, 6]), folder=tmp_path, block=4, stop=lambda: len(generator.asked) >= 4)
+    assert load_pool(tmp_path).counts.tolist() == [4, 0, 0]
 
 
 def test_a_leftover_smaller_mosaic_does_no_harm(tmp_path: Path) -> None:
