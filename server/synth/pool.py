@@ -7,6 +7,7 @@ is cut off at any moment goes on from its last whole block.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -60,8 +61,14 @@ def empty_pool(
 
 
 def sample_seed(base_seed: int, label: int, number: int) -> int:
-    """The seed of one sample: no two of a pool share one, with up to 2**26 samples in each of 2**16 classes."""
-    return (base_seed << 42) | (label << 26) | number
+    """The seed of one sample, below 2**63.
+
+    Up to a base seed of 2**21 the three stand side by side, so no two samples of any pools share one, with up to 2**26
+    samples in each of 2**16 classes. A larger one does not fit: then it is 63 bits of a SHA-256 over the three.
+    """
+    if base_seed < 1 << 21:
+        return (base_seed << 42) | (label << 26) | number
+    return int.from_bytes(hashlib.sha256(f"{base_seed} {label} {number}".encode()).digest()[:8], "big") >> 1
 
 
 def deal(counts: np.ndarray, stock: np.ndarray, *, seed: int) -> list[list[np.ndarray]]:

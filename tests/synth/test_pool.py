@@ -137,6 +137,16 @@ def test_seeds_of_a_pool_are_all_different_and_fit_int64() -> None:
     seeds = {sample_seed(base, label, k) for base in (0, 1) for label in range(50) for k in (0, 1, 9999)}
     assert len(seeds) == 300
     assert sample_seed(2**20, 1000, 50_000_000) < 2**63
+    assert sample_seed(3, 2, 7) == 3 * 2**42 + 2 * 2**26 + 7  # what shipped pools were made with
+
+
+@pytest.mark.parametrize("base", [2**21, 2**31 + 1, 2**63])
+def test_a_pool_of_a_large_seed_can_grow(base: int) -> None:
+    seeds = {sample_seed(own, label, k) for own in (base, base + 1) for label in range(20) for k in range(100)}
+    assert len(seeds) == 4000
+    assert 0 <= min(seeds) <= max(seeds) < 2**63
+    pool = grow(empty_pool("f" * 64, 2, (8, 8, 1), base_seed=base), FakeGenerator(2), np.array([2, 1]))
+    assert pool.counts.tolist() == [2, 1]
 
 
 @given(n=st.integers(0, 11), channels=st.sampled_from([1, 3]))
