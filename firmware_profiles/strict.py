@@ -81,6 +81,11 @@ class ConfigError(Exception):
 
 def load_toml(path: Path, type_: type[T]) -> T:
     """The file at `path` as a `type_`; raises ConfigError."""
+    return convert(read_toml(path), type_, str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The file at `path` as plain data, for `convert`; raises ConfigError."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -89,16 +94,19 @@ def load_toml(path: Path, type_: type[T]) -> T:
         raise ConfigError(f"{path}: byte {error.start} is not UTF-8; TOML files are UTF-8 text") from None
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; give the path of a readable TOML file") from None
-    return parse_toml(text, type_, str(path))
+    return _plain(text, str(path))
 
 
 def parse_toml(text: str, type_: type[T], source: str) -> T:
     """TOML text as a `type_`; `source` is the file's name in messages. Raises ConfigError."""
+    return convert(_plain(text, source), type_, source)
+
+
+def _plain(text: str, source: str) -> dict[str, Any]:
     try:
-        data = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source}: {error}; it must be valid TOML") from None
-    return convert(data, type_, source)
 
 
 def convert(data: dict[str, Any], type_: type[T], source: str) -> T:

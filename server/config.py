@@ -10,7 +10,6 @@ import math
 from pathlib import Path
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 
 from edge_client.protocol.chunks import CHUNK_BYTES, LEAST_CHUNK_BYTES
@@ -87,7 +86,7 @@ class SynthConfig(Section, frozen=True, kw_only=True):
 
 
 class BrokerConfig(Section, frozen=True, kw_only=True):
-    """[broker]: the embedded Mosquitto, or one of yours."""
+    """[broker]: the embedded Mosquitto, or one of yours. `broker = "..."` is short for its url alone."""
 
     url: str = "embedded"  # or mqtt://[user:password@]host[:port], mqtts://...
     ca_file: str | None = None  # PEM: authority of an mqtts broker's certificate; left out: the system's ones
@@ -118,7 +117,7 @@ class BoardConfig(Section, frozen=True, kw_only=True):
 class ProfileConfig(Section, frozen=True, kw_only=True):
     """[profile]: how devices are measured at enrolment, with the real training step."""
 
-    freqs: Annotated[int, Meta(ge=2)] = 3  # operating points, evenly spread from `slowest` to the highest
+    freqs: Annotated[int, Meta(ge=3)] = 3  # operating points, evenly spread from `slowest` to the highest
     slowest: Share = 0.4  # of the highest clock: slower ones take minutes to measure, and a round would take as long
     window_s: Positive = 4.0  # of each measurement
     settle_s: NonNegative = 1.0  # before each
@@ -165,7 +164,10 @@ def load_config(path: Path) -> RunConfig:
     from firmware_profiles import strict
 
     try:
-        config: RunConfig = strict.load_toml(path, RunConfig)
+        data = strict.read_toml(path)
+        if isinstance(data.get("broker"), str):  # short for a table of nothing else
+            data["broker"] = {"url": data["broker"]}
+        config = strict.convert(data, RunConfig, str(path))
     except strict.ConfigError as error:
         raise ConfigError(str(error)) from error
     check_config(config, str(path))
@@ -212,8 +214,3 @@ def check_config(config: RunConfig, file: str) -> None:
 
 def is_loopback(address: str) -> bool:
     return address in ("localhost", "::1") or address.startswith("127.")
-
-
-def to_json(config: RunConfig) -> bytes:
-    """For records; the file itself is kept beside them."""
-    return msgspec.json.format(msgspec.json.encode(config))

@@ -44,6 +44,8 @@ def test_a_quorum_is_a_number_or_a_share(tmp_path: Path, quorum: str, updates: i
         ),
         ("[profile]\nwindow_ms = 4\n", r"RUN\.toml: profile\.window_ms: "),
         ('[[boards]]\nid = "a b"\nprofile = "x"\n', r"RUN\.toml: boards\[0\]\.id: "),
+        ("[profile]\nfreqs = 2\n", r"RUN\.toml: profile\.freqs: 2 is out of range; it must be a whole number >= 3"),
+        ("broker = 3\n[fleet]\ndevices = 1\n", r"RUN\.toml: broker: 3 is a whole number; it must be a table"),
         ("", r"RUN\.toml: fleet\.devices: is missing; give the number of devices"),
         ("strategy = []\n[fleet]\ndevices = 1\n", r"RUN\.toml: strategy: is empty; name one"),
         ('strategy = ["tfl", "tfl"]\n[fleet]\ndevices = 1\n', "names a strategy twice"),
@@ -63,6 +65,13 @@ def test_a_quorum_is_a_number_or_a_share(tmp_path: Path, quorum: str, updates: i
 def test_what_is_wrong_is_named_with_its_path(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         config_of(tmp_path, text)
+
+
+@pytest.mark.parametrize("url", ["embedded", "mqtts://me:secret@h:99"])
+def test_a_broker_may_be_its_address_alone(tmp_path: Path, url: str) -> None:
+    short = config_of(tmp_path, f'broker = "{url}"\n[fleet]\ndevices = 1\n')
+    assert short == config_of(tmp_path, f'[fleet]\ndevices = 1\n[broker]\nurl = "{url}"\n')
+    assert short.broker.url == url
 
 
 def test_opening_the_broker_takes_the_flag(tmp_path: Path) -> None:
