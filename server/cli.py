@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,6 +80,8 @@ def build_parser() -> argparse.ArgumentParser:
     run.set_defaults(function=run_command)
     without = "go on without devices that alone make a plan impossible"
     run.add_argument("--drop-infeasible", action="store_true", help=without)
+    fresh = "draw new synthetic samples, whatever the pool holds (as synth.fresh = true)"
+    run.add_argument("--fresh", action="store_true", help=fresh)
 
     devices = commands.add_parser("devices", help="enrol and measure devices, or list what is known of them")
     devices.add_argument("target", type=Path, nargs="?", metavar="RUN.toml|RUN_DIR", help="left out: the registry")
@@ -96,6 +99,8 @@ def build_parser() -> argparse.ArgumentParser:
         step.set_defaults(function=function)
         if name == "plan":
             step.add_argument("--drop-infeasible", action="store_true", help=without)
+        if name == "synth":
+            step.add_argument("--fresh", action="store_true", help=fresh)
 
     deal = commands.add_parser("partition", help="write one data file a device, for real boards")
     deal.add_argument("config", type=Path, metavar="RUN.toml")
@@ -118,11 +123,17 @@ def run_command(arguments: argparse.Namespace) -> None:
     progress = Progress()
     drop = arguments.drop_infeasible
     if arguments.resume is not None:
+        if arguments.fresh:
+            raise ConfigError(
+                "run --resume goes on as the run began; for new samples: fimi-server synth --fresh RUN_DIR"
+            )
         run = pipeline.open_run(arguments.resume, progress, drop_infeasible=drop)
-    else:
-        run = pipeline.new_run(arguments.config, arguments.out, progress, drop_infeasible=drop)
-    progress.say(f"run directory: {run.folder.path}")
-    pipeline.run_to_end(pipeline.whole_run(run), progress)
+        progress.say(f"run directory: {run.folder.path}")
+        pipeline.run_to_end(pipeline.whole_run(run), progress)
+        return
+    run = pipeline.new_run(arguments.config, arguments.out, progress, drop_infeasible=drop, fresh=arguments.fresh)
+    with _removed_if_refused(run):
+        pipeline.run_to_end(pipeline.whole_run(run), progress)
 
 
 def devices_command(arguments: argparse.Namespace) -> None:
@@ -140,8 +151,8 @@ def devices_command(arguments: argparse.Namespace) -> None:
             progress.say(pipeline.describe_device(device))
         return
     run = pipeline.new_run(arguments.target, arguments.out, progress)
-    progress.say(f"run directory: {run.folder.path}")
-    pipeline.run_to_end(pipeline.devices_only(run), progress)
+    with _removed_if_refused(run):
+        pipeline.run_to_end(pipeline.devices_only(run), progress)
 
 
 def plan_command(arguments: argparse.Namespace) -> None:
@@ -155,11 +166,16 @@ def plan_command(arguments: argparse.Namespace) -> None:
 def synth_command(arguments: argparse.Namespace) -> None:
     """fimi-server synth"""
     from server import steps
+    from server.run_dir import Origin
 
     run, left = _open_unstarted(arguments.run_dir)
+    if arguments.fresh:
+        run = replace(run, config=steps.with_fresh(run.config))
     for strategy in left:
         shards = steps.make_shards(run, strategy, run.folder.plan(strategy), anew=True)
         run.progress.say(f"{strategy}: {len(shards)} shards, {sum(map(len, shards.values()))} bytes on the wire")
+    if arguments.fresh:  # last: what an interruption leaves is still of the kind that the run had before
+        run.folder.save("origin.json", Origin(base_dir=str(run.base), fresh=True))
 
 
 def report_command(arguments: argparse.Namespace) -> None:
@@ -188,6 +204,18 @@ def partition_command(arguments: argparse.Namespace) -> None:
 
 
 # ---- helpers -----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _removed_if_refused(run: Run) -> Iterator[None]:
+    """A run that is refused before anything was done leaves no directory behind."""
+    run.progress.say(f"run directory: {run.folder.path}")
+    try:
+        yield
+    except (FimiServerError, ModuleNotFoundError):
+        if run.folder.remove_untouched():
+            run.progress.say("refused before anything was done: the run directory is removed again")
+        raise
 
 
 def _open_unstarted(path: Path) -> tuple[Run, tuple[Strategy, ...]]:

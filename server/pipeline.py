@@ -29,8 +29,8 @@ from server.rounds.enrolment import enrol_devices, wake_devices
 from server.rounds.last_words import file_words, note_round, owners
 from server.rounds.live import Earlier, LiveFleet, open_fleet
 from server.rounds.training import Course, train_strategy
-from server.run_dir import Enrolled, RunDir, RunInfo, StrategyPlan
-from server.steps import Run, make_plan, make_shards, participants, prepare_data, report
+from server.run_dir import Enrolled, Origin, RunDir, RunInfo, StrategyPlan
+from server.steps import Run, make_plan, make_shards, participants, prepare_data, report, with_fresh
 
 # ---- the story ---------------------------------------------------------------------------------------------------
 
@@ -152,21 +152,24 @@ async def enrol(run: Run, fleet: LiveFleet, course: Course) -> tuple[Enrolled, .
 # ---- opening and running -----------------------------------------------------------------------------------------
 
 
-def new_run(config_file: Path, out: Path | None, progress: Progress, *, drop_infeasible: bool = False) -> Run:
+def new_run(
+    config_file: Path, out: Path | None, progress: Progress, *, drop_infeasible: bool = False, fresh: bool = False
+) -> Run:
     """A fresh run directory for a configuration file, which is kept in it as it is."""
     config = load_config(config_file)
-    base = config_file.resolve().parent
-    folder = RunDir.create(out if out is not None else Path(config.out), config.name)
-    (folder.path / "config.toml").write_bytes(config_file.read_bytes())
-    return Run(folder, config, base, progress, drop_infeasible)
+    origin = Origin(base_dir=str(config_file.resolve().parent), fresh=fresh)
+    folder = RunDir.begin(out or Path(config.out), config.name, config_file.read_bytes(), origin)
+    return Run(folder, with_fresh(config) if fresh else config, Path(origin.base_dir), progress, drop_infeasible)
 
 
 def open_run(path: Path, progress: Progress, *, drop_infeasible: bool = False) -> Run:
     """An existing run directory."""
     folder = RunDir.open(path)
+    origin = folder.origin()
     config = load_config(path / "config.toml")
-    base = Path(folder.load("run.json", RunInfo).base_dir) if folder.has("run.json") else path
-    return Run(folder, config, base, progress, drop_infeasible)
+    if origin.fresh:
+        config = with_fresh(config)
+    return Run(folder, config, Path(origin.base_dir), progress, drop_infeasible)
 
 
 def run_to_end(steps: Coroutine[None, None, None], progress: Progress) -> None:

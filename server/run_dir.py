@@ -1,6 +1,7 @@
 """A run directory: every arrow of the pipeline as a frozen file, written whole or not at all, so that any step can
 start again from disk.
 
+    origin.json                     where relative paths start, and what the command line said beside the run file
     run.json                        id, creation time, folder that relative paths start from, versions
     config.toml                     the run file as it was given
     data/<device>.npz               x, y, n_classes of virtual boards
@@ -137,6 +138,16 @@ class RunInfo(Record, frozen=True, kw_only=True):
     versions: dict[str, str]
 
 
+class Origin(Record, frozen=True, kw_only=True):
+    """origin.json, there from the first moment on. `base_dir` is where relative paths of config.toml start.
+
+    `fresh`: synthetic samples are drawn anew as with synth.fresh = true, because a command said --fresh.
+    """
+
+    base_dir: str
+    fresh: bool = False
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """All of it or nothing: a reader and a power cut never see half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -171,6 +182,14 @@ class RunDir:
         self.path = path
 
     @classmethod
+    def begin(cls, out: Path, name: str, config_toml: bytes, origin: Origin) -> RunDir:
+        """A new directory with the run file as it was given, and what it does not say."""
+        folder = cls.create(out, name)
+        folder.save("origin.json", origin)
+        write_atomic(folder.path / "config.toml", config_toml)
+        return folder
+
+    @classmethod
     def create(cls, out: Path, name: str, *, now: float | None = None) -> RunDir:
         """A new directory <out>/<name>-<UTC time>, numbered on where that exists."""
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
@@ -190,6 +209,16 @@ class RunDir:
         if not (path / "config.toml").is_file():
             raise DataError(f"{path} is not a run directory: it has no config.toml")
         return cls(path)
+
+    def remove_untouched(self) -> bool:
+        """Remove a directory in which nothing has been done since it was begun; says whether it was such a one."""
+        files = list(self.path.iterdir())
+        if not {file.name for file in files} <= {"config.toml", "origin.json"}:
+            return False
+        for file in files:
+            file.unlink()
+        self.path.rmdir()
+        return True
 
     # ---- whole files ---------------------------------------------------------------------------------------------
 
@@ -232,6 +261,12 @@ class RunDir:
             raise DataError(f"{path} is not a complete .npz file: {error}") from error
 
     # ---- typed files ---------------------------------------------------------------------------------------------
+
+    def origin(self) -> Origin:
+        """Of a directory that was begun before there was an origin.json: what can be known."""
+        if self.has("origin.json"):
+            return self.load("origin.json", Origin)
+        return Origin(base_dir=self.load("run.json", RunInfo).base_dir if self.has("run.json") else str(self.path))
 
     def devices(self) -> tuple[Enrolled, ...]:
         return self.load("devices.json", tuple[Enrolled, ...])

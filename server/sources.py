@@ -69,7 +69,7 @@ def check_sources(config: RunConfig, base: Path) -> None:
     for path, name in ((pool, "synth.pool"), (generator, "synth.generator")):
         if path is not None and not path.exists():
             raise DataError(f"{name}: {path} does not exist")
-    if pool is None and generator is None:
+    if generator is None and (pool is None or config.synth.fresh):
         raise DataError(NO_GENERATOR.format(config.data.source))
 
 
@@ -132,29 +132,29 @@ def synthetic_samples(
     No device gets a sample twice; devices share samples only where all together want more than there are. Where `stop`
     asks for an early end, raises Stopped and keeps what was sampled.
     """
-    from server.synth.pool import SynthProgress, draw, grow
+    from server.synth.pool import SynthProgress, draw, grow, load_pool
 
     def tell(progress: SynthProgress) -> None:
         say(f"sampling: {progress.done} of {progress.wanted}")
 
-    pool = None if config.synth.fresh else _ready_pool(config, base, folder)
+    own = folder.path / ("pool-fresh" if config.synth.fresh else "pool")  # grown by this run
+    pool = load_pool(own) if (own / "pool.json").is_file() else _ready_pool(config, base)
     wanted = counts.sum(axis=0) if config.synth.fresh else counts.max(axis=0)
     if pool is None or (pool.counts < wanted).any():
         generator = _generator(config, base)
         if pool is None:
             pool = _new_pool(config, base, folder, generator)
-        pool = grow(pool, generator, wanted, folder=folder.path / "pool", report=tell, stop=stop)
+        pool = grow(pool, generator, wanted, folder=own, report=tell, stop=stop)
     return draw(pool, counts, seed=config.seed)
 
 
-def _ready_pool(config: RunConfig, base: Path, folder: RunDir) -> Pool | None:
-    from server.synth.pool import load_pool
-
-    if folder.has("pool/pool.json"):  # grown by this run
-        return load_pool(folder.path / "pool")
-    path = pool_path(config, base)
+def _ready_pool(config: RunConfig, base: Path) -> Pool | None:
+    """The one that was made before the run, None where there is none or new samples are asked for."""
+    path = None if config.synth.fresh else pool_path(config, base)
     if path is None:
         return None
+    from server.synth.pool import load_pool
+
     pool = load_pool(path)
     generator = asset(config, base, config.synth.generator, "generator.safetensors")
     if generator is not None and _generator(config, base).digest != pool.generator:
@@ -169,8 +169,6 @@ def _new_pool(config: RunConfig, base: Path, folder: RunDir, generator: Generato
     """Empty, of this run alone: its seeds are none that a shipped pool (base seed 0) was made of."""
     from server.synth.pool import empty_pool, load_pool
 
-    if folder.has("pool/pool.json"):
-        return load_pool(folder.path / "pool")
     network = folder.load("run.json", RunInfo).network
     ready = pool_path(config, base)
     return empty_pool(

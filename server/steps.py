@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from edge_client.protocol.messages import NetworkSpec
@@ -47,6 +48,11 @@ class Run:
     drop_infeasible: bool = False
 
 
+def with_fresh(config: RunConfig) -> RunConfig:
+    """The same with synth.fresh = true."""
+    return msgspec.structs.replace(config, synth=msgspec.structs.replace(config.synth, fresh=True))
+
+
 # ---- data ----------------------------------------------------------------------------------------------------------
 
 
@@ -57,7 +63,11 @@ def prepare_data(run: Run) -> Dataset:
     data = load_dataset(config.source, image_size=config.image_size, seed=config.split_seed, base=run.base)
     split = cut(run.config, data)
     check_generator(run.config, run.base, data, split.public)
-    if not run.folder.has("run.json"):
+    ids = [board.id for board in run.config.boards]
+    parts = []
+    if ids and not all(run.folder.has(f"data/{device}.npz") for device in ids):
+        parts = deal_private(run.config, data, split, len(ids))
+    if not run.folder.has("run.json"):  # from here on the run exists: all that can be refused has been looked at
         network = NetworkSpec(name=run.config.network.name, image_shape=data.image_shape, n_classes=data.n_classes)
         info = RunInfo(
             id=run.folder.path.name,
@@ -70,12 +80,10 @@ def prepare_data(run: Run) -> Dataset:
         run.folder.save("run.json", info)
     keep_sources(run.config, run.base, run.folder)
     run.progress.say(f"{data.name}: {len(data.y_train)} training and {len(data.y_test)} test images")
-    ids = [board.id for board in run.config.boards]
-    if ids and not all(run.folder.has(f"data/{device}.npz") for device in ids):
-        for device, indices in zip(ids, deal_private(run.config, data, split, len(ids)), strict=True):
-            write_device(
-                run.folder.path / "data" / f"{device}.npz", data.x_train[indices], data.y_train[indices], data.n_classes
-            )
+    for device, indices in zip(ids, parts, strict=False):
+        write_device(
+            run.folder.path / "data" / f"{device}.npz", data.x_train[indices], data.y_train[indices], data.n_classes
+        )
     return data
 
 

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from server import cli, errors
+from server import cli, errors, pipeline, steps
+from server.progress import Progress
+from server.run_dir import RunDir
+from server.steps import Run
+from tests.e2e.world import write_world
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,6 +51,7 @@ def test_commands_are_documented() -> None:
         (["report", "nowhere"], 3, "nowhere is not a run directory"),
         (["devices", "--out", "nowhere"], 3, "no device has enrolled yet"),
         (["run", "--resume", "nowhere"], 3, "nowhere is not a run directory"),
+        (["run", "--resume", "nowhere", "--fresh"], 2, "for new samples: fimi-server synth --fresh RUN_DIR"),
     ],
 )
 def test_an_error_is_one_sentence_on_stderr(
@@ -59,6 +64,42 @@ def test_an_error_is_one_sentence_on_stderr(
     assert message in said
     assert said.startswith("fimi-server: ")
     assert said.count("\n") == 1
+
+
+def test_a_run_that_is_refused_at_once_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run.toml"
+    run.write_text('strategy = "tfl"\n[data]\nsource = "nowhere"\n[fleet]\ndevices = 2\n')
+    for command in ("run", "devices"):
+        assert cli.main([command, str(run), "--out", str(tmp_path / "runs")]) == 3
+        said = capsys.readouterr()
+        assert "no data set 'nowhere'" in said.err
+        assert "the run directory is removed again" in said.out
+        assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_more_samples_than_there_are_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    run = write_world(tmp_path / "world", rounds=1, strategies=["tfl"], local_samples=100)
+    run.write_text(run.read_text().replace("local_samples = 100", "local_samples = 500"))
+    assert cli.main(["run", str(run), "--out", str(tmp_path / "runs")]) == 3
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_new_samples_stay_new_when_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = write_world(tmp_path / "world", rounds=1, strategies=["tfl"], local_samples=20)
+    begun = pipeline.new_run(run, tmp_path / "runs", Progress())
+    drawn: list[bool] = []
+
+    def make_shards(run: Run, *_: object, anew: bool) -> dict[str, bytes]:
+        drawn.append(run.config.synth.fresh and anew)
+        return {}
+
+    monkeypatch.setattr(steps, "make_shards", make_shards)
+    monkeypatch.setattr(RunDir, "plan", lambda *_: None)
+    assert cli.main(["synth", str(begun.folder.path)]) == 0
+    assert not pipeline.open_run(begun.folder.path, Progress()).config.synth.fresh
+    assert cli.main(["synth", "--fresh", str(begun.folder.path)]) == 0
+    assert drawn == [False, True]
+    assert pipeline.open_run(begun.folder.path, Progress()).config.synth.fresh
 
 
 def test_a_missing_extra_has_the_line_that_installs_it(

@@ -1,14 +1,16 @@
-"""What only the whole run does: work in threads that ends with it."""
+"""Opening a run directory, and work in threads that ends with the run."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from server import pipeline
+from server.progress import Progress
 from server.synth.generator import Stop, Stopped
 
 
@@ -30,3 +32,14 @@ async def test_ctrl_c_ends_a_running_synthesis(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(asyncio.CancelledError):
         await drawing
     assert await asyncio.to_thread(ended.wait, 20)
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_run_goes_on_as_it_began_whenever_it_was_killed(tmp_path: Path, fresh: bool) -> None:
+    """Before anything but the directory was there, too: relative paths still start at the run file's folder."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "RUN.toml").write_text('[fleet]\ndevices = 1\n[data]\nsource = "photos"\n')
+    begun = pipeline.new_run(tmp_path / "mine" / "RUN.toml", tmp_path / "runs", Progress(), fresh=fresh)
+    assert (begun.base, begun.config.synth.fresh) == (tmp_path / "mine", fresh)
+    again = pipeline.open_run(begun.folder.path, Progress())
+    assert (again.base, again.config) == (begun.base, begun.config)

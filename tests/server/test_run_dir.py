@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from edge_client.protocol.chunks import blob_ref
+from edge_client.protocol.messages import NetworkSpec
 from edge_client.protocol.weights import digest, pack
 from server.errors import DataError
 from server.plan.problem import DevicePlan, Plan, PlannedSegment
-from server.run_dir import PlannedWork, RoundRecord, RunDir, StrategyPlan
+from server.run_dir import Origin, PlannedWork, RoundRecord, RunDir, RunInfo, StrategyPlan
 from tests.rounds.fake_device import closed_of, update_of
 from tests.rounds.test_live import task_of
 
@@ -50,6 +51,26 @@ def record(number: int, model: dict[str, np.ndarray]) -> RoundRecord:
 def test_two_runs_of_one_second_get_two_directories(tmp_path: Path) -> None:
     names = [RunDir.create(tmp_path, "r", now=0.0).path.name for _ in range(2)]
     assert names == ["r-19700101-000000", "r-19700101-000000-2"]
+
+
+def test_only_a_directory_in_which_nothing_was_done_is_removed(tmp_path: Path) -> None:
+    folder = RunDir.begin(tmp_path, "r", b'name = "r"', Origin(base_dir="/there"))
+    assert RunDir.open(folder.path).origin() == Origin(base_dir="/there", fresh=False)
+    folder.save("run.json", {})
+    assert not folder.remove_untouched()
+    folder.remove("run.json")
+    assert folder.remove_untouched()
+    assert not folder.path.exists()
+
+
+def test_a_directory_from_before_there_was_an_origin(tmp_path: Path) -> None:
+    folder = run_dir(tmp_path)
+    assert folder.origin().base_dir == str(folder.path)
+    network = NetworkSpec(name="tiny", image_shape=(8, 8, 1), n_classes=3)
+    folder.save(
+        "run.json", RunInfo(id="r", created="", base_dir="/there", network=network, class_names=(), versions={})
+    )
+    assert folder.origin() == Origin(base_dir="/there")
 
 
 def test_what_is_no_run_directory(tmp_path: Path) -> None:

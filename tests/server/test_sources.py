@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_client.protocol.messages import NetworkSpec
 from server import sources
 from server.config import DataConfig, FleetConfig, NetworkConfig, PlanConfig, RunConfig, SynthConfig
 from server.data.fashion_mnist import load_embedded
 from server.errors import DataError
-from server.run_dir import RunDir
+from server.run_dir import RunDir, RunInfo
 from server.sources import check_sources, keep_sources, learning_values, pool_path, synthetic_samples
+from server.steps import with_fresh
+from server.synth.generator import Stop, never
 from server.synth.pool import Pool, save_pool
 
 NO_SAY = lambda _: None  # noqa: E731
@@ -79,6 +82,45 @@ def test_a_pool_that_does_not_reach_needs_a_generator(tmp_path: Path) -> None:
     folder = RunDir.create(tmp_path, "r", now=0.0)
     with pytest.raises(DataError, match="no generator for"):
         synthetic_samples(config_of(synth=SynthConfig(pool="pool")), tmp_path, folder, np.array([[3, 0]]), NO_SAY)
+
+
+class Shades:
+    """A generator of what the pool does not hold: the class above 100."""
+
+    digest = "0" * 64
+
+    def sample(self, classes: np.ndarray, seeds: np.ndarray, stop: Stop = never) -> np.ndarray:
+        return np.broadcast_to((100 + classes)[:, None, None, None], (len(classes), 4, 4, 1)).astype(np.uint8)
+
+
+def test_fresh_samples_are_none_of_the_pools_even_where_the_run_grew_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "_generator", lambda *_: Shades())
+    pool_of(tmp_path / "pool", 2)
+    folder = RunDir.create(tmp_path, "r", now=0.0)
+    network = NetworkSpec(name="tiny", image_shape=(4, 4, 1), n_classes=2)
+    folder.save("run.json", RunInfo(id="r", created="", base_dir="", network=network, class_names=(), versions={}))
+    config = config_of(synth=SynthConfig(pool="pool"))
+    counts = np.array([[3, 0], [1, 2]])
+    grown = synthetic_samples(config, tmp_path, folder, counts, NO_SAY)
+    assert sorted(grown[0][0][:, 0, 0, 0].tolist()) == [0, 0, 100]  # two of the pool, one made by the run
+    fresh = with_fresh(config)
+    for (images, labels), wanted in zip(
+        synthetic_samples(fresh, tmp_path, folder, counts, NO_SAY), counts, strict=True
+    ):
+        assert np.bincount(labels, minlength=2).tolist() == wanted.tolist()
+        assert (images[:, 0, 0, 0] == 100 + labels).all()
+    again = synthetic_samples(config, tmp_path, folder, counts, NO_SAY)
+    np.testing.assert_array_equal(again[0][0], grown[0][0])
+
+
+def test_fresh_samples_need_a_generator_from_the_start(tmp_path: Path) -> None:
+    pool_of(tmp_path / "pool", 3)
+    (tmp_path / "learning.json").write_text(json.dumps({"alpha": 1, "beta": 0.5, "gamma": 0.1, "eta": 0.7}))
+    config = config_of(plan=PlanConfig(learning="learning.json"), synth=SynthConfig(pool="pool", fresh=True))
+    with pytest.raises(DataError, match=r"no generator for mine\.npz"):
+        check_sources(config, tmp_path)
 
 
 def test_a_generator_of_ones_own_has_no_pool_that_ships(tmp_path: Path) -> None:
