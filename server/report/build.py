@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
+from server.files import write_atomic
 from server.report import drawing, figures, metrics, tables
 from server.report.load import load_run
 from server.report.metrics import Summary
 from server.report.page import page
 from server.report.values import RunData
-from server.run_dir import write_atomic
 
 MEANING = (
     "Added joules are those above each board's idle floor, from receipt of a task to the acknowledgement of its "

@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from server.errors import DataError
+from server.files import write_atomic
 
 FORMAT = "fimi-generator-card-1"
 
 
 def write_card(path: Path, card: dict[str, Any]) -> None:
     """Write `path` (.json) and the same in Markdown beside it, each whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for name, text in ((path, json.dumps(card, indent=1) + "\n"), (path.with_suffix(".md"), to_markdown(card))):
-        fresh = name.with_name(name.name + ".partial")
-        fresh.write_text(text)
-        fresh.replace(name)
+    write_atomic(path, (json.dumps(card, indent=1) + "\n").encode())
+    write_atomic(path.with_suffix(".md"), to_markdown(card).encode())
 
 
 def read_card(path: Path) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ from safetensors.torch import save
 
 from models.unet import UNetShape, build_unet
 from server.errors import DataError
+from server.files import write_atomic
 from server.synth.generator import Stop, Stopped, never
 
 NOISE_STEPS = 1000
@@ -138,10 +139,7 @@ def save_checkpoint(path: Path, unet: UNet2DModel, shape: UNetShape) -> str:
     """Write the weights in half precision with the network's shape beside them; returns the file's SHA-256."""
     half = {name: tensor.detach().to(torch.float16).contiguous() for name, tensor in unet.state_dict().items()}
     data = save(half, metadata={"format": FORMAT, "shape": json.dumps(asdict(shape))})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".partial")
-    fresh.write_bytes(data)
-    fresh.replace(path)
+    write_atomic(path, data)
     return hashlib.sha256(data).hexdigest()
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from server.errors import DataError
+from server.files import write_atomic
 
 
 def tile(images: np.ndarray, columns: int) -> np.ndarray:
@@ -30,11 +32,9 @@ def untile(grid: np.ndarray, n: int, image_shape: tuple[int, int, int]) -> np.nd
 
 def write_png(path: Path, grid: np.ndarray) -> None:
     """Write (H, W, 1 or 3) uint8 as a PNG, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".partial")
-    with fresh.open("wb") as file:
-        Image.fromarray(grid[..., 0] if grid.shape[2] == 1 else grid).save(file, format="PNG", optimize=True)
-    fresh.replace(path)
+    buffer = io.BytesIO()
+    Image.fromarray(grid[..., 0] if grid.shape[2] == 1 else grid).save(buffer, format="PNG", optimize=True)
+    write_atomic(path, buffer.getvalue())
 
 
 def read_png(path: Path) -> np.ndarray:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from server.errors import DataError
+from server.files import write_atomic
 from server.synth.generator import Generator, Stop, Stopped, never
 from server.synth.mosaic import read_png, tile, untile, write_png
 
@@ -160,9 +161,7 @@ def save_pool(folder: Path, pool: Pool) -> None:
                 f"{folder} holds a pool of another generator or other settings: move it away or choose another folder"
             )
     else:
-        fresh = folder / "pool.partial"
-        fresh.write_text(json.dumps(facts, indent=1) + "\n")
-        fresh.replace(index)
+        write_atomic(index, (json.dumps(facts, indent=1) + "\n").encode())
     for label, own in enumerate(pool.images):
         if len(own) and not _file(folder, label, len(own)).exists():
             _save_class(folder, label, own)

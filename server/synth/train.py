@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import math
 import signal
 import time
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 from models.unet import UNetShape, build_unet
+from server.files import write_atomic
 from server.synth.diffusion import noise_schedule, save_checkpoint, to_network, training_loss
 
 SAVE_EVERY_S = 45.0
@@ -83,7 +85,6 @@ def train(
         first = state["step"]
 
     def save_state(step: int) -> None:
-        fresh = state_path.with_suffix(".partial-state")
         state = {
             "settings": settings_key,
             "step": step,
@@ -91,8 +92,9 @@ def train(
             "averaged": averaged.state_dict(),
             "optimizer": optimizer.state_dict(),
         }
-        torch.save(state, fresh)
-        fresh.replace(state_path)
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomic(state_path, buffer.getvalue())
         save_checkpoint(out, averaged, shape)
 
     stop = False
