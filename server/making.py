@@ -1,4 +1,5 @@
-"""The commands that make what runs need, once for a data set: a generator, a pool of its samples, a learning curve."""
+"""The commands that get or make what runs need, once for a data set: the data, a generator, a pool of its samples, a
+learning curve."""
 
 from __future__ import annotations
 
@@ -15,7 +16,13 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """train-generator, synth-pool and fit-learning."""
+    """fetch, train-generator, synth-pool and fit-learning."""
+    fetch = commands.add_parser("fetch", help="download a data set that does not ship, and verify it")
+    fetch.add_argument("name", choices=["cifar10"])
+    fetch.add_argument("--out", type=Path, default=Path("data/cifar10"), help="folder (default: data/cifar10)")
+    fetch.add_argument("--url", help="of a mirror of cifar-10-binary.tar.gz (default: the official place)")
+    fetch.set_defaults(function=fetch_command)
+
     train = commands.add_parser("train-generator", help="train a generator on the public part, and make its pool")
     train.add_argument("--steps", type=int, default=20_000, help="of training (default: 20000, hours on two cores)")
     train.add_argument("--batch", type=int, default=64, help="images a step (default: 64)")
@@ -39,6 +46,18 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     for command in (train, pool):
         command.add_argument("--per-class", type=int, default=1200, help="samples in the pool (default: 1200)")
         command.add_argument("--black-below", type=int, default=0, help="darker pixels are made 0 (default: 0)")
+
+
+def fetch_command(arguments: argparse.Namespace) -> None:
+    """fimi-server fetch"""
+    from server.data.fetch import URL, FetchProgress, fetch_cifar10
+
+    def tell(now: FetchProgress) -> None:
+        whole = "" if now.wanted_bytes is None else f" of {now.wanted_bytes / 1e6:.0f}"
+        print(f"{now.done_bytes / 1e6:.0f}{whole} MB", flush=True)
+
+    fetched = fetch_cifar10(arguments.out, arguments.url or URL, report=tell)
+    print(f"{arguments.out}: the official files, verified" + ("" if fetched else "; they were there already"))
 
 
 def train_generator_command(arguments: argparse.Namespace) -> None:

