@@ -27,6 +27,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     train.add_argument("--steps", type=int, default=20_000, help="of training (default: 20000, hours on two cores)")
     train.add_argument("--batch", type=int, default=64, help="images a step (default: 64)")
     train.add_argument("--widths", default="64,96", help="channels of the network's levels (default: 64,96)")
+    mirror = "show images mirrored, too: for things, whose left may be their right; not for signs and letters"
+    train.add_argument("--mirror", action="store_true", help=mirror)
     train.set_defaults(function=train_generator_command)
 
     pool = commands.add_parser("synth-pool", help="fill the pool of a generator that is there")
@@ -83,7 +85,7 @@ def train_generator_command(arguments: argparse.Namespace) -> None:
             public_fraction=config.data.public_fraction,
             split_seed=config.data.split_seed,
             widths=tuple(_numbers(arguments.widths, "--widths")),
-            train=TrainSettings(steps=arguments.steps, batch=arguments.batch),
+            train=TrainSettings(steps=arguments.steps, batch=arguments.batch, mirror=arguments.mirror),
         ),
         PoolSettings(per_class=arguments.per_class, black_below=arguments.black_below, sampling=_sampling(config)),
         on_training=on_training,

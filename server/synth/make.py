@@ -68,8 +68,10 @@ def train_generator(
     facts = training_facts(dataset, settings)
     card_path, checkpoint = folder / "generator-card.json", folder / "generator.safetensors"
     card = read_card(card_path)
-    if card is not None and any(card.get(part) != facts[part] for part in facts):
-        raise DataError(f"{folder} holds a generator of other data or settings: move it away or choose another folder")
+    if card is not None and (other := differences(card, facts)):
+        raise DataError(
+            f"{folder} holds a generator of other data or settings ({other[0]}): move it away or choose another folder"
+        )
     if card is None:
         if checkpoint.exists():
             raise DataError(f"{checkpoint} has no card beside it, so what it was trained on is not known: move it away")
@@ -165,6 +167,22 @@ def training_facts(dataset: Dataset, settings: GeneratorSettings) -> dict[str, A
         "network": {**asdict(shape), "widths": list(shape.widths), "weights": n_weights},
         "training": asdict(settings.train),
     }
+
+
+def differences(card: dict[str, Any], facts: dict[str, Any]) -> list[str]:
+    """What a card says otherwise than `training_facts`, as "training.mirror is True there, False here"."""
+    there, here = _flat(card), _flat(facts)
+    return [
+        f"{name} is {there.get(name)} there, {value} here" for name, value in here.items() if there.get(name) != value
+    ]
+
+
+def _flat(parts: dict[str, Any]) -> dict[str, Any]:
+    """{"training": {"mirror": True}} -> {"training.mirror": True}."""
+    flat: dict[str, Any] = {}
+    for part, value in parts.items():
+        flat |= {f"{part}.{key}": own for key, own in value.items()} if isinstance(value, dict) else {part: value}
+    return flat
 
 
 def public_part(dataset: Dataset, settings: GeneratorSettings) -> np.ndarray:

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from server import cli
 from server.data.dataset import Dataset
 from server.errors import DataError
 from server.learning.training import Recipe
+from server.sources import ASSETS
 from server.synth import make
 from server.synth.card import check_trained_on, read_card, to_markdown
 from server.synth.diffusion import Sampling
@@ -82,6 +84,10 @@ def test_a_generator_is_made_described_and_not_made_again(
     assert train_generator(dataset, tmp_path, SETTINGS, POOL)["checkpoint"] == card["checkpoint"]
     with pytest.raises(DataError, match="generator of other data or settings"):
         train_generator(dataset, tmp_path, replace(SETTINGS, split_seed=1), POOL)
+    assert card["training"]["mirror"] is False
+    mirrored = replace(SETTINGS, train=replace(SETTINGS.train, mirror=True))
+    with pytest.raises(DataError, match=r"settings \(training\.mirror is False there, True here\): move it away"):
+        train_generator(dataset, tmp_path, mirrored, POOL)
     with pytest.raises(DataError, match="another generator or with other sampling settings"):
         make_pool(tmp_path / "generator.safetensors", tmp_path / "pool", dataset, replace(POOL, sampling=Sampling(3)))
     with pytest.raises(DataError, match="pool of other settings"):
@@ -93,6 +99,18 @@ def test_a_generator_is_made_described_and_not_made_again(
         check_trained_on(tmp_path / "generator.safetensors", card["data"]["digest"])
     with pytest.raises(DataError, match="has no card beside it"):
         train_generator(dataset, tmp_path, SETTINGS, POOL)
+
+
+def test_images_are_mirrored_only_where_that_is_asked_for() -> None:
+    parse = cli.build_parser().parse_args
+    assert not parse(["train-generator", "RUN.toml", "--out", "g"]).mirror
+    assert parse(["train-generator", "RUN.toml", "--out", "g", "--mirror"]).mirror
+    assert not TrainSettings().mirror
+    shipped = read_card(ASSETS / "fashion-mnist" / "generator-card.json")
+    assert shipped is not None
+    assert shipped["training"]["mirror"] is True
+    page = (ASSETS / "fashion-mnist" / "generator-card.md").read_text()
+    assert page == to_markdown(shipped)
 
 
 def test_images_that_fit_no_generator_are_one_sentence(dataset: Dataset, tmp_path: Path) -> None:
