@@ -17,7 +17,7 @@ from server.config import RunConfig, Strategy
 from server.data.dataset import Dataset, Split, cut_public_private
 from server.data.devices import write_device
 from server.data.load import load_dataset
-from server.data.partition import partition
+from server.data.partition import draw_groups, partition
 from server.errors import DataError
 from server.plan.problem import Device
 from server.progress import Progress
@@ -98,8 +98,12 @@ def cut(config: RunConfig, data: Dataset) -> Split:
 
 
 def deal_private(config: RunConfig, data: Dataset, split: Split, n_devices: int) -> list[np.ndarray]:
-    """Indices into the training set, one array a device: from the private part only, at most as many as asked for."""
+    """Indices into the training set, one array a device: from the private part only, as many as asked for.
+
+    With partition = "groups" somewhat more: no group is torn apart, and every device gets one.
+    """
     own = split.private
+    groups = data.groups_train if config.data.partition == "groups" else None
     if config.data.local_samples is not None:
         wanted = config.data.local_samples * n_devices
         if wanted > len(own):
@@ -107,7 +111,9 @@ def deal_private(config: RunConfig, data: Dataset, split: Split, n_devices: int)
                 f"{n_devices} devices of {config.data.local_samples} samples need {wanted}, "
                 f"the private part of {data.name} has {len(own)}"
             )
-        if config.data.partition != "groups":
+        if groups is not None:
+            own = own[draw_groups(groups[own], wanted, n_devices, seed=config.seed)]
+        else:
             own = np.sort(np.random.default_rng(config.seed).permutation(own)[:wanted])
     parts = partition(
         data.y_train[own],
@@ -116,7 +122,7 @@ def deal_private(config: RunConfig, data: Dataset, split: Split, n_devices: int)
         seed=config.seed,
         alpha=config.data.alpha,
         classes_per_device=config.data.classes_per_device,
-        groups=None if data.groups_train is None else data.groups_train[own],
+        groups=None if groups is None else groups[own],
     )
     return [own[part] for part in parts]
 

@@ -23,29 +23,23 @@ def partition(
     alpha: float = 0.4,
     classes_per_device: int = 2,
     groups: np.ndarray | None = None,
-    equal_sizes: bool = False,
-    min_samples: int = 1,
 ) -> list[np.ndarray]:
     """Labels (N,) -> one sorted array of indices per device.
 
-    `alpha` belongs to "dirichlet", `classes_per_device` to "shards", `groups` (N,) to "groups". `equal_sizes` (for
-    "dirichlet") gives all devices the same number of samples, to within one; otherwise sizes come out as drawn.
-    A device that would get fewer than `min_samples` is filled up from the largest one.
+    `alpha` belongs to "dirichlet", `classes_per_device` to "shards", `groups` (N,) to "groups". Sizes come out as
+    drawn; a device that would get nothing gets one sample of the largest.
     """
     if n_devices < 1:
         raise DataError(f"there are {n_devices} devices to deal the data to; at least one is needed")
-    if min_samples < 1:
-        raise DataError(f"min_samples is {min_samples}; a device needs at least one sample")
-    if len(labels) < n_devices * min_samples:
-        raise DataError(f"{len(labels)} samples are too few for {n_devices} devices of at least {min_samples}")
+    if len(labels) < n_devices:
+        raise DataError(f"{len(labels)} samples are too few for {n_devices} devices")
     rng = np.random.default_rng(seed)
     if scheme == "iid":
         parts = np.array_split(rng.permutation(len(labels)), n_devices)
     elif scheme == "dirichlet":
         if not 0.0 < alpha < np.inf:
             raise DataError(f"alpha is {alpha}; a Dirichlet distribution needs a positive number")
-        deal = _dirichlet_equal if equal_sizes else _dirichlet
-        parts = deal(labels, n_devices, alpha, rng)
+        parts = _dirichlet(labels, n_devices, alpha, rng)
     elif scheme == "shards":
         parts = _shards(labels, n_devices, classes_per_device, rng)
     elif scheme == "groups":
@@ -56,26 +50,18 @@ def partition(
         parts = _groups(groups, n_devices, rng)
     else:
         raise DataError(f"no partition {scheme!r}; known: iid, dirichlet, shards, groups")
-    if scheme == "groups":  # a group is never torn apart to fill a device up
-        short = min(len(part) for part in parts)
-        if short < min_samples:
-            raise DataError(f"a device gets {short} samples of whole groups, fewer than {min_samples}")
-    else:
-        _fill_up(parts, min_samples, rng)
+    _fill_up(parts, rng)  # with groups, nobody is without one
     return [np.sort(part) for part in parts]
 
 
-def draw_subset(labels: np.ndarray, n_samples: int, *, seed: int, groups: np.ndarray | None = None) -> np.ndarray:
-    """`n_samples` sorted indices at random without repeats; of whole groups, where given, at least so many."""
-    if not 0 < n_samples <= len(labels):
-        raise DataError(f"{n_samples} samples are asked for, {len(labels)} are there")
-    rng = np.random.default_rng(seed)
-    if groups is None:
-        return np.sort(rng.choice(len(labels), n_samples, replace=False))
+def draw_groups(groups: np.ndarray, n_samples: int, n_groups: int, *, seed: int) -> np.ndarray:
+    """Sorted indices (K,) of whole groups, drawn at random: as few as hold `n_samples`, but at least `n_groups`."""
+    if not 0 < n_samples <= len(groups):
+        raise DataError(f"{n_samples} samples are asked for, {len(groups)} are there")
     names, sizes = np.unique(groups, return_counts=True)
-    order = rng.permutation(len(names))
-    n_groups = int(np.searchsorted(np.cumsum(sizes[order]), n_samples)) + 1
-    return np.flatnonzero(np.isin(groups, names[order[:n_groups]]))
+    order = np.random.default_rng(seed).permutation(len(names))
+    enough = int(np.searchsorted(np.cumsum(sizes[order]), n_samples)) + 1
+    return np.flatnonzero(np.isin(groups, names[order[: max(enough, n_groups)]]))
 
 
 def label_counts(labels: np.ndarray, n_classes: int) -> np.ndarray:
@@ -97,27 +83,6 @@ def _dirichlet(labels: np.ndarray, n_devices: int, alpha: float, rng: np.random.
         for part, piece in zip(parts, np.split(members, np.clip(cuts, 0, len(members))), strict=True):
             part.append(piece)
     return [np.concatenate(part) for part in parts]
-
-
-def _dirichlet_equal(labels: np.ndarray, n_devices: int, alpha: float, rng: np.random.Generator) -> list[np.ndarray]:
-    """Each device draws a mix of classes and takes its samples by it, as long as they last (as Hsu et al.,
-    arXiv 1909.06335): classes that have run out are left to fall out of the mix."""
-    classes, counts = np.unique(labels, return_counts=True)
-    stock = [rng.permutation(np.flatnonzero(labels == label)) for label in classes]
-    left = counts.copy()
-    sizes = [len(part) for part in np.array_split(np.arange(len(labels)), n_devices)]
-    parts = []
-    for size in sizes:
-        mix = _shares(alpha, len(classes), rng)
-        taken = np.zeros(len(classes), dtype=np.int64)
-        while (want := size - int(taken.sum())) > 0:
-            odds = np.where(left - taken > 0, mix, 0.0)
-            if odds.sum() <= 0.0:  # the mix's classes are used up: take of what is left
-                odds = (left - taken).astype(np.float64)
-            taken = np.minimum(taken + rng.multinomial(want, odds / odds.sum()), left)
-        parts.append(np.concatenate([stock[c][left[c] - taken[c] : left[c]] for c in range(len(classes))]))
-        left -= taken
-    return parts
 
 
 def _shards(labels: np.ndarray, n_devices: int, per_device: int, rng: np.random.Generator) -> list[np.ndarray]:
@@ -158,12 +123,11 @@ def _groups(groups: np.ndarray, n_devices: int, rng: np.random.Generator) -> lis
     return [np.flatnonzero(owner[inverse] == device) for device in range(n_devices)]
 
 
-def _fill_up(parts: list[np.ndarray], min_samples: int, rng: np.random.Generator) -> None:
-    """Move samples, at random, from the largest part to those that are too small."""
+def _fill_up(parts: list[np.ndarray], rng: np.random.Generator) -> None:
+    """Move a sample, at random, from the largest part to each that is empty."""
     for index, part in enumerate(parts):
-        while len(part) < min_samples:
+        if not len(part):
             largest = max(range(len(parts)), key=lambda i: len(parts[i]))
             moved = rng.integers(len(parts[largest]))
-            part = np.append(part, parts[largest][moved])
+            parts[index] = parts[largest][moved : moved + 1]
             parts[largest] = np.delete(parts[largest], moved)
-            parts[index] = part

@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.data.partition import draw_subset, label_counts, partition
+from server.data.partition import draw_groups, label_counts, partition
 from server.errors import DataError
 
 LABELS = np.repeat(np.arange(5), 12)  # 60 samples, 5 classes of 12
 
 
-def check(parts: list[np.ndarray], n_samples: int, n_devices: int, least: int = 1) -> None:
+def check(parts: list[np.ndarray], n_samples: int, n_devices: int) -> None:
     assert len(parts) == n_devices
-    assert min(len(part) for part in parts) >= least
+    assert min(len(part) for part in parts) >= 1
     assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(n_samples))
 
 
@@ -27,13 +27,11 @@ labels_st = st.lists(st.integers(0, 6), min_size=12, max_size=120).map(np.array)
     seed=st.integers(0, 2**32),
     scheme=st.sampled_from(["iid", "dirichlet"]),
     alpha=st.sampled_from([5e-324, 1e-3, 0.05, 0.4, 10.0, 1e6, 1e308]),
-    equal=st.booleans(),
-    least=st.integers(1, 2),
 )
-def test_every_sample_once_and_nobody_empty(labels, n_devices, seed, scheme, alpha, equal, least) -> None:
-    parts = partition(labels, n_devices, scheme=scheme, seed=seed, alpha=alpha, equal_sizes=equal, min_samples=least)
-    check(parts, len(labels), n_devices, least)
-    if scheme == "iid" or equal:
+def test_every_sample_once_and_nobody_empty(labels, n_devices, seed, scheme, alpha) -> None:
+    parts = partition(labels, n_devices, scheme=scheme, seed=seed, alpha=alpha)
+    check(parts, len(labels), n_devices)
+    if scheme == "iid":
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
@@ -66,19 +64,17 @@ def test_the_seed_decides() -> None:
     assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-@pytest.mark.parametrize("equal", [True, False])
 @pytest.mark.parametrize("seed", range(10))
-def test_a_device_that_gets_nothing_is_filled_up_from_the_largest(seed: int, equal: bool) -> None:
+def test_a_device_that_gets_nothing_is_given_one_of_the_largest(seed: int) -> None:
     labels = np.repeat(np.arange(3), 8)
-    parts = partition(labels, 6, scheme="dirichlet", seed=seed, alpha=1e-6, equal_sizes=equal, min_samples=3)
-    check(parts, 24, 6, least=3)
+    check(partition(labels, 6, scheme="dirichlet", seed=seed, alpha=1e-6), 24, 6)
 
 
 def test_alpha_goes_from_one_class_a_device_to_even_shares() -> None:
     labels = np.repeat(np.arange(4), 250)
-    skewed = partition(labels, 4, scheme="dirichlet", seed=0, alpha=0.01, equal_sizes=True)
-    even = partition(labels, 4, scheme="dirichlet", seed=0, alpha=1e308, equal_sizes=True)
-    assert np.mean([label_counts(labels[part], 4).max() / 250 for part in skewed]) > 0.7
+    skewed = partition(labels, 4, scheme="dirichlet", seed=0, alpha=0.01)
+    even = partition(labels, 4, scheme="dirichlet", seed=0, alpha=1e308)
+    assert np.mean([label_counts(labels[part], 4).max() / len(part) for part in skewed]) > 0.7
     assert all(label_counts(labels[part], 4).max() < 100 for part in even)
 
 
@@ -87,34 +83,28 @@ def test_alpha_goes_from_one_class_a_device_to_even_shares() -> None:
     [
         ({"n_devices": 0}, "at least one is needed"),
         ({"n_devices": 61}, "60 samples are too few for 61 devices"),
-        ({"min_samples": 0}, "needs at least one sample"),
         ({"scheme": "dirichlet", "alpha": 0.0}, "alpha is 0.0"),
         ({"scheme": "dirichlet", "alpha": float("nan")}, "alpha is nan"),
         ({"scheme": "shards", "classes_per_device": 6}, "the data have 5 classes"),
         ({"scheme": "groups"}, "needs a data set with groups"),
         ({"scheme": "groups", "groups": np.zeros(60)}, "1 groups cannot be dealt to 3 devices"),
-        ({"scheme": "groups", "groups": np.arange(60) // 20, "min_samples": 20, "n_devices": 3}, None),
-        ({"scheme": "groups", "groups": np.minimum(np.arange(60), 2), "min_samples": 2}, "fewer than 2"),
         ({"scheme": "random"}, "known: iid, dirichlet, shards, groups"),
     ],
 )
-def test_what_cannot_be_is_said_in_a_sentence(changed: dict, words: str | None) -> None:
+def test_what_cannot_be_is_said_in_a_sentence(changed: dict, words: str) -> None:
     settings_ = {"n_devices": 3, "scheme": "iid", "seed": 0} | changed
     n_devices = settings_.pop("n_devices")
-    if words is None:
-        check(partition(LABELS, n_devices, **settings_), 60, n_devices, 20)
-        return
     with pytest.raises(DataError, match=words):
         partition(LABELS, n_devices, **settings_)
 
 
-def test_a_subset_has_no_repeats_and_keeps_groups_whole() -> None:
-    chosen = draw_subset(LABELS, 20, seed=3)
-    assert len(np.unique(chosen)) == 20
-    groups = np.arange(60) // 7
-    chosen = draw_subset(LABELS, 20, seed=3, groups=groups)
-    assert 20 <= len(chosen) < 27
-    assert np.array_equal(chosen, np.flatnonzero(np.isin(groups, groups[chosen])))
-    assert len(draw_subset(LABELS, 60, seed=0, groups=groups)) == 60
-    with pytest.raises(DataError, match="61 samples are asked for"):
-        draw_subset(LABELS, 61, seed=0)
+def test_drawn_groups_are_whole_and_enough() -> None:
+    groups = np.arange(60) // 7  # eight of 7, one of 4
+    for seed in range(5):
+        chosen = draw_groups(groups, 20, 1, seed=seed)
+        assert 20 <= len(chosen) < 27
+        assert np.array_equal(chosen, np.flatnonzero(np.isin(groups, groups[chosen])))
+    assert len(draw_groups(groups, 60, 1, seed=0)) == 60
+    assert len(np.unique(groups[draw_groups(groups, 5, 6, seed=0)])) == 6  # one for each of six devices
+    with pytest.raises(DataError, match="61 samples are asked for, 60 are there"):
+        draw_groups(groups, 61, 1, seed=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ from edge_client.protocol.shards import unpack_shard
 from edge_client.training.data import load
 from server import cli, steps
 from server.config import RunConfig, load_config
+from server.data.dataset import Split
 from server.errors import DataError, InfeasibleError
 from server.progress import Progress
 from server.run_dir import Enrolled, LinkMeasurement, RunDir
@@ -63,6 +65,20 @@ def test_boards_get_private_samples_once_each(tmp_path: Path) -> None:
         own = load(run.folder.path / "data" / f"{board}.npz")
         np.testing.assert_array_equal(own.images, data.x_train[part])
         assert own.n_classes == N_CLASSES
+
+
+def test_of_groups_about_as_many_samples_are_dealt_as_asked_for(tmp_path: Path) -> None:
+    """Tracks of five, 400 private samples: 3 devices of 40 get 24 tracks, none of them on two devices."""
+    run = run_of(tmp_path)
+    groups = np.arange(800) // 5
+    data = replace(prepare_data(run), groups_train=groups)
+    settings = msgspec.structs.replace(run.config.data, partition="groups", local_samples=40)
+    split = Split(public=np.arange(400), private=np.arange(400, 800))
+    parts = deal_private(msgspec.structs.replace(run.config, data=settings), data, split, 3)
+    assert [len(part) for part in parts] == [40, 40, 40]
+    tracks = [set(groups[part].tolist()) for part in parts]
+    assert sum(map(len, tracks)) == len(set.union(*tracks)) == 24
+    assert min(part.min() for part in parts) >= 400
 
 
 def test_more_than_there_is_cannot_be_dealt(tmp_path: Path) -> None:
