@@ -3,7 +3,9 @@
     python -m tools.audit_run RUN_DIR
 
 The ledgers are the truth that client and server never open. Every window a client put into its journal is compared:
-idle and profile windows at enrolment, training segments and uploads of every round.
+idle and profile windows at enrolment, training segments, uploads and whole tasks of every round. Starved windows are
+listed, not judged: the host was busy with something else. A task is starved where a segment of it was; in an upload
+nothing waits for the processor.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +24,8 @@ from tools.boards.ledger import Truth, read_ledger
 LIMIT = 0.05
 """The agreement that is asked for: five per cent of the true joules."""
 SHORTEST_S = 1.0
-"""Shorter windows hold a few polls of the meter; they are listed, not judged."""
+"""Shorter windows hold a few polls of the meter and a few lines of the ledger (ten a second both), and it is their
+borders that would be compared; they are listed, not judged."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +58,29 @@ def main() -> int:
 
 def compare(journal: list[str], truth: Truth) -> list[Compared]:
     """The windows of a client's journal (JSON lines) that have joules, against the truth."""
+    lines = [json.loads(line) for line in journal]
+    starved_segments = [line for line in lines if line["kind"] == "segment" and line["outcome"]["starved"]]
     compared = []
-    for line in map(json.loads, journal):
+    for line in lines:
         reported = line["energy"]["energy_j"]
         true_j = truth.between(line["start"], line["end"])["true_j"]
         if reported is not None and true_j > 0:
-            starved = bool(line.get("starved"))
-            compared.append(Compared(line["kind"], line["end"] - line["start"], starved, reported / true_j - 1.0))
+            was = starved(line, starved_segments)
+            compared.append(Compared(line["kind"], line["end"] - line["start"], was, reported / true_j - 1.0))
     return compared
+
+
+def starved(line: dict[str, Any], starved_segments: list[dict[str, Any]]) -> bool:
+    """Whether a window of the journal was starved; each kind says it in its own place, unknown (None) is no."""
+    match line["kind"]:
+        case "profile":
+            return bool(line["starved"])
+        case "segment":
+            return bool(line["outcome"]["starved"])
+        case "task":
+            return any(line["start"] <= one["start"] and one["end"] <= line["end"] for one in starved_segments)
+        case _:
+            return False
 
 
 def judged(one: Compared) -> bool:

@@ -17,6 +17,8 @@ import pytest
 from edge_client.protocol.messages import TaskClosed
 from server.run_dir import RunDir
 from tests.e2e.world import BOARDS, N_CLASSES, write_world
+from tools import audit_run
+from tools.boards.ledger import read_ledger
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,14 +49,6 @@ def left_behind(folder: Path) -> list[str]:
 def governors(run: RunDir) -> dict[str, str]:
     pattern = "boards/{}/sys/devices/system/cpu/cpufreq/policy0/scaling_governor"
     return {board: (run.path / pattern.format(board)).read_text().strip() for board in BOARDS}
-
-
-def ledger_j(path: Path, start: float, end: float) -> float:
-    """True joules of a board between two monotonic instants."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    lines = [line for line in lines if "true_j" in line]
-    t, joules = [line["t"] for line in lines], [line["true_j"] for line in lines]
-    return float(np.interp(end, t, joules) - np.interp(start, t, joules))
 
 
 def run_of(out: Path) -> RunDir:
@@ -89,18 +83,15 @@ def test_a_whole_run_of_two_strategies(tmp_path: Path) -> None:
             shard = run.load_arrays(run.shard_name("fimi", device.id))
             assert np.bincount(shard["y"], minlength=N_CLASSES).tolist() == list(device.synth_counts)
 
-    # the client's joules against the ledger that no client sees
-    compared = 0
+    # the client's joules against the ledger that no client sees: within 5 %, as promised, where a window is not starved
+    # and lasts a second or more; with ten polls and ten ledger lines a second, shorter ones would compare their borders
     for board in BOARDS:
-        ledger = run.path / "boards" / f"{board}.ledger.jsonl"
-        for line in (run.path / "boards" / f"{board}.state" / "windows.jsonl").read_text().splitlines():
-            window = json.loads(line)
-            if window["end"] - window["start"] < 1.0 or window.get("starved"):
-                continue  # ten ledger lines a second: shorter windows would compare their borders
-            true_j = ledger_j(ledger, window["start"], window["end"])
-            assert window["energy"]["energy_j"] == pytest.approx(true_j, rel=0.08), (board, window)
-            compared += 1
-    assert compared >= len(BOARDS)
+        journal = (run.path / "boards" / f"{board}.state" / "windows.jsonl").read_text().splitlines()
+        compared = audit_run.compare(journal, read_ledger(run.path / "boards" / f"{board}.ledger.jsonl"))
+        kept = [one for one in compared if audit_run.judged(one)]
+        assert {"idle", "task"} <= {one.kind for one in compared}
+        assert kept, compared
+        assert [one for one in kept if abs(one.error) > 0.05] == [], board
 
     report = json.loads((run.path / "report.json").read_text())
     assert len(report["strategies"]["fimi"]["accuracy_by_round"]) == 3
