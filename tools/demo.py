@@ -22,7 +22,7 @@ from rich.table import Table
 
 HERE = Path(__file__).resolve().parent
 BASELINE = "tfl"
-SEED = re.compile(r"^seed = (\d+)$", re.MULTILINE)
+SEED = re.compile(r"^seed[ \t]*=[ \t]*(\d+)(?=[ \t]*(?:#.*)?$)", re.MULTILINE)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,7 +1,8 @@
 """`make demo-seeds`: the demo once per seed, then medians and ranges of what it cost against plain federated learning.
 
-A seed whose report is there and whole is not run again, so a series can be stopped and taken up. A seed whose run must
-not be compared (its boards were starved, see the report) is left out and named.
+A seed whose report is there and whole is not run again, so a series can be stopped and taken up; a run that was made
+with another run file does not count. A seed whose run must not be compared (its boards were starved, see the report) is
+left out and named.
 """
 
 from __future__ import annotations
@@ -19,7 +20,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from firmware_profiles.strict import ConfigError, load_toml, parse_toml
 from tools import demo
+
+STRATEGIES = ("tfl", "fill", "fimi")
+"""What a run file that names none asks for: the default of the server's `strategy`."""
 
 BASIS = {  # what was spent in all, and until the common accuracy was first reached, or held two rounds in a row
     "added": ("energy_added_j", "joules_to_common_accuracy"),
@@ -49,10 +54,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/seeds"), help="folder of all of them")
     parser.add_argument("--config", type=Path, default=demo.HERE / "demo.toml", help="what is run (default: the demo)")
     arguments = parser.parse_args(argv)
+    try:
+        load_toml(arguments.config, dict)
+    except ConfigError as error:
+        print(f"demo_seeds: {error}", file=sys.stderr)
+        return error.exit_code
     reports: dict[int, dict[str, Any]] = {}
     for seed in dict.fromkeys(arguments.seeds):
         folder = arguments.out / f"{arguments.config.stem}-seed-{seed}"
-        run_dir = finished(folder)
+        run_dir = finished(folder, settings(arguments.config, seed))
         if run_dir is None:
             code, run_dir = go_on(folder, arguments.config, seed)
             if code or run_dir is None:
@@ -67,9 +77,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if len(compared) == len(reports) else 1
 
 
+def settings(config: Path, seed: int) -> dict[str, Any]:
+    """What the run file says with this seed; comments and order do not count."""
+    return parse_toml(demo.with_seed(config.read_text(), seed), dict, str(config))
+
+
 def go_on(folder: Path, config: Path, seed: int) -> tuple[int, Path | None]:
-    """Take up the newest interrupted run of this seed, or start one."""
-    begun = sorted(file.parent for file in folder.glob("*/devices.json")) if folder.is_dir() else []
+    """Take up the newest interrupted run of this seed and run file, or start one."""
+    wanted = settings(config, seed)
+    begun = [file.parent for file in sorted(folder.glob("*/devices.json")) if is_run_of(file.parent, wanted)]
     if not begun:
         print(f"seed {seed}: running", flush=True)
         return demo.run(config, seed=seed, out=folder)
@@ -77,14 +93,30 @@ def go_on(folder: Path, config: Path, seed: int) -> tuple[int, Path | None]:
     return demo.serve("run", "--resume", str(begun[-1])), begun[-1]
 
 
-def finished(folder: Path) -> Path | None:
-    """The newest run directory below `folder` whose report holds every strategy to its last round, or None."""
-    found = sorted(folder.glob("*/report.json")) if folder.is_dir() else []
-    for file in reversed(found):
-        strategies = demo.read_report(file.parent)["strategies"].values()
-        if strategies and all(values["full_accuracy"] is not None for values in strategies):
+def finished(folder: Path, wanted: dict[str, Any]) -> Path | None:
+    """The newest run directory below `folder` that was made with these settings and whose report is whole, or None."""
+    for file in sorted(folder.glob("*/report.json"), reverse=True):
+        if is_run_of(file.parent, wanted) and whole(demo.read_report(file.parent), wanted):
             return file.parent
     return None
+
+
+def is_run_of(run_dir: Path, wanted: dict[str, Any]) -> bool:
+    """Whether the run file that is kept in a run directory says the same."""
+    try:
+        return load_toml(run_dir / "config.toml", dict) == wanted
+    except ConfigError:
+        return False  # what cannot be read was made with something else
+
+
+def whole(report: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether a report holds every strategy that the settings name, to its last round."""
+    named = wanted.get("strategy", STRATEGIES)
+    strategies = report["strategies"]
+    return all(
+        name in strategies and strategies[name]["full_accuracy"] is not None
+        for name in ([named] if isinstance(named, str) else named)
+    )
 
 
 def compare(reports: Sequence[dict[str, Any]]) -> list[Spread]:
