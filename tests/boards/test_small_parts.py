@@ -83,6 +83,21 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
         (["fleet", "none.toml"], 2, "fimi-board: none.toml: no such file; give the path of a TOML file"),
         (["one", "--profile", "pi-9", "--broker", "h:1", "--data", "x"], 2, "profile 'pi-9' is not known; use one of"),
         (["one", "--profile", "jetson-nano", "--broker", "h", "--data", "x"], 2, "--broker: 'h' is no address"),
+        (
+            ["one", "--profile", "jetson-nano", "--broker", "h:1", "--data", "x", "--id", "../../x"],
+            2,
+            "fimi-board: --id: '../../x' is out of range; it must be a string matching regex '^[A-Za-z0-9]",
+        ),
+        (
+            ["one", "--profile", "jetson-nano", "--broker", "h:1", "--data", "x", "--storage-samples", "-3"],
+            2,
+            "fimi-board: --storage-samples: -3 is out of range; it must be a whole number >= 0 in samples\n",
+        ),
+        (
+            ["one", "--profile", "jetson-nano", "--broker", "h:1", "--data", "x", "--fleet", "a/b"],
+            2,
+            "fimi-board: --fleet: 'a/b' is out of range; it must be a string matching regex",
+        ),
     ],
 )
 def test_the_command_says_what_is_wrong(
@@ -90,3 +105,16 @@ def test_the_command_says_what_is_wrong(
 ) -> None:
     assert cli.main(arguments) == code
     assert sentence in capsys.readouterr().err
+
+
+def test_a_board_of_one_s_own_profile_is_named_after_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not after its path, which would be a folder somewhere else."""
+    seen: list[FleetConfig] = []
+
+    async def run(config: FleetConfig, base: Path) -> None:
+        seen.append(config)
+
+    monkeypatch.setattr(cli, "_run", run)
+    profile = str(tmp_path / "my-board.toml")
+    assert cli.main(["one", "--profile", profile, "--broker", "h:1", "--data", "x"]) == 0
+    assert [(board.id, board.profile) for board in seen[0].board] == [("my-board", profile)]

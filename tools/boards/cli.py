@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from firmware_profiles.loader import load_profile, shipped
-from firmware_profiles.strict import ConfigError, load_toml
+from firmware_profiles.strict import ConfigError, convert, load_toml
 from tools.boards.admission import AdmissionError
 from tools.boards.fleet import BrokerMissingError, Fleet
-from tools.boards.fleet_config import BoardConfig, FleetConfig
+from tools.boards.fleet_config import FleetConfig
 from tools.boards.processes import die_with_parent
+
+_FIELD = re.compile(r"^one: (?:board\[0\]\.)?(\w+)")
+"""How the sentence about a single board's field begins; options are named after the fields."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,19 +51,23 @@ async def _run(config: FleetConfig, base: Path) -> None:
 def _fleet_of(arguments: argparse.Namespace) -> tuple[FleetConfig, Path]:
     if arguments.command == "fleet":
         return load_toml(arguments.file, FleetConfig), arguments.file.parent
-    board = BoardConfig(
-        id=arguments.id or arguments.profile,
-        profile=arguments.profile,
-        data=arguments.data,
-        storage_samples=arguments.storage_samples,
-    )
+    board = {
+        "id": arguments.id or Path(arguments.profile).stem,
+        "profile": arguments.profile,
+        "data": arguments.data,
+        "storage_samples": arguments.storage_samples,
+    }
+    fleet = {
+        "broker": arguments.broker,
+        "fleet": arguments.fleet,
+        "board": [board],
+        "seed": arguments.seed,
+        "dir": arguments.dir,
+    }
     try:
-        config = FleetConfig(
-            broker=arguments.broker, fleet=arguments.fleet, board=(board,), seed=arguments.seed, dir=arguments.dir
-        )
-    except ValueError as error:
-        raise ConfigError(f"--{error}") from None
-    return config, Path()
+        return convert(fleet, FleetConfig, "one"), Path()
+    except ConfigError as error:
+        raise ConfigError(_FIELD.sub(lambda field: "--" + field[1].replace("_", "-"), str(error))) from None
 
 
 def _row(name: str) -> str:
