@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models import learning_curve
+from server.clocks import by_clock
 from server.config import PlanConfig, Strategy
 from server.errors import FleetError, InfeasibleError
 from server.plan.problem import (
@@ -68,15 +69,15 @@ def planner_device(enrolled: Enrolled, storage_limit: int | None) -> Device:
 
 
 def opp_table(enrolled: Enrolled) -> OppTable:
-    """The measured points; the planner takes their convex hull.
+    """The measured points, each under the clock that the board ran at; the planner takes their convex hull.
 
     Starved points are left out where two sound ones remain. Else they are all there is: they show the board slower and
     dearer than it is, the report says so, and the run's own starved share decides whether it may be compared.
     """
-    profile = enrolled.profile
-    idle_w = profile.idle.idle_power_w
-    sound = [point for point in profile.points if not point.starved]
-    sound = sorted(sound if len(sound) >= 2 else profile.points, key=lambda point: point.freq_hz)
+    idle_w = enrolled.profile.idle.idle_power_w
+    points = by_clock(enrolled.profile.points, enrolled.join.capabilities.opps_hz)
+    sound = [point for point in points if not point.starved]
+    sound = sound if len(sound) >= 2 else points
     joules = [point.j_per_sample for point in sound]
     if idle_w is None or any(j is None for j in joules):
         raise FleetError(
