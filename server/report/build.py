@@ -10,6 +10,7 @@ import msgspec
 
 from server.files import write_atomic
 from server.report import drawing, figures, metrics, tables
+from server.report.clocks import clocks_by_device
 from server.report.load import load_run
 from server.report.metrics import Summary
 from server.report.page import page
@@ -42,7 +43,7 @@ def build_report(run_dir: Path) -> dict[str, Any]:
 
 
 def as_json(data: RunData, summaries: dict[str, Summary], target: float | None) -> dict[str, Any]:
-    """What report.json holds: joules, seconds, bytes; None where a value is unknown or was never reached."""
+    """What report.json holds (server/README.md lists it); None where a value is unknown or was never reached."""
     return {
         "run": data.id,
         "strategies": {name: dataclasses.asdict(summary) for name, summary in summaries.items()},
@@ -50,6 +51,7 @@ def as_json(data: RunData, summaries: dict[str, Summary], target: float | None) 
         "comparable": metrics.comparable(data) is None,
         "not_comparable_because": metrics.comparable(data),
         "starved_share": metrics.starved_share(data.strategies),
+        "clocks": {name: dataclasses.asdict(clock) for name, clock in clocks_by_device(data.strategies).items()},
         "energy_basis": data.energy_basis,
         "seeds": [data.seed],
         "versions": data.versions,
@@ -90,6 +92,7 @@ def as_page(
                 tables.learning(data),
                 tables.devices(data),
                 tables.work(summaries),
+                tables.clocks(clocks_by_device(data.strategies)),
                 versions,
             )
             if table is not None

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_client.protocol.messages import EnergyReading, TaskClosed, Update
+from edge_client.protocol.messages import EnergyReading, SegmentOutcome, TaskClosed, Update
 from server.config import RunConfig, load_config
 from server.errors import DataError
 from server.plan.problem import EnergyBasis
 from server.report.metrics import total
-from server.report.values import DeviceRow, PlanRow, RoundRow, RunData, Samples, StrategyRun, TaskRow
+from server.report.values import DeviceRow, PlanRow, RoundRow, RunData, Samples, StrategyRun, TaskRow, WindowRow
 from server.run_dir import Enrolled, RoundRecord, RunDir, RunInfo, StrategyPlan
 
 SAMPLES_PER_DEVICE = 200
@@ -142,12 +142,24 @@ def round_row(record: RoundRecord, last_words: Iterable[TaskClosed], basis: Ener
                 up_bytes=closed.bytes_sent,
                 down_bytes=closed.bytes_received,
                 samples=closed.samples_trained,
-                starved=tuple(segment.starved for segment in update.segments) if update else (),
+                windows=tuple(map(window_row, update.segments)) if update else (),
             )
         )
     silent = set(record.lost) - heard  # a word on an earlier round says nothing of this one
     rows += [TaskRow(device=device, accepted=False, added_j=None, board_j=None) for device in sorted(silent)]
     return RoundRow(round=record.round, accuracy=record.accuracy, seconds=record.duration_s, tasks=tuple(rows))
+
+
+def window_row(segment: SegmentOutcome) -> WindowRow:
+    """What the report says of a training window."""
+    return WindowRow(
+        requested_hz=segment.requested_hz,
+        accepted_hz=segment.accepted_hz,
+        verified_hz=segment.verified_hz,
+        violation_s=segment.violation_s,
+        throttled=segment.throttled,
+        starved=segment.starved,
+    )
 
 
 def work_j(update: Update, basis: EnergyBasis) -> float | None:

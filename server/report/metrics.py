@@ -79,10 +79,15 @@ def board_by_round(rounds: Sequence[RoundRow]) -> list[float | None]:
     return [total(task.board_j for task in row.tasks) for row in rounds]
 
 
+def share(values: Iterable[bool | None]) -> float | None:
+    """How many of the known values are true; None where none is known."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
 def starved_share(strategies: Iterable[StrategyRun]) -> float | None:
     """Starved training windows over all windows whose state is known; None where none is."""
-    known = [s for run in strategies for row in run.rounds for task in row.tasks for s in task.starved if s is not None]
-    return sum(known) / len(known) if known else None
+    return share(w.starved for run in strategies for row in run.rounds for task in row.tasks for w in task.windows)
 
 
 def work_by_device(run: StrategyRun) -> dict[str, tuple[float | None, float | None]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from server.report.clocks import ClockSummary
 from server.report.metrics import BASELINE, Summary, ratio
 from server.report.values import RunData
 
@@ -151,6 +152,25 @@ def work(summaries: dict[str, Summary]) -> Table:
         for device, (planned, measured) in s.joules_by_device.items()
     )
     return Table("Joules by device, accepted updates", ("Strategy / device", "Planned J", "Measured J", "÷"), rows)
+
+
+def clocks(by_device: dict[str, ClockSummary]) -> Table:
+    """Whether each board kept the clocks it was asked for, over all strategies."""
+    rows = tuple(
+        (
+            device,
+            number(c.windows),
+            number(c.windows_with_clock),
+            percent(c.accepted_share),
+            percent(c.verified_share),
+            number(c.violation_s, 1),
+            number(c.throttled_windows),
+            percent(c.starved_share),
+        )
+        for device, c in by_device.items()
+    )
+    header = ("Device", "Windows", "With a clock", "Accepted", "Verified", "Seconds off it", "Throttled", "Starved")
+    return Table("Clocks of the training windows, hit within 2 %", header, rows)
 
 
 def learning(data: RunData) -> Table | None:

@@ -12,12 +12,25 @@ import numpy as np
 
 
 @dataclass(frozen=True)
+class WindowRow:
+    """One training window: its clock in hertz as requested, as accepted by the kernel and as verified by other means,
+    the seconds it was elsewhere, and what disturbed it. None: not asked for, not to be read, unknown."""
+
+    requested_hz: float | None
+    accepted_hz: float | None
+    verified_hz: float | None
+    violation_s: float
+    throttled: bool | None
+    starved: bool | None
+
+
+@dataclass(frozen=True)
 class TaskRow:
     """One device's share of one round.
 
     `added_j` and `board_j` cover the whole task: above the idle floor, and everything at the meter's boundary.
     `planned_j` and `work_j` cover training and upload alone, on the plan's energy basis; they are compared where the
-    update was `accepted`. `starved` holds one entry per training window, None: unknown.
+    update was `accepted`. `windows` are the training windows of an update that came, accepted or not.
     """
 
     device: str
@@ -29,7 +42,7 @@ class TaskRow:
     up_bytes: int = 0
     down_bytes: int = 0
     samples: int = 0
-    starved: tuple[bool | None, ...] = ()
+    windows: tuple[WindowRow, ...] = ()
 
 
 @dataclass(frozen=True)

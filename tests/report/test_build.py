@@ -69,6 +69,20 @@ def test_report_json(run_dir: Path) -> None:
     assert fimi["board_joules_to_common_accuracy"] == pytest.approx(400)  # 2 W over 20 s more for each of four tasks
     assert fimi["up_bytes"] == 10_000
     assert report["comparable"] is True
+    assert report["clocks"]["b"] == {
+        "windows": 10, "windows_with_clock": 10, "accepted_share": 1.0, "verified_share": 1.0, "violation_s": 0.0,
+        "throttled_windows": None, "starved_share": 0.0,
+    }  # fmt: skip
+
+
+def test_every_key_is_explained(run_dir: Path) -> None:
+    report = json.loads((run_dir / "report.json").read_text())
+    names = set(report)
+    names |= {f"strategies.NAME.{key}" for values in report["strategies"].values() for key in values}
+    names |= {f"clocks.DEVICE.{key}" for values in report["clocks"].values() for key in values}
+    text = (Path(__file__).resolve().parents[2] / "server" / "README.md").read_text()
+    told = text[text.index("\n## report.json\n") :].split("\n## ")[1]
+    assert set(re.findall(r"^\| `([^`]*)` \|", told, re.MULTILINE)) == names
 
 
 def test_the_page_stands_alone(run_dir: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from server.errors import DataError
 from server.report import tables
 from server.report.load import load_run, round_row, settle
+from server.report.values import WindowRow
 from server.run_dir import RunDir
 from tests.report import run_directory as small
 
@@ -33,7 +34,7 @@ class TestLoadRun:
         assert task.board_j == 60 + 2 * 20  # added joules and the idle floor of the task's 20 s
         assert task.planned_j == 42
         assert task.work_j == pytest.approx(54)  # nine tenths of 60 J went into training and upload
-        assert task.starved == (False,)
+        assert task.windows == (WindowRow(1e9, 1e9, 1e9, 0.0, None, False),)
 
     def test_on_the_board_basis_the_floor_belongs_to_the_work(self, tmp_path: Path) -> None:
         config = small.CONFIG + '[plan]\nenergy_basis = "board"\n'

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.report import metrics
-from server.report.values import RoundRow, RunData, StrategyRun, TaskRow
+from server.report.values import RoundRow, RunData, StrategyRun, TaskRow, WindowRow
 
 
 def task(device: str, added: float | None, *, work: tuple[float, float] | None = None, **more: Any) -> TaskRow:
@@ -26,6 +26,11 @@ def task(device: str, added: float | None, *, work: tuple[float, float] | None =
         samples=8,
         **more,
     )
+
+
+def windows(*starved: bool | None) -> tuple[WindowRow, ...]:
+    """Training windows of which nothing else is known."""
+    return tuple(WindowRow(None, None, None, 0.0, None, one) for one in starved)
 
 
 def rounds(*accuracy_and_tasks: tuple[float, tuple[TaskRow, ...]]) -> tuple[RoundRow, ...]:
@@ -127,11 +132,15 @@ class TestSummary:
 
 class TestStarved:
     def test_share_of_the_known_windows(self) -> None:
-        rows = rounds((0.1, (task("a", 1.0, starved=(True, False, None)), task("b", 1.0, starved=(False, False)))))
+        rows = rounds(
+            (0.1, (task("a", 1.0, windows=windows(True, False, None)), task("b", 1.0, windows=windows(False, False))))
+        )
         assert metrics.starved_share([StrategyRun("x", rows)]) == 0.25
 
     def test_unknown_everywhere(self) -> None:
-        assert metrics.starved_share([StrategyRun("x", rounds((0.1, (task("a", 1.0, starved=(None,)),))))]) is None
+        assert (
+            metrics.starved_share([StrategyRun("x", rounds((0.1, (task("a", 1.0, windows=windows(None)),))))]) is None
+        )
 
 
 def test_ratio() -> None:
@@ -143,7 +152,7 @@ def test_ratio() -> None:
 
 class TestComparable:
     def run_of(self, *accuracy: float, starved: bool = False) -> RunData:
-        work = tuple((a, (task("a", 1.0, starved=(starved,)),)) for a in accuracy)
+        work = tuple((a, (task("a", 1.0, windows=windows(starved)),)) for a in accuracy)
         return RunData("r", "r", 0, "added", (), (StrategyRun("tfl", rounds(*work)),), ("x", "y"), None, None, "", {})
 
     def test_a_run_of_five_rounds_that_learned(self) -> None:
