@@ -133,6 +133,25 @@ def test_curves_and_fixed_powers_are_checked():
     assert_caught(asked, changed(plan, 0, upload_j=0.1), "upload_j 0.1 should be 0.19999")
 
 
+@pytest.mark.parametrize(
+    ("basis", "compute_j", "upload_j", "wrong_j"), [("added", 17.5, 0.5, 25.0), ("board", 25.0, 1.0, 17.5)]
+)
+def test_a_table_counts_idling_on_the_board_s_basis_alone(basis, compute_j, upload_j, wrong_j):
+    """15 s for ten samples: five of 1 s and 3 J, five of 2 s and 2 J, idling at half a watt: 25 J, less 7.5 J."""
+    cpu = table((5e8, 2.0, 2.0), (1e9, 1.0, 3.0), idle_w=0.5)
+    asked = problem(device(cpu=cpu), round_s=16.0, energy_basis=basis)
+    plan = solve(asked)
+    share = plan.devices[0]
+    assert violations(asked, plan) == []
+    assert (share.compute_j, share.executed_compute_j, share.upload_j) == pytest.approx(
+        (compute_j, compute_j, upload_j)
+    )
+    assert_caught(asked, changed(plan, 0, compute_j=wrong_j), f"a: compute_j {wrong_j} should be {compute_j}")
+    assert_caught(
+        asked, changed(plan, 0, executed_compute_j=wrong_j), f"a: executed_compute_j {wrong_j} should be {compute_j}"
+    )
+
+
 def test_nothing_trained_takes_no_time():
     asked = problem(device("a", local=(0, 0)), device("b"), target=0.5)
     plan = solve(problem(device("a"), device("b"), target=0.5))

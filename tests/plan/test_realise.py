@@ -7,8 +7,8 @@ import pytest
 
 from server.plan.device_step import Points
 from server.plan.fleet import build_fleet
-from server.plan.problem import AnalyticCpu
-from server.plan.realise import realise
+from server.plan.problem import AnalyticCpu, LearningCurve
+from server.plan.realise import _Board, _price_up, realise
 from server.plan.solve import solve
 from tests.plan.builders import device, problem, random_problem, table
 
@@ -78,6 +78,26 @@ def test_samples_rise_where_a_joule_buys_most():
     # floors 39 and 20 miss the target 3/80; one more of the cheap ones meets it
     done = run(problem(cheap, dear, target=3 / 80), [39.5, 20.0])
     assert [share.samples for share in done] == [40, 20]
+
+
+@pytest.mark.parametrize(("epochs", "price"), [(1, 648 / 17), (2, 1296 / 17)])
+def test_the_price_of_one_more_sample_by_hand(epochs, price):
+    """2 local and 4 synthetic ones worth half: x goes from 4 to 4.5, the error by 2 (1/16 - 4/81) = 17/648, for 1 J an
+    epoch."""
+    asked = problem(
+        device(local=(2, 0), cpu=table((1e9, 1.0, 1.0))), target=0.5, local_epochs=epochs, synthetic_value=0.5,
+        learning_curve=LearningCurve(alpha=2.0, beta=2.0, gamma=0.1),
+    )  # fmt: skip
+    fleet = build_fleet(asked)
+    assert _price_up(fleet, _Board(fleet, 0, 900.0), 0, 6) == pytest.approx(price, rel=1e-12)
+
+
+def test_samples_rise_where_their_worth_does_most():
+    """40 samples of which 30 are synthetic and worth half are worth 25: one more of them helps more than one on 30."""
+    cpu = table((1e9, 1.0, 1.0))
+    few, many = device("a", local=(30, 0), cpu=cpu), device("b", local=(10, 0), cpu=cpu)
+    asked = problem(few, many, target=(1 / 30 + 1 / 25.5) / 2, synthetic_value=0.5)
+    assert [share.samples for share in run(asked, [30.0, 40.0])] == [30, 41]
 
 
 def test_what_is_not_needed_is_given_back():

@@ -13,6 +13,7 @@ from models import radio
 from server.plan.fleet import build_fleet
 from server.plan.problem import Radio
 from server.plan.upload_step import (
+    _log_h,
     cheapest_upload,
     inside,
     least_medium_use,
@@ -39,7 +40,8 @@ def h(x):
     return (x - 1) * np.exp(x) + 1
 
 
-X = np.array([0.1, 1.0, 3.0, 20.0])
+# from 40 on the one in h is nothing beside the rest, and is left out; up to 200 no term of the laws overflows
+X = np.array([0.1, 1.0, 3.0, 5.0, 20.0, 39.9, 40.0, 40.1, 60.0, 200.0])
 
 
 @pytest.mark.parametrize(
@@ -53,6 +55,13 @@ X = np.array([0.1, 1.0, 3.0, 20.0])
 )
 def test_inverses(inverse, law):
     assert inverse(law(X)) == pytest.approx(X, rel=1e-12)
+
+
+def test_the_logarithm_of_h_by_hand():
+    # h(1) = 1, h(2) = e**2 + 1; beyond 40 log h = x + log(x - 1)
+    found = _log_h(np.array([1.0, 2.0, 39.0, 40.0, 41.0, 600.0]))
+    ends = [39.0 + math.log(38.0), 40.0 + math.log(39.0), 41.0 + math.log(40.0), 600.0 + math.log(599.0)]
+    assert found == pytest.approx([0.0, math.log(math.e**2 + 1.0), *ends], rel=1e-14)
 
 
 def test_inverses_stay_within_their_grid():
