@@ -67,7 +67,8 @@ class PlanConfig(Section, frozen=True, kw_only=True):
     """[plan]: what the planner is asked."""
 
     energy_basis: Literal["added", "board"] = "added"  # joules over idle, or of the whole board while it works
-    target_error: Annotated[float, Meta(gt=0, lt=1)] | None = None  # mean error allowed; left out: see fill_factor
+    accuracy_model: Literal["pooled", "device_mean"] = "pooled"  # whose data the learning curve is asked about
+    target_error: Annotated[float, Meta(gt=0, lt=1)] | None = None  # error allowed; left out: see fill_factor
     fill_factor: Annotated[float, Meta(gt=1)] = 2.0  # target_error left out: the error with so many times the data
     round_s: Positive | None = None  # compute and upload in seconds; left out: round_slack times the least that goes
     round_slack: Annotated[float, Meta(ge=1)] = 1.5

@@ -20,6 +20,7 @@ from server.clocks import by_clock
 from server.config import PlanConfig, Strategy
 from server.errors import FleetError, InfeasibleError
 from server.plan.problem import (
+    AccuracyModel,
     Device,
     DevicePlan,
     EnergyBasis,
@@ -41,7 +42,8 @@ Solve = Callable[[Problem], Plan]
 
 @dataclass(frozen=True)
 class Terms:
-    """What all strategies of a run are held to. `target_error` is None in a run without synthetic samples."""
+    """What all strategies of a run are held to. `target_error` is None in a run without synthetic samples; what it is
+    an error of, tells `accuracy_model`."""
 
     round_s: float
     target_error: float | None
@@ -49,6 +51,7 @@ class Terms:
     synthetic_value: float
     local_epochs: int
     energy_basis: EnergyBasis
+    accuracy_model: AccuracyModel = "device_mean"
 
 
 # ---- devices as the planner sees them ----------------------------------------------------------------------------
@@ -122,7 +125,8 @@ def settle_terms(
     room = np.array([device.storage_samples for device in devices], dtype=float)
     filled = local if learning is None else local + np.minimum(room, (plan.fill_factor - 1.0) * local)
     x = learning_curve.effective_samples(local, filled, synthetic_value)
-    error = float(learning_curve.error(x, curve.alpha, curve.beta, curve.gamma).mean())
+    pooled = plan.accuracy_model == "pooled"
+    error = float(learning_curve.error(x.mean() if pooled else x, curve.alpha, curve.beta, curve.gamma).mean())
     least_s = [
         top_point(device)[1] * n * local_epochs + upload_seconds(device)
         for device, n in zip(devices, filled, strict=True)
@@ -134,6 +138,7 @@ def settle_terms(
         synthetic_value=synthetic_value,
         local_epochs=local_epochs,
         energy_basis=plan.energy_basis,
+        accuracy_model=plan.accuracy_model,
     )
 
 
@@ -182,6 +187,7 @@ def problem_of(devices: Sequence[Device], terms: Terms, *, with_synthetic: bool)
         learning_curve=terms.learning_curve,
         synthetic_value=terms.synthetic_value,
         energy_basis=terms.energy_basis,
+        accuracy_model=terms.accuracy_model,
     )
 
 

@@ -189,6 +189,8 @@ def _error(problem: Problem, name: str, samples: list[float]) -> list[str]:
     local = np.array([device.local_samples for device in problem.devices], dtype=float)
     worth = learning_curve.effective_samples(local, np.array(samples), problem.synthetic_value)
     curve = problem.learning_curve
+    if problem.accuracy_model == "pooled":
+        worth = worth.mean()
     mean = float(learning_curve.error(worth, curve.alpha, curve.beta, curve.gamma).mean())
     if _at_most(mean, problem.target_error):
         return []

@@ -32,12 +32,16 @@ def cheapest_seconds(fleet: Fleet, price_w: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def samples_at_price(fleet: Fleet, priced_j: np.ndarray, price_error_j: float) -> np.ndarray:
-    """D (I,) minimising n*D*priced_j + price_error_j/I * err(D) over [local, most]; priced_j (I,) joules a sample.
+    """D (I,) minimising n*D*priced_j + price_error_j/I * loss(D) over [local, most]; priced_j (I,) joules a sample.
 
-    The derivative in D vanishes at x = (lambda*alpha*beta*eta / (I*n*priced))**(1/(1+beta)) effective samples.
+    The derivative of a device's own error vanishes at x = (lambda*alpha*beta*eta / (I*n*priced))**(1/(1+beta))
+    effective samples. A pooled target pays the same for every sample: all where that is more than they cost, else none.
     """
     if fleet.target_error is None:
         return fleet.local.copy()
+    if fleet.pooled:
+        paid_j = price_error_j / len(fleet) * fleet.worth_slope * fleet.eta
+        return np.where(fleet.epochs * priced_j < paid_j, fleet.most, fleet.local)
     with np.errstate(divide="ignore", over="ignore"):
         slope = len(fleet) * fleet.epochs * priced_j / (price_error_j * fleet.eta)
     worth = learning_curve.samples_for_slope(slope, fleet.curve.alpha, fleet.curve.beta)

@@ -113,13 +113,13 @@ def device_step(fleet: Fleet, price_error_j: float, price_medium_j: float, warm:
 def _answer(
     fleet: Fleet, price_w: np.ndarray, price_error_j: float, price_medium_j: float
 ) -> tuple[Points, np.ndarray]:
-    """The minimisers and the value of E + lambda/I*err + mu*use + nu*(t + s - T) for every device."""
+    """The minimisers and the value of E + lambda/I*loss + mu*use + nu*(t + s - T) for every device."""
     tau, priced = cheapest_seconds(fleet, price_w)
     samples = samples_at_price(fleet, priced, price_error_j)
     upload_s, band_hz, upload_j = cheapest_upload(fleet, price_w, price_medium_j)
     bound = fleet.epochs * samples * priced + upload_j - price_w * fleet.round_s
     if price_error_j > 0:
-        bound = bound + price_error_j / len(fleet) * fleet.errors(samples)
+        bound = bound + price_error_j / len(fleet) * fleet.losses(samples)
     return Points(samples, fleet.epochs * samples * tau, upload_s, band_hz), bound
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -47,10 +47,10 @@ def solve_dual(fleet: Fleet, fixed_error_price_j: float | None = None) -> Dual:
 
 
 def bound(fleet: Fleet, step: Step) -> float:
-    """sum of the devices' bounds - lambda*Delta - mu*B: below the least energy for any prices >= 0."""
+    """sum of the devices' bounds - lambda*(allowed loss) - mu*B: below the least energy for any prices >= 0."""
     total = float(step.bound_j.sum())
     if step.price_error_j > 0 and fleet.target_error is not None:
-        total -= step.price_error_j * fleet.target_error
+        total -= step.price_error_j * fleet.allowed_loss
     if step.price_medium_j > 0:
         total -= step.price_medium_j * fleet.capacity
     return total
@@ -74,12 +74,12 @@ class _Search:
         def excess(log_price: float) -> float:
             return self._use_excess(self.at(math.exp(log_price)))
 
-        return math.exp(_price_root(excess, math.log(self._medium_scale()), math.log(8.0), _NEAR))
+        return math.exp(_price_root(excess, math.log(self._medium_scale()), math.log(8.0), _NEAR)[1])
 
     def both_prices(self) -> Step | None:
         """Both constraints met by Broyden's method in (ln lambda, ln mu); None where it does not get there."""
-        if self.fixed is not None or self._accurate_anyway():
-            return None
+        if self.fixed is not None or self.fleet.pooled or self._accurate_anyway():
+            return None  # a pooled target makes the answers jump with lambda
         at = np.log([self._error_scale(), self._medium_scale()])
         step, excess = self._excess(at)
         slope = self._slopes(at, excess)
@@ -144,8 +144,19 @@ class _Search:
         guess, reach = self.log_error_price, 0.1
         if guess is None:
             guess, reach = math.log(self._error_scale()), math.log(4.0)
-        self.log_error_price = _price_root(excess, guess, reach, 0.01 * _NEAR)
-        return steps[self.log_error_price]
+        short, self.log_error_price = _price_root(excess, guess, reach, 0.01 * _NEAR)
+        return self._across(steps[short], steps[self.log_error_price])
+
+    def _across(self, short: Step, enough: Step) -> Step:
+        """The answers between two sides of a jump, such that the target is just kept; both cost the same there."""
+        fleet = self.fleet
+        if not fleet.pooled or short is enough:
+            return enough
+        has, gets = (float(fleet.worth(step.points.samples).mean()) for step in (short, enough))
+        if not has < fleet.wanted_worth < gets:
+            return enough
+        weight = (fleet.wanted_worth - has) / (gets - has)
+        return replace(enough, points=short.points.blend(enough.points, weight))
 
     def _step(self, price_error_j: float, price_medium_j: float) -> Step:
         self.warm = device_step(self.fleet, price_error_j, price_medium_j, self.warm)
@@ -155,6 +166,8 @@ class _Search:
         """The lambda at which a middling device trains half of what it could."""
         fleet, curve = self.fleet, self.fleet.curve
         _, per_sample = cheapest_seconds(fleet, np.zeros(len(fleet)))
+        if fleet.pooled:
+            return float(np.median(per_sample)) * len(fleet) * fleet.epochs / (fleet.worth_slope * fleet.eta)
         worth = fleet.local + 0.5 * fleet.eta * (fleet.most - fleet.local)
         scale = per_sample * np.maximum(worth, 1.0) ** (1.0 + curve.beta)
         return float(np.median(scale)) * len(fleet) * fleet.epochs / (curve.alpha * curve.beta * fleet.eta)
@@ -168,23 +181,24 @@ class _Search:
         return max(float(joules(fleet, points).sum()), 1e-12) / fleet.capacity
 
 
-def _price_root(excess: Callable[[float], float], guess: float, reach: float, near: float) -> float:
-    """The log of a price at which `excess` (falling) is in [-near, 0]; the lowest tried where it never rises above 0,
-    the highest where it never falls to it (the caller's problem is then at the very edge of what can be done)."""
+def _price_root(excess: Callable[[float], float], guess: float, reach: float, near: float) -> tuple[float, float]:
+    """Logs of two prices, the same or next to each other: `excess` (falling) is above 0 at the first and in [-near, 0]
+    at the second, or jumps between them. Twice the lowest tried where it never rises above 0, the highest where it
+    never falls to it (the caller's problem is then at the very edge of what can be done)."""
     low = high = guess
     if excess(guess) > 0:
         while excess(high) > 0:
             if high - guess > _FURTHEST:
-                return high
+                return high, high
             low, high, reach = high, high + reach, 2.0 * reach
     else:
         while excess(low) <= 0:
             if excess(low) >= -near or guess - low > _FURTHEST:
-                return low
+                return low, low
             high, low, reach = low, low - reach, 2.0 * reach
 
     def values(log_prices: np.ndarray) -> np.ndarray:
         return np.array([excess(float(log_price)) for log_price in log_prices])
 
-    _, best = falling_root(values, np.array([low]), np.array([high]), 1e-14, near)
-    return float(best[0])
+    short, enough = falling_root(values, np.array([low]), np.array([high]), 1e-14, near)
+    return float(short[0]), float(enough[0])

@@ -149,7 +149,7 @@ def _accuracy(fleet: Fleet, points: Points) -> None:
     else:
         ids = _ids(fleet, ~full)
         why = f"is out of reach: storage_samples binds on {full.sum()} devices, round_s on {named(ids)}"
-    ids = _ids(fleet, fleet.errors(points.samples) > target)
+    ids = () if fleet.pooled else _ids(fleet, fleet.error_at(fleet.worth(points.samples)) > target)
     raise NoPlanError(
         f"target_error {target:.6g} {why}; the least target_error is {nearest:.7g}", "target_error", ids, nearest
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,18 +87,50 @@ class Fleet:
     curve: LearningCurve
     eta: float
     capacity: float
+    pooled: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def errors(self, samples: np.ndarray) -> np.ndarray:
-        """err of every device (I,) when it trains `samples` (I,)."""
-        worth = learning_curve.effective_samples(self.local, samples, self.eta)
+    def worth(self, samples: np.ndarray) -> np.ndarray:
+        """Effective samples x (I,) of every device when it trains `samples` (I,)."""
+        return learning_curve.effective_samples(self.local, samples, self.eta)
+
+    def error_at(self, worth: np.ndarray) -> np.ndarray:
+        """err of effective samples, of any shape."""
         return learning_curve.error(worth, self.curve.alpha, self.curve.beta, self.curve.gamma)
 
     def mean_error(self, samples: np.ndarray) -> float:
-        """Mean error over the devices."""
-        return float(self.errors(samples).mean())
+        """The error that is held against the target: the devices' mean, or that of their mean data."""
+        worth = self.worth(samples)
+        return float(self.error_at(worth.mean()) if self.pooled else self.error_at(worth).mean())
+
+    # What a price of error is paid for. Pooled, err(mean x) <= target is the same as mean x >= x*, which is linear and
+    # falls apart over devices; scaled by -err'(x*), a unit of it is a unit of error near the target.
+
+    @property
+    def wanted_worth(self) -> float:
+        """x* = the mean effective samples that a pooled target asks for; infinite at or below the curve's floor."""
+        assert self.target_error is not None
+        return learning_curve.samples_for_error(self.target_error, self.curve.alpha, self.curve.beta, self.curve.gamma)
+
+    @property
+    def worth_slope(self) -> float:
+        """-err'(x*) > 0, the error that one more effective sample saves near a pooled target."""
+        wanted = self.wanted_worth
+        if not math.isfinite(wanted):
+            return 1.0
+        return float(-learning_curve.error_slope(np.float64(wanted), self.curve.alpha, self.curve.beta))
+
+    def losses(self, samples: np.ndarray) -> np.ndarray:
+        """What each device (I,) adds to I times the loss that is priced; its mean must not exceed `allowed_loss`."""
+        worth = self.worth(samples)
+        return -self.worth_slope * worth if self.pooled else self.error_at(worth)
+
+    @property
+    def allowed_loss(self) -> float:
+        assert self.target_error is not None
+        return -self.worth_slope * self.wanted_worth if self.pooled else self.target_error
 
 
 def build_fleet(problem: Problem) -> Fleet:
@@ -136,6 +169,7 @@ def build_fleet(problem: Problem) -> Fleet:
         curve=problem.learning_curve,
         eta=float(problem.synthetic_value),
         capacity=capacity,
+        pooled=problem.accuracy_model == "pooled",
     )
 
 

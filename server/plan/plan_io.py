@@ -10,6 +10,7 @@ import numpy as np
 
 from server.errors import ConfigError
 from server.plan.problem import (
+    AccuracyModel,
     AnalyticCpu,
     Device,
     DevicePlan,
@@ -83,6 +84,7 @@ class FleetFile(_File, frozen=True, kw_only=True):
     bandwidth_hz: float | None = None
     target_error: float | None = None
     energy_basis: EnergyBasis = "added"
+    accuracy_model: AccuracyModel = "device_mean"
     learning_curve: CurveFile
     synthetic_value: float
     devices: tuple[DeviceFile, ...]
@@ -141,6 +143,7 @@ def encode_problem(problem: Problem) -> bytes:
             bandwidth_hz=problem.bandwidth_hz,
             target_error=problem.target_error,
             energy_basis=problem.energy_basis,
+            accuracy_model=problem.accuracy_model,
             learning_curve=_copy(CurveFile, problem.learning_curve),
             synthetic_value=problem.synthetic_value,
             devices=tuple(_device_file(device) for device in problem.devices),
@@ -159,6 +162,7 @@ def decode_problem(payload: bytes, name: str = "fleet.json") -> Problem:
         learning_curve=_copy(LearningCurve, file.learning_curve),
         synthetic_value=file.synthetic_value,
         energy_basis=file.energy_basis,
+        accuracy_model=file.accuracy_model,
         bandwidth_hz=file.bandwidth_hz,
     )
 

@@ -13,6 +13,10 @@ import numpy as np
 
 EnergyBasis = Literal["added", "board"]
 RadioKind = Literal["scheduled", "fixed_power", "shared_link", "wired"]
+AccuracyModel = Literal["device_mean", "pooled"]
+"""Whose data the learning curve is asked about. "device_mean": the mean over devices of err(x_i), as if each learned
+alone. "pooled": err(mean of x_i), as if all learned from what they hold together, which is what averaging their updates
+by samples comes to. Both are convex; err being convex, the pooled error is never above the other."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Problem:
-    """P1: the least energy of a round in which the mean error stays within target_error.
+    """P1: the least energy of a round in which the error, by `accuracy_model`, stays within target_error.
 
     `target_error` None asks for no accuracy: every device trains exactly its local samples (plain FL).
     `synthetic_value` is eta: the worth of one synthetic sample in real ones. `bandwidth_hz` is shared by devices with
@@ -94,6 +98,7 @@ class Problem:
     synthetic_value: float
     energy_basis: EnergyBasis = "added"
     bandwidth_hz: float | None = None
+    accuracy_model: AccuracyModel = "device_mean"
 
 
 @dataclass(frozen=True)

@@ -162,10 +162,12 @@ def _kept(fleet: Fleet, samples: list[int]) -> bool:
 
 
 def _price_up(fleet: Fleet, board: _Board, index: int, samples: int) -> float:
-    """Joules per unit of error of one more sample; the first sample of a device without any comes first."""
+    """Joules per unit of error of one more sample; a device without any comes first. Pooled: per effective sample."""
     if samples == 0 and fleet.local[index] == 0:
         return -math.inf
     joules = board.run(samples + 1).compute_j - board.run(samples).compute_j
+    if fleet.pooled:
+        return joules / fleet.eta
     curve, local = fleet.curve, float(fleet.local[index])
     now, then = (local + fleet.eta * (count - local) for count in (samples, samples + 1))
     return joules / (curve.alpha * (now**-curve.beta - then**-curve.beta))

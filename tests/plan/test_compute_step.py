@@ -52,7 +52,7 @@ def test_no_other_amount_is_cheaper(seed, price_error_j, priced_j):
     fleet = build_fleet(random_problem(seed, 3, "wired", "mixed", 0.5, epochs=2))
 
     def cost(samples):
-        return fleet.epochs * samples * priced_j + price_error_j / len(fleet) * fleet.errors(samples)
+        return fleet.epochs * samples * priced_j + price_error_j / len(fleet) * fleet.losses(samples)
 
     best = samples_at_price(fleet, np.full(3, priced_j), price_error_j)
     assert (best >= fleet.local).all()

@@ -19,7 +19,7 @@ SINGLE = table((1e9, 1.0, 1.0))
 
 
 def root(wanted, guess, near=1e-6):
-    return dual_module._price_root(lambda log_price: wanted - log_price, guess, 1.0, near)
+    return dual_module._price_root(lambda log_price: wanted - log_price, guess, 1.0, near)[1]
 
 
 @pytest.mark.parametrize("guess", [-20.0, 0.0, 2.999, 3.0, 30.0])

@@ -34,8 +34,8 @@ def test_problems_and_plans_survive_their_files(kind, tmp_path):
 def test_the_names_in_the_files():
     asked = random_problem(1, 2, "scheduled", "mixed", 0.5)
     file = json.loads(encode_problem(asked))
-    assert set(file) == {"local_epochs", "round_s", "bandwidth_hz", "target_error", "energy_basis", "learning_curve",
-                         "synthetic_value", "devices"}  # fmt: skip
+    assert set(file) == {"local_epochs", "round_s", "bandwidth_hz", "target_error", "energy_basis", "accuracy_model",
+                         "learning_curve", "synthetic_value", "devices"}  # fmt: skip
     tabled, law = file["devices"]
     assert set(tabled["opps"][0]) == {"freq_hz", "s_per_sample", "j_per_sample"}
     assert tabled["cpu"]["power_idle_w"] > 0
