@@ -1,4 +1,7 @@
-"""What people see while a run goes on: a live table on a terminal, plain lines elsewhere."""
+"""What people see while a run goes on: a live table on a terminal, plain lines elsewhere.
+
+What devices say of themselves stands in both. It is shown as it is, never taken for markup or a terminal's commands.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,11 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Something that stays on the screen."""
+        line = printable(line)
         if self._live is not None:
-            self._live.console.print(line, markup=False, highlight=False)
+            from rich.text import Text
+
+            self._live.console.print(Text(line))
         else:
             print(line, file=self._out, flush=True)
 
@@ -67,14 +73,22 @@ class Progress:
 
     def _table(self) -> Table:
         from rich.table import Table
+        from rich.text import Text
 
         seconds = int(time.monotonic() - self._started)
-        table = Table(title=f"{self._title}  ({seconds // 60}:{seconds % 60:02d})", title_justify="left", box=None)
-        for heading, justify in (("device", "left"), ("state", "left"), ("samples", "right"), ("MHz", "right"),
-                                 ("W", "right")):  # fmt: skip
-            table.add_column(heading, justify="left" if justify == "left" else "right")
+        title = Text(printable(f"{self._title}  ({seconds // 60}:{seconds % 60:02d})"), style="table.title")
+        table = Table(title=title, title_justify="left", box=None)
+        for heading in ("device", "state"):
+            table.add_column(heading)
+        for heading in ("samples", "MHz", "W"):
+            table.add_column(heading, justify="right")
         for device, beat in sorted(self._devices.items()):
             mhz = "-" if beat.freq_hz is None else f"{beat.freq_hz / 1e6:.0f}"
             watts = "-" if beat.power_w is None else f"{beat.power_w:.2f}"
-            table.add_row(device, beat.state, str(beat.samples_done), mhz, watts)
+            table.add_row(*(Text(printable(text)) for text in (device, beat.state, f"{beat.samples_done}", mhz, watts)))
         return table
+
+
+def printable(text: str) -> str:
+    """The text with "?" for everything that moves a cursor or is not seen."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

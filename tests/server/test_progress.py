@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
+
+import msgspec
+import pytest
 
 from edge_client.protocol.messages import Heartbeat
 from server.progress import Progress
@@ -25,6 +29,28 @@ def test_plain_lines_only(capsys: object) -> None:
         progress.heartbeat(beat(3.0))
         progress.say("tfl round 1: [done]")
     assert out.getvalue() == "tfl round 1: [done]\n"
+
+
+@pytest.mark.parametrize("state", ["[/x]", "[bold]on[/]", ":smile: [link=x]", "\x1b[2Jgone"])
+def test_what_a_device_says_is_shown_as_it_is(state: str) -> None:
+    out = Terminal()
+    progress = Progress(out)
+    with progress.showing():
+        progress.title(f"waiting for {state}")
+        progress.heartbeat(msgspec.structs.replace(beat(None), device=state, state=state))
+        progress.say(f"refusal: reason {state}")
+    text = out.getvalue()
+    shown = state.replace("\x1b", "?")
+    for line in (f"waiting for {shown}  (", f"refusal: reason {shown}"):
+        assert line in text
+    assert re.search(rf"{re.escape(shown)} +{re.escape(shown)} +48", text)
+    assert "\x1b[2J" not in text
+
+
+def test_plain_lines_hold_no_commands_of_a_terminal() -> None:
+    out = io.StringIO()
+    Progress(out).say("left-out: \x1b[2J\rnano")
+    assert out.getvalue() == "left-out: ?[2J?nano\n"
 
 
 def test_a_terminal_sees_the_devices() -> None:
