@@ -51,7 +51,8 @@ class Finished:
 class State:
     """Where the session stands. `work` numbers tasks and profiles; `again` is what is on its way again.
 
-    `lacking` are the digests still to come; `closing` is the task whose joules are just being counted.
+    `lacking` are the digests still to come; `closing` is the task whose joules are just being counted. `heard_at` is
+    the last word, or the break of the line; `online` whether there is a line (no task comes before the first is made).
     """
 
     device: Device
@@ -61,6 +62,7 @@ class State:
     task: Task | None = None
     received_at: float = 0.0
     heard_at: float = 0.0
+    online: bool = True
     lease_lost: bool = False
     lacking: frozenset[str] = frozenset()
     update: Update | None = None
@@ -77,6 +79,11 @@ class State:
 @dataclass(frozen=True)
 class Connected:
     """The broker answered, at the start or after an interruption."""
+
+
+@dataclass(frozen=True)
+class Disconnected:
+    """The connection to the broker broke; it is tried again."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,7 @@ class Closed:
     closed: TaskClosed
 
 
-Event = Connected | Heard | Profiled | BlobReady | Trained | Uploaded | Failed | Tick | Stop | Closed
+Event = Connected | Disconnected | Heard | Profiled | BlobReady | Trained | Uploaded | Failed | Tick | Stop | Closed
 
 
 # ---- commands ----------------------------------------------------------------------------------------------------
@@ -193,7 +200,7 @@ class Drop:
 
 @dataclass(frozen=True)
 class Release:
-    """The lease ran out: restore the settings now, go on working."""
+    """The lease ran out, for nobody can tell this device to stop: restore the settings now, go on working."""
 
 
 @dataclass(frozen=True)

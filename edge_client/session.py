@@ -22,6 +22,7 @@ from edge_client.events import (
     Command,
     Connected,
     Device,
+    Disconnected,
     Drop,
     Event,
     Failed,
@@ -75,7 +76,9 @@ def step(state: State, event: Event, now: float) -> Step:
             return _heard(replace(state, heard_at=now, lease_lost=False), message, now)
         case Connected():
             # An Update published into a dying connection may be lost; the server takes it twice without harm.
-            return state, _say_again(state)
+            return replace(state, online=True, lease_lost=False), _say_again(state)
+        case Disconnected():
+            return replace(state, online=False, heard_at=now if state.online else state.heard_at), []
         case Tick():
             return _tick(state, now)
         case Stop(reason):
@@ -210,7 +213,10 @@ def _tick(state: State, now: float) -> Step:
         if state.again:
             return _give_up(state, "deadline", "ready")
         return _close(state, task, "deadline", f"not done {task.deadline_s:g} s after the task came", "ready")
-    if not state.again and not state.lease_lost and now - state.heard_at > task.lease_s:
+    # A server need not speak while devices train. As long as the broker is there it could, and the broker itself says
+    # good-bye for a server that has died (its last will); so the lease counts only while the line is down.
+    silent = not state.online and now - state.heard_at > task.lease_s
+    if silent and not state.again and not state.lease_lost:
         return replace(state, lease_lost=True), [Release()]
     return state, []
 

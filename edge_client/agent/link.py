@@ -53,14 +53,14 @@ class Line:
 
 
 class Link:
-    """One device's connection. `on_message(topic, message)` and `on_connected()` are called in the event loop."""
+    """One device's connection. `on_message(topic, message)` and `on_line(up)` are called in the event loop."""
 
     def __init__(
-        self, line: Line, on_message: Callable[[str, AnyMessage], None], on_connected: Callable[[], None]
+        self, line: Line, on_message: Callable[[str, AnyMessage], None], on_line: Callable[[bool], None]
     ) -> None:
         self._line = line
         self._on_message = on_message
-        self._on_connected = on_connected
+        self._on_line = on_line
         self._outbox: deque[bytes] = deque()
         self._work = asyncio.Event()
         self._online = asyncio.Event()
@@ -139,8 +139,10 @@ class Link:
                 broker = self._line.broker
                 log.warning("no connection to %s:%d (%s); trying again", broker.host, broker.port, why)
             finally:
-                self._online.clear()
                 self._client = None
+                if self._online.is_set():
+                    self._online.clear()
+                    self._on_line(False)
             await asyncio.sleep(pause_s * random.uniform(0.7, 1.3))
             pause_s = min(most_s, 2 * pause_s)
 
@@ -175,7 +177,7 @@ class Link:
         self._first = False
         self._client = client
         self._online.set()
-        self._on_connected()
+        self._on_line(True)
         drain = asyncio.create_task(self._drain(client))
         try:
             async for message in client.messages:

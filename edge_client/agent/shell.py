@@ -29,6 +29,7 @@ from edge_client.events import (
     Command,
     Connected,
     Device,
+    Disconnected,
     Drop,
     Event,
     Failed,
@@ -101,7 +102,7 @@ class Shell:
         self._name = setup.device.name
         self._state = State(setup.device)
         self._events: asyncio.Queue[Event | Received] = asyncio.Queue()
-        self._link = Link(setup.line, self._on_message, self._on_connected)
+        self._link = Link(setup.line, self._on_message, self._on_line)
         self._inbox = setup.line.topics.to_device(self._name)
         sampler = Sampler(setup.board.meter, setup.meter_period_s)
         journal = Journal(setup.state_dir / "windows.jsonl")
@@ -152,8 +153,10 @@ class Shell:
             except ProtocolError as error:
                 log.warning("%s", error)
 
-    def _on_connected(self) -> None:
-        self._events.put_nowait(Connected())
+    def _on_line(self, up: bool) -> None:
+        self._events.put_nowait(Connected() if up else Disconnected())
+        if not up:
+            return
         self._collector.tick(time.monotonic(), reconnected=True)
         if self._uploader is not None:
             self._uploader.nudge()
@@ -219,7 +222,7 @@ class Shell:
             case Drop():
                 await self._drop()
             case Release():
-                log.warning("no word from the server for the length of the lease: settings restored")
+                log.warning("the broker has been out of reach for the length of the lease: settings restored")
                 self._work.release()
             case Close():
                 await self._apply(Closed(self._close(command)))

@@ -174,7 +174,8 @@ class Task(Message, frozen=True, kw_only=True):
 
     `model` is the broadcast global model, `shard` the synthetic samples of this device (None: none). Segments' samples
     sum to local_epochs * (local + synthetic samples), in the order they are trained. `deadline_s` counts from receipt:
-    past it the device drops the task and reports its joules. `lease_s`: settings fall back after it without a word.
+    past it the device drops the task and reports its joules. `lease_s`: the board's own settings come back once the
+    broker has been out of reach for so long.
     """
 
     run: Name

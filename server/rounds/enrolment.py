@@ -20,6 +20,7 @@ from server.config import RunConfig
 from server.errors import FleetError
 from server.rounds.live import LiveFleet
 from server.rounds.round_run import RoundJob
+from server.rounds.tasks import LEASE_S
 from server.run_dir import Enrolled, LinkMeasurement
 from server.strategies import opp_table, pick_freqs
 
@@ -196,5 +197,5 @@ def _trial_task(
         upload_bits_per_s=None,
         chunk_bytes=model.chunk_bytes,
         deadline_s=deadline_s,
-        lease_s=deadline_s,
+        lease_s=LEASE_S,
     )

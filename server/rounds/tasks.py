@@ -9,6 +9,9 @@ from edge_client.protocol.messages import BlobRef, NetworkSpec, Segment, Task
 from server.config import TrainingConfig
 from server.plan.problem import DevicePlan
 
+LEASE_S = 60.0
+"""A board that nobody can reach for so long gets its owner's settings back; it goes on training."""
+
 
 @dataclass(frozen=True)
 class RoundFrame:
@@ -26,7 +29,7 @@ class RoundFrame:
 def make_task(
     frame: RoundFrame, training: TrainingConfig, plan: DevicePlan, local_samples: int, shard: BlobRef | None
 ) -> Task:
-    """A device's task. The lease is the deadline: a plan is kept until then even if the line is down."""
+    """A device's task."""
     return Task(
         run=frame.run,
         round=frame.wire_round,
@@ -47,7 +50,7 @@ def make_task(
         upload_bits_per_s=None,
         chunk_bytes=frame.model.chunk_bytes,
         deadline_s=frame.deadline_s,
-        lease_s=frame.deadline_s,
+        lease_s=LEASE_S,
     )
 
 

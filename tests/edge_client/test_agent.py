@@ -299,19 +299,38 @@ async def test_the_deadline_drops_the_task(tmp_path: Path, broker: Broker) -> No
         assert (closed.outcome, closed.samples_trained) == ("deadline", 0)
 
 
-async def test_without_word_the_lease_gives_the_clock_back_and_training_goes_on(tmp_path: Path, broker: Broker) -> None:
-    async with fleet(tmp_path, broker) as (server, shell):
-        long = task(local_epochs=10_000, segments=(Segment(freq_hz=204e6, samples=400_000),), lease_s=0.3)
-        await start_round(server, long, weights())
-        policy = tmp_path / "root" / trees.POLICY
+async def test_the_lease_counts_while_the_line_is_down_and_training_goes_on(tmp_path: Path, broker: Broker) -> None:
+    shell = make_shell(tmp_path, broker.port)
+    running = asyncio.create_task(shell.run())
+    policy = tmp_path / "root" / trees.POLICY
+    try:
+        async with served(broker) as server:
+            await server.hello(ServerHello(server_id="s", run="r1", network=NETWORK))
+            await server.wait_for(Join)
+            long = task(local_epochs=10_000, segments=(Segment(freq_hz=204e6, samples=400_000),), lease_s=0.1)
+            await start_round(server, long, weights())
+            beats = len(server.heartbeats)
+            while len(server.heartbeats) < beats + 20:  # a second, and two looks at the lease: no word, but a line
+                await asyncio.sleep(0.01)
+            assert not shell._state.lease_lost
+            assert (policy / "scaling_governor").read_text().strip() == "userspace"
+        broker.stop()
         while not shell._state.lease_lost:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0)
         assert (policy / "scaling_governor").read_text().strip() == "schedutil"
         assert shell._state.phase == "training"
-        await server.say(Bye(run="r1", reason="enough"))
-        closed = await server.wait_for(TaskClosed)
-        assert (closed.outcome, closed.reason) == ("aborted", "the run is over: enough")
+        broker.start()
+        async with served(broker) as server:
+            await server.hello(ServerHello(server_id="s", run="r1", network=NETWORK))
+            await server.wait_for(Join)
+            assert not shell._state.lease_lost
+            await server.say(Bye(run="r1", reason="enough"))
+            closed = await server.wait_for(TaskClosed)
+            assert (closed.outcome, closed.reason) == ("aborted", "the run is over: enough")
+    finally:
+        shell.stop("the test is over")
+        await asyncio.wait_for(running, 30)
 
 
 async def test_weights_that_do_not_fit_close_the_task_as_failed(tmp_path: Path, broker: Broker) -> None:

@@ -15,6 +15,7 @@ from edge_client.events import (
     Command,
     Connected,
     Device,
+    Disconnected,
     Drop,
     Event,
     Failed,
@@ -502,7 +503,8 @@ def test_the_deadline_counts_from_receipt(phase: str) -> None:
 
 
 def test_the_lease_runs_out_once_and_is_renewed_by_any_word() -> None:
-    state, commands = go(TRAINING, Tick(), now=20.0)
+    state, _ = go(TRAINING, Disconnected())
+    state, commands = go(state, Tick(), now=20.0)
     assert commands == []
     state, commands = go(state, Tick(), now=20.1)
     assert commands == [Release()]
@@ -511,6 +513,20 @@ def test_the_lease_runs_out_once_and_is_renewed_by_any_word() -> None:
     assert not state.lease_lost
     assert go(state, Tick(), now=60.0) == (state, [])
     assert go(state, Tick(), now=60.1)[1] == [Release()]
+
+
+def test_the_lease_counts_only_while_the_line_is_down() -> None:
+    state, _ = go(TRAINING, Connected(), now=1.0)
+    assert go(state, Tick(), now=90.0) == (state, [])  # the server has nothing to say, but could
+    state, commands = go(state, Disconnected(), now=50.0)
+    assert commands == []
+    assert go(state, Tick(), now=70.0) == (state, [])
+    assert go(state, Disconnected(), now=65.0) == (state, [])  # it is counted from the break
+    state, commands = go(state, Tick(), now=70.1)
+    assert commands == [Release()]
+    state, _ = go(state, Connected(), now=80.0)
+    assert not state.lease_lost
+    assert go(state, Tick(), now=99.0) == (state, [])
 
 
 def test_time_passes_for_the_idle_without_consequence() -> None:
@@ -595,7 +611,7 @@ def test_every_task_that_is_opened_is_closed_once_and_work_never_overlaps(data: 
 
     for _ in range(data.draw(st.integers(1, 40))):
         now += data.draw(st.sampled_from([0.0, 1.0, 30.0, 101.0]))
-        results: list[Event] = [Tick(), Connected(), Stop("")]
+        results: list[Event] = [Tick(), Connected(), Disconnected(), Stop("")]
         if running is not None:
             work = running.work
             results += [Failed(work, "x"), Trained(work), Uploaded(work, update()), Profiled(work, REPORT)] * 2
