@@ -19,7 +19,9 @@ import psutil
 from edge_client.errors import TrainingError
 from edge_client.training import frames
 
-STOPPED_S = 3.0
+STOPPED_S = 10.0
+"""A busy host may keep a governor from its turn for seconds; a task is not given up for that."""
+
 _LOOK_S = 0.25
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -69,6 +71,7 @@ class WorkerClient:
         if self.pid is None:
             await self._spawn()
         if self._begun != self._begin:
+            self._begun = None  # cancelled half way, it would pass for what was begun before
             await self._ask(self._begin)
             self._begun = self._begin
 

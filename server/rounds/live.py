@@ -38,7 +38,7 @@ from server.rounds.round_run import RoundJob, RoundOutcome, RoundRun
 from server.rounds.state import DeadlinePassed, GraceOver, LastWord, Refused
 
 GRACE_S = 15.0
-"""Seconds for last words after a round; a client kills a stuck trainer after 3 s, a slow link needs some more."""
+"""Seconds for last words after a round: a client closes its task at once, a slow link needs some more."""
 
 GOODBYE_S = 3.0
 """Seconds for last words when the run is interrupted."""

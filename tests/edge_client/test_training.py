@@ -324,7 +324,24 @@ async def test_a_worker_that_nobody_continues_is_killed(worker: WorkerClient, mo
     assert worker.pid is None
 
 
-def test_held_back_is_not_forgotten() -> None:
+async def test_a_begin_that_was_cancelled_is_done_again(worker: WorkerClient, tmp_path: Path) -> None:
+    """Else the worker would train with what the cancelled one had begun."""
+    first = worker._begin
+    x = np.zeros((2, 1, 2, 1), np.uint8)
+    other = frames.Begin(
+        network=SOFTMAX, runtime="numpy", threads=1, data=str(save(tmp_path / "e.npz", x=x, y=[0, 1], n_classes=2))
+    )
+    beginning = asyncio.create_task(worker.start(other))
+    await asyncio.sleep(0)  # it has sent its command, and waits
+    beginning.cancel()
+    await asyncio.gather(beginning, return_exceptions=True)
+    await worker.start(first)
+    assert await worker.set_shard(None) == 6  # the first one's samples, not the two of the other
+
+
+def test_held_back_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert worker_client.STOPPED_S == 10.0
+    monkeypatch.setattr(worker_client, "STOPPED_S", 3.0)
     watch = StoppedWatch()
     assert not watch.observe(0.0, True, 5)
     assert not watch.observe(3.0, True, 5)
