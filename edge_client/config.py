@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import unquote, urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
 
 from edge_client.errors import SetupError
 from edge_client.protocol.errors import ProtocolError
+from edge_client.protocol.joining import Address, parse_url
 from edge_client.protocol.topics import check_level
 from firmware_profiles.strict import ConfigError, convert
 
@@ -52,41 +52,16 @@ class ClientConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return Path(self.state_dir) if self.state_dir else Path(self.root) / "run" / "fimi"
 
 
-class Broker(Struct, frozen=True, kw_only=True):
-    """Where the broker is."""
-
-    host: str
-    port: int
-    tls: bool
-    username: str | None
-    password: str | None
-
-    def __str__(self) -> str:
-        """For people: without the password."""
-        return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
-
-
-def parse_broker(url: str) -> Broker:
-    """mqtt://[user:password@]host[:port] (1883) or mqtts:// (8883); raises SetupError, which never shows a password."""
+def parse_broker(url: str) -> Address:
+    """See `parse_url`; raises SetupError, which never shows a password."""
     _, at, place = url.rpartition("@")
     shown = f"...@{place}" if at else url
     escapes = "; in a password write / ? # @ as %2F %3F %23 %40" if at else ""
     wrong = f"--broker {shown} is no broker; give mqtt://host:port or mqtts://host:port{escapes}"
     try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:  # its message may hold a piece of the password
+        return parse_url(url)
+    except ValueError:
         raise SetupError(wrong) from None
-    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path.strip("/") or parts.query:
-        raise SetupError(wrong)
-    tls = parts.scheme == "mqtts"
-    return Broker(
-        host=parts.hostname,
-        port=port or (8883 if tls else 1883),
-        tls=tls,
-        username=unquote(parts.username) if parts.username else None,
-        password=unquote(parts.password) if parts.password else None,
-    )
 
 
 def merge(config: ClientConfig, flags: dict[str, object]) -> ClientConfig:

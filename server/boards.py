@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from server.broker import BrokerAddress, die_with_parent
+from edge_client.protocol.processes import die_with_parent
+from server.broker import BrokerAddress
 from server.config import RunConfig
 from server.errors import ConfigError, FleetError
 from server.run_dir import RunDir

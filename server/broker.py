@@ -6,44 +6,31 @@ word; without `set_tcp_nodelay` small messages wait 40 ms; persistence would wri
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shutil import which
-from urllib.parse import unquote, urlsplit
 
 from edge_client.protocol import joining
+from edge_client.protocol.processes import die_with_parent
 from server.config import BrokerConfig, is_loopback
 from server.errors import BrokerError, ConfigError
 
 INSTALL = "sudo apt-get install -y mosquitto"
 START_S = 10.0
 STOP_S = 5.0
-_PR_SET_PDEATHSIG = 1  # prctl(2)
-_LIBC = ctypes.CDLL(None)  # loaded here: between fork and exec nothing may be loaded
 
 
 @dataclass(frozen=True)
-class BrokerAddress:
-    """Where a broker listens, and who we are there."""
+class BrokerAddress(joining.Address):
+    """Where a broker listens, who we are there, and whom we trust there."""
 
-    host: str
-    port: int
-    tls: bool = False
-    username: str | None = None
-    password: str | None = None
     ca_file: Path | None = None  # PEM: authority of its certificate; None: the system's ones
-
-    def __str__(self) -> str:
-        """For people: without the password."""
-        return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
 
 
 def parse_address(url: str) -> BrokerAddress:
@@ -51,20 +38,9 @@ def parse_address(url: str) -> BrokerAddress:
     right = 'broker.url must be "embedded", mqtt://[user:password@]host[:port] or mqtts://...'
     wrong = f"{right}; in a password write / ? # @ as %2F %3F %23 %40" if "@" in url else f"{right}, not {url!r}"
     try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:  # its message may hold a piece of the password
+        return BrokerAddress(**asdict(joining.parse_url(url)))
+    except ValueError:
         raise ConfigError(wrong) from None
-    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path.strip("/") or parts.query:
-        raise ConfigError(wrong)
-    tls = parts.scheme == "mqtts"
-    return BrokerAddress(
-        host=parts.hostname,
-        port=port or (8883 if tls else 1883),
-        tls=tls,
-        username=None if parts.username is None else unquote(parts.username),
-        password=None if parts.password is None else unquote(parts.password),
-    )
 
 
 def tls_context(address: BrokerAddress) -> ssl.SSLContext | None:
@@ -201,11 +177,6 @@ def _start(program: str, listen: str, port: int, folder: Path) -> subprocess.Pop
     except BaseException:
         stop_process(process, STOP_S)
         raise
-
-
-def die_with_parent() -> None:
-    """In a child before exec: SIGTERM when the parent dies, however it dies (prctl(2), Linux)."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def stop_process(process: subprocess.Popen[bytes], patience_s: float) -> None:

@@ -22,11 +22,10 @@ import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edge_client.config import Broker
 from edge_client.errors import LinkError
 from edge_client.protocol.chunks import ENVELOPE_BYTES
 from edge_client.protocol.errors import ProtocolError
-from edge_client.protocol.joining import Settings, obstacle
+from edge_client.protocol.joining import Address, Settings, obstacle
 from edge_client.protocol.messages import AnyMessage, decode, encode
 from edge_client.protocol.tasks import end
 from edge_client.protocol.topics import Topics
@@ -43,7 +42,7 @@ _SETTINGS = Settings(url="--broker", ca_file="--ca-file")
 class Line:
     """What a connection needs to know."""
 
-    broker: Broker
+    broker: Address
     topics: Topics
     device: str
     max_packet_bytes: int

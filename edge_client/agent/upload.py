@@ -8,13 +8,10 @@ import time
 from collections.abc import Awaitable, Callable
 
 from edge_client.errors import LinkError
-from edge_client.protocol.chunks import SendWindow, blob_ref, cut
+from edge_client.protocol.chunks import SERVER, SendWindow, blob_ref, cut
 from edge_client.protocol.messages import BlobProgress, BlobRef, Chunk
 
 log = logging.getLogger(__name__)
-
-SERVER = "server"
-"""How the server signs its `BlobProgress`."""
 
 PROBE_S = 5.0
 """Without word for so long the last chunk is sent again: the receiver then says what it has."""

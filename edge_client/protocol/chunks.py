@@ -15,10 +15,13 @@ Receiver: assembler = Assembler(ref); new = assembler.add(chunk); publish assemb
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.messages import BlobProgress, BlobRef, Chunk
+
+SERVER = "server"
+"""How the server signs its `BlobProgress`; devices sign with their name."""
 
 CHUNK_BYTES = 120 * 1024
 """Default size of a chunk's data: with its envelope it stays below 128 KiB, the least limit among cloud brokers."""
@@ -64,12 +67,6 @@ def cut(blob: bytes, ref: BlobRef, index: int) -> Chunk:
         raise ProtocolError(f"chunk {index} was asked of a blob of {count} chunks")
     start = index * ref.chunk_bytes
     return Chunk(digest=ref.digest, index=index, count=count, data=bytes(blob[start : start + ref.chunk_bytes]))
-
-
-def split(blob: bytes, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Chunk]:
-    """All chunks of a blob in order."""
-    ref = blob_ref(blob, chunk_bytes)
-    return (cut(blob, ref, index) for index in range(n_chunks(ref)))
 
 
 class Assembler:

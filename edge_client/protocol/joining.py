@@ -1,4 +1,4 @@
-"""Joining a broker: whom TLS trusts, and one sentence for what went wrong - the same on both sides of the wire.
+"""Joining a broker: where it is, whom TLS trusts, and one sentence for what went wrong - the same on both sides.
 
 A broker that is away is worth another attempt; one that we do not trust, or that does not let us in, stays so until
 somebody changes a setting. aiomqtt raises the same error for both and keeps what happened in its `__context__`.
@@ -7,8 +7,9 @@ somebody changes a setting. aiomqtt raises the same error for both and keeps wha
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
@@ -18,6 +19,40 @@ _WRONG_NAME = {62, 64}  # X509_V_ERR_HOSTNAME_MISMATCH and _IP_ADDRESS_MISMATCH
 _WRONG_AUTHORITY = {2, 18, 19, 20, 21}  # no issuer, or one that nobody vouches for
 _WRONG_USER = {0x86, 0x87}  # CONNACK: bad user name or password, not authorized (MQTT 5, 3.2.2.2)
 _REFUSED = _WRONG_USER | {0x84, 0x85, 0x8A, 0x8C}  # CONNACK reasons that trying again does not mend
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a broker listens, and who we are there."""
+
+    host: str
+    port: int
+    tls: bool = False
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        """For people: without the password."""
+        return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
+
+
+def parse_url(url: str) -> Address:
+    """mqtt://[user:password@]host[:port] (1883) or mqtts:// (8883).
+
+    Raises ValueError for anything else; its text may hold a piece of the password, and is for nobody to see.
+    """
+    parts = urlsplit(url)
+    port = parts.port
+    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ValueError("no broker's address")
+    tls = parts.scheme == "mqtts"
+    return Address(
+        host=parts.hostname,
+        port=port or (8883 if tls else 1883),
+        tls=tls,
+        username=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+    )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from edge_client.protocol.messages import NetworkSpec
 from edge_client.training.trainer import Hyper
 
 HEADER = struct.Struct(">I")
-MAX_FRAME_BYTES = 1 << 30
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True, tag=True):

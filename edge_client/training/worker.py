@@ -6,7 +6,6 @@ uses one thread unless told otherwise, ends when its input ends, and dies with i
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
 import select
@@ -21,11 +20,10 @@ import numpy as np
 from edge_client.errors import FimiClientError, TrainingError
 from edge_client.protocol import shards, weights
 from edge_client.protocol.errors import ProtocolError
+from edge_client.protocol.processes import die_with_parent
 from edge_client.training import data, frames
 from edge_client.training.data import LocalData
 from edge_client.training.trainer import REMEDY, Trainer
-
-_PR_SET_PDEATHSIG = 1
 
 
 class Pipe:
@@ -181,21 +179,13 @@ def make_trainer(frame: frames.Begin) -> Trainer:
 def main() -> None:
     """Serve the agent until it goes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the agent decides
-    _die_with_parent()
+    die_with_parent(signal.SIGKILL)  # even while it is stopped; where there is no such thing, the pipe's end must do
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not end up among the frames
     try:
         Worker(Pipe(0, sink)).serve()
     except BrokenPipeError:
         sys.exit(1)
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process with its parent, even while it is stopped; elsewhere the pipe's end must do."""
-    try:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    except (OSError, AttributeError):
-        return
 
 
 if __name__ == "__main__":

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from edge_client.protocol.chunks import ACK_EVERY, Assembler, SendWindow, cut
+from edge_client.protocol.chunks import ACK_EVERY, SERVER, Assembler, SendWindow, cut
 from edge_client.protocol.messages import BlobProgress, BlobRef, Chunk, Update
 from edge_client.protocol.topics import Topics
-
-SERVER = "server"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_client.protocol.chunks import LEAST_CHUNK_BYTES, n_chunks
+from edge_client.protocol.chunks import LEAST_CHUNK_BYTES, SERVER, n_chunks
 from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.messages import (
     Abort,
@@ -22,7 +22,7 @@ from edge_client.protocol.messages import (
 )
 from edge_client.protocol.weights import Weights, check_like, unpack
 from server.rounds.aggregate import WeightedMean
-from server.rounds.blobs import SERVER, Incoming
+from server.rounds.blobs import Incoming
 from server.rounds.state import (
     Accept,
     Acknowledge,

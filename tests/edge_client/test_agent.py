@@ -18,7 +18,7 @@ from edge_client.config import parse_broker
 from edge_client.errors import LinkError
 from edge_client.events import Device
 from edge_client.hardware.board import discover
-from edge_client.protocol.chunks import blob_ref, split
+from edge_client.protocol.chunks import blob_ref
 from edge_client.protocol.messages import (
     Abort,
     Bye,
@@ -41,6 +41,7 @@ from edge_client.training import data
 from tests.edge_client import trees
 from tests.edge_client.conftest import Broker
 from tests.edge_client.fleet_server import CHUNK_BYTES, FleetServer
+from tests.edge_client.pieces import split
 
 NETWORK = NetworkSpec(name="softmax", image_shape=(8, 8, 1), n_classes=3)
 TOPICS = Topics("test-fleet")
@@ -373,10 +374,10 @@ async def test_an_upload_keeps_to_its_rate_and_small_chunks_to_the_brokers_limit
 
 def test_a_message_too_large_for_the_broker_is_refused_before_it_is_published(tmp_path: Path) -> None:
     link = make_shell(tmp_path, 1)._link
-    chunk = next(split(bytes(link.room_bytes), link.room_bytes))
+    chunk = split(bytes(link.room_bytes), link.room_bytes)[0]
     link.post(chunk)
     with pytest.raises(LinkError, match="a Chunk of 70[0-9]+ bytes exceeds the broker's limit of 65536"):
-        link.post(next(split(bytes(70_000), 70_000)))
+        link.post(split(bytes(70_000), 70_000)[0])
 
 
 async def test_a_broker_that_refuses_this_client_ends_it(tmp_path: Path, broker: Broker) -> None:

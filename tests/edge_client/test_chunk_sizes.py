@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_client.protocol.chunks import Assembler, blob_ref, cut, n_chunks
+from edge_client.protocol.chunks import Assembler
 from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.messages import Chunk
+from tests.edge_client.pieces import split
 
 BLOB = bytes(i % 251 for i in range(10_000))
 
 
 def pieces(size: int, blob: bytes = BLOB) -> list[Chunk]:
-    ref = blob_ref(blob, size)
-    return [cut(blob, ref, index) for index in range(n_chunks(ref))]
+    return split(blob, size)
 
 
 @given(st.integers(1024, 4096), st.randoms(use_true_random=False))

@@ -142,6 +142,7 @@ def test_a_password_is_shown_nowhere(url: str) -> None:
     with pytest.raises(SetupError, match=r"--broker \.\.\.@h.* in a password write / \? # @ as %2F") as refused:
         config.parse_broker(url)
     assert "s3c" not in str(refused.value)
+    assert "s3cret" not in repr(config.parse_broker("mqtt://me:s3cret@h"))
 
 
 def test_every_setting_is_in_the_readme() -> None:

@@ -13,12 +13,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from edge_client.protocol.processes import die_with_parent
 from firmware_profiles.loader import load_profile, shipped
 from firmware_profiles.strict import ConfigError, convert, load_toml
 from tools.boards.admission import AdmissionError
 from tools.boards.fleet import BrokerMissingError, Fleet
 from tools.boards.fleet_config import FleetConfig
-from tools.boards.processes import die_with_parent
 
 _FIELD = re.compile(r"^one: (?:board\[0\]\.)?(\w+)")
 """How the sentence about a single board's field begins; options are named after the fields."""

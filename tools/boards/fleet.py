@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
+from edge_client.protocol.processes import die_with_parent
 from firmware_profiles.loader import load_profile
 from firmware_profiles.schema import Profile
 from firmware_profiles.strict import ConfigError
@@ -20,7 +21,7 @@ from tools.boards.board import VirtualBoard
 from tools.boards.fleet_config import BoardConfig, FleetConfig, broker_address
 from tools.boards.governor import Governor, be_punctual
 from tools.boards.link import Relay
-from tools.boards.processes import descendants, die_with_parent
+from tools.boards.processes import descendants
 
 READY_S = 60.0
 GOODBYE_S = 15.0

@@ -144,11 +144,6 @@ class WorkerFinder:
         return None
 
 
-def die_with_parent() -> None:
-    """SIGTERM for this process when the thread that started it ends: PR_SET_PDEATHSIG of prctl(2)."""
-    _libc.prctl(1, signal.SIGTERM, 0, 0, 0)
-
-
 def descendants(pid: int) -> list[int]:
     """All processes below `pid` now, nearest first."""
     children: dict[int, list[int]] = {}
