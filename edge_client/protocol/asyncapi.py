@@ -1,6 +1,6 @@
 """The wire contract as an AsyncAPI 3 document, made from the code: `python -m edge_client.protocol.asyncapi`.
 
-Messages and their schemas come from messages.py, addresses from topics.py; only who says what on which topic is written
+Messages and their schemas come from messages.py and values.py, addresses from topics.py; only who says what on which topic is written
 down here. Source of the format: https://www.asyncapi.com/docs/reference/specification/v3.0.0
 """
 

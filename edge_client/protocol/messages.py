@@ -13,135 +13,36 @@ from typing import Annotated, Literal
 import msgspec
 
 from edge_client.protocol.errors import ProtocolError
+from edge_client.protocol.values import (
+    BlobRef,
+    Capabilities,
+    Count,
+    Digest,
+    EnergyReading,
+    Name,
+    NetworkSpec,
+    NonNegative,
+    OppPoint,
+    Positive,
+    RadioOutcome,
+    Segment,
+    SegmentOutcome,
+    UploadOutcome,
+    Value,
+)
+
+__all__ = [
+    "VERSION", "Abort", "AnyMessage", "BlobProgress", "BlobRef", "Bye", "Capabilities", "Chunk", "EnergyReading",
+    "Heartbeat", "Join", "Message", "Name", "NetworkSpec", "OppPoint", "ProfileReport", "ProfileRequest",
+    "RadioOutcome", "Refusal", "Segment", "SegmentOutcome", "ServerHello", "Task", "TaskClosed", "Update",
+    "UpdateAck", "UploadOutcome", "decode", "encode",
+]  # fmt: skip
 
 VERSION = 1
-
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Positive = Annotated[float, msgspec.Meta(gt=0)]
-NonNegative = Annotated[float, msgspec.Meta(ge=0)]
-Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-Name = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-
-
-class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A part of messages."""
 
 
 class Message(Value, frozen=True, kw_only=True, tag=lambda name: f"{name}/{VERSION}", tag_field="type"):
     """Something sent on its own."""
-
-
-# ---- parts -------------------------------------------------------------------------------------------------------
-
-
-class BlobRef(Value, frozen=True, kw_only=True):
-    """A large payload, named by the SHA-256 of its bytes; sent as `Chunk`s of `chunk_bytes` (the last is shorter)."""
-
-    digest: Digest
-    size_bytes: Count
-    chunk_bytes: Annotated[int, msgspec.Meta(ge=1)]
-
-
-class NetworkSpec(Value, frozen=True, kw_only=True):
-    """Which network is trained: a name that `models` knows, the image shape (H, W, C) and the number of classes."""
-
-    name: str
-    image_shape: tuple[int, int, int]
-    n_classes: Annotated[int, msgspec.Meta(ge=2)]
-
-
-class EnergyReading(Value, frozen=True, kw_only=True):
-    """Joules over a window of `duration_s`.
-
-    `energy_j` is what the meter saw at its `boundary`, None where nothing could be measured; `idle_power_w` the floor
-    at the same boundary (None: unknown), so that added joules are energy_j - idle_power_w * duration_s.
-    `uncertainty` is relative (0.05: five per cent); `missed_samples` counts polls that came late or failed.
-    """
-
-    energy_j: float | None
-    duration_s: NonNegative
-    idle_power_w: float | None
-    source: Literal["measured", "modelled", "unavailable"]
-    boundary: Literal["board", "soc", "cpu_package", "wall"] | None
-    meter: str
-    uncertainty: float | None
-    samples: Count
-    missed_samples: Count = 0
-
-    @property
-    def added_j(self) -> float | None:
-        """Joules above the idle floor; None where either is unknown."""
-        if self.energy_j is None or self.idle_power_w is None:
-            return None
-        return self.energy_j - self.idle_power_w * self.duration_s
-
-
-class Segment(Value, frozen=True, kw_only=True):
-    """Train `samples` (counted with repetitions) at `freq_hz`; None leaves the clock alone."""
-
-    freq_hz: Positive | None
-    samples: Count
-
-
-class SegmentOutcome(Value, frozen=True, kw_only=True):
-    """What became of a segment: the clock as requested, as accepted by the kernel, as verified by independent means.
-
-    `verified_hz` is None where nothing independent could be read. `starved` is True where the trainer was runnable but
-    got less than 95 % of the processor (None: unknown); such windows are left out of fits.
-    """
-
-    requested_hz: float | None
-    accepted_hz: float | None
-    verified_hz: float | None
-    violation_s: NonNegative
-    samples: Count
-    duration_s: NonNegative
-    energy: EnergyReading
-    starved: bool | None
-    throttled: bool | None
-
-
-class RadioOutcome(Value, frozen=True, kw_only=True):
-    """The transmit power as requested and accepted, and what this radio can do."""
-
-    requested_w: float | None
-    accepted_w: float | None
-    capability: Literal["enforced", "accepted_unverified", "unsupported"]
-
-
-class UploadOutcome(Value, frozen=True, kw_only=True):
-    """The upload of the weights: payload bits as sent, seconds from first byte to the server's acknowledgement."""
-
-    bits: Count
-    duration_s: NonNegative
-    energy: EnergyReading
-    radio: RadioOutcome
-
-
-class OppPoint(Value, frozen=True, kw_only=True):
-    """One operating point measured with the real training step; joules of the meter's whole boundary."""
-
-    freq_hz: Positive
-    verified_hz: float | None
-    s_per_sample: Positive
-    j_per_sample: float | None
-    samples: Annotated[int, msgspec.Meta(ge=1)]
-    duration_s: Positive
-    uncertainty: float | None
-    starved: bool | None = None
-
-
-class Capabilities(Value, frozen=True, kw_only=True):
-    """What a board can do, as read on the board."""
-
-    board: str
-    opps_hz: tuple[float, ...]
-    meter: str
-    meter_source: Literal["measured", "modelled", "unavailable"]
-    boundary: Literal["board", "soc", "cpu_package", "wall"] | None
-    tx_power: Literal["enforced", "accepted_unverified", "unsupported"]
-    runtimes: tuple[str, ...]
-    cores: Annotated[int, msgspec.Meta(ge=1)]
 
 
 # ---- server to devices -------------------------------------------------------------------------------------------
