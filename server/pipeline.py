@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ from server.data.dataset import Dataset
 from server.progress import Progress
 from server.registry import open_registry
 from server.rounds.enrolment import enrol_devices, wake_devices
-from server.rounds.last_words import file_words, note_round, owners
-from server.rounds.live import Earlier, LiveFleet, open_fleet
+from server.rounds.last_words import Earlier, file_words, note_round, owners, wire_name
+from server.rounds.live import LiveFleet, open_fleet
 from server.rounds.training import Course, train_strategy
 from server.run_dir import Enrolled, Origin, RunDir, RunInfo, StrategyPlan
 from server.steps import Run, make_plan, make_shards, participants, prepare_data, report, with_fresh
@@ -70,8 +70,8 @@ async def devices_only(run: Run) -> None:
 async def connected_fleet(run: Run, data: Dataset) -> AsyncIterator[tuple[LiveFleet, Course]]:
     """Broker, virtual boards and our own connection, each stopped on the way out, the last first."""
     info = run.folder.load("run.json", RunInfo)
-    before = earlier(info.id, run.folder.events())
-    attempt = 1 + len(before.runs)
+    earlier = Earlier.of(info.id, run.folder.events())
+    attempt = 1 + len(earlier.runs)
     run.folder.event("started", attempt=attempt)
     wire_run = wire_name(info.id, attempt)
     hello = ServerHello(server_id=f"fimi-{info.id}", run=wire_run, network=info.network)
@@ -92,7 +92,7 @@ async def connected_fleet(run: Run, data: Dataset) -> AsyncIterator[tuple[LiveFl
     with open_broker(run.config.broker, run.folder.path / "broker", run.progress.say, run.base) as address:
         run.progress.say(f"broker at {address}, fleet {run.config.fleet.name}")
         async with (
-            open_fleet(address, run.config.fleet.name, hello, note, before, keep_late) as fleet,
+            open_fleet(address, run.config.fleet.name, hello, note, earlier, keep_late) as fleet,
             open_boards(run.config, run.folder, address, fleet.fail, attempt),
         ):
             yield (
@@ -107,20 +107,6 @@ async def connected_fleet(run: Run, data: Dataset) -> AsyncIterator[tuple[LiveFl
                     wire_rounds=itertools.count(1 + last_wire_round(run)),
                 ),
             )
-
-
-def wire_name(id_: str, attempt: int) -> str:
-    """The run's name in messages: what devices remember of an interrupted attempt must not answer for this one."""
-    return id_ if attempt == 1 else f"{id_}.{attempt}"
-
-
-def earlier(id_: str, events: Sequence[Mapping[str, Any]]) -> Earlier:
-    """The attempts that the events tell of, and the devices that joined them."""
-    attempts = sum(event["event"] == "started" for event in events)
-    return Earlier(
-        runs=frozenset(wire_name(id_, attempt + 1) for attempt in range(attempts)),
-        devices=frozenset(event["device"] for event in events if event["event"] in ("joined", "rejoined")),
-    )
 
 
 def last_wire_round(run: Run) -> int:

@@ -1,7 +1,7 @@
 """The wire contract as an AsyncAPI 3 document, made from the code: `python -m edge_client.protocol.asyncapi`.
 
-Messages and their schemas come from messages.py and values.py, addresses from topics.py; only who says what on which topic is written
-down here. Source of the format: https://www.asyncapi.com/docs/reference/specification/v3.0.0
+Messages and their schemas come from messages.py and values.py, addresses from topics.py; only who says what on which
+topic is written down here. Source of the format: https://www.asyncapi.com/docs/reference/specification/v3.0.0
 """
 
 from __future__ import annotations

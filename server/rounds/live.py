@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 from edge_client.protocol.errors import ProtocolError
@@ -33,6 +32,7 @@ from edge_client.protocol.topics import Topics
 from server.broker import BrokerAddress
 from server.errors import BrokerError, FleetError
 from server.rounds.blobs import Outgoing
+from server.rounds.last_words import Earlier, why_not_counted
 from server.rounds.link import Link
 from server.rounds.round_run import RoundJob, RoundOutcome, RoundRun
 from server.rounds.state import DeadlinePassed, GraceOver, LastWord, Refused
@@ -45,14 +45,6 @@ GOODBYE_S = 3.0
 
 Notify = Callable[..., None]
 """notify(kind, **fields): something happened."""
-
-
-@dataclass(frozen=True)
-class Earlier:
-    """Earlier attempts at the same run: their names on the wire, and who joined them. Their last words still count."""
-
-    runs: frozenset[str] = frozenset()
-    devices: frozenset[str] = frozenset()
 
 
 class LiveFleet:
@@ -229,14 +221,7 @@ class LiveFleet:
             self._say(join.device, current.job.tasks[join.device])
 
     def _heard_last_word(self, closed: TaskClosed) -> None:
-        """Joules count only from who joined, and on a task of this run: a client that was at work for another server
-        when it heard our hello closes that task with us."""
-        why = ""
-        if closed.run != self._hello.run and closed.run not in self._earlier.runs:
-            why = "the task was of another run"
-        elif closed.device not in self.joins and closed.device not in self._earlier.devices:
-            why = "the device has not joined"
-        if why:
+        if why := why_not_counted(closed, self._hello.run, self.joins.keys(), self._earlier):
             self._notify("not-counted", device=closed.device, run=closed.run, round=closed.round, reason=why)
             return
         self._notify("task-closed", message=closed)

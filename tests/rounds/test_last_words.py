@@ -11,10 +11,9 @@ import pytest
 from edge_client.protocol.chunks import blob_ref
 from edge_client.protocol.messages import AnyMessage, Heartbeat, Refusal, TaskClosed, encode
 from edge_client.protocol.topics import Topics
-from server.pipeline import earlier
 from server.rounds import training
-from server.rounds.last_words import file_words, note_round, owners
-from server.rounds.live import Earlier, LiveFleet
+from server.rounds.last_words import Earlier, file_words, note_round, owners
+from server.rounds.live import LiveFleet
 from server.rounds.round_run import RoundJob, RoundOutcome
 from server.run_dir import RunDir
 from tests.rounds.fake_device import closed_of, join_of, profile_of
@@ -72,7 +71,7 @@ def test_words_on_earlier_attempts_at_the_run_count_before_their_devices_have_jo
         {"event": "started"}, {"event": "joined", "device": "b"},
         {"event": "started"}, {"event": "rejoined", "device": "c"},
     ]  # fmt: skip
-    before = earlier("q", events)
+    before = Earlier.of("q", events)
     assert before == Earlier(frozenset({"q", "q.2"}), frozenset({"b", "c"}))
     ear = Ear(before)
     for closed in (word("b", run="q"), word("c", run="q.2"), word("d", run="q"), word("b", run="q.3")):
