@@ -149,10 +149,26 @@ def _accuracy(fleet: Fleet, points: Points) -> None:
     else:
         ids = _ids(fleet, ~full)
         why = f"is out of reach: storage_samples binds on {full.sum()} devices, round_s on {named(ids)}"
-    ids = () if fleet.pooled else _ids(fleet, fleet.error_at(fleet.worth(points.samples)) > target)
     raise NoPlanError(
-        f"target_error {target:.6g} {why}; the least target_error is {nearest:.7g}", "target_error", ids, nearest
+        f"target_error {target:.6g} {why}; the least target_error is {nearest:.7g}",
+        "target_error",
+        _alone_to_blame(fleet, points, target),
+        nearest,
     )
+
+
+def _alone_to_blame(fleet: Fleet, points: Points, target: float) -> tuple[str, ...]:
+    """The device with the least data, if the others keep the target without it; else nobody.
+
+    A mean is everybody's doing: a device above it is no reason to leave it out.
+    """
+    worth = fleet.worth(points.samples)
+    worst = int(np.argmin(worth))
+    others = np.delete(worth, worst)
+    if not len(others):
+        return ()
+    without = fleet.error_at(others.mean()) if fleet.pooled else fleet.error_at(others).mean()
+    return (fleet.ids[worst],) if without <= target else ()
 
 
 def _ids(fleet: Fleet, mask: np.ndarray) -> tuple[str, ...]:

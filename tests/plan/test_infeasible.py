@@ -97,6 +97,18 @@ def test_accuracy_beyond_all_storage():
     assert solve(replace(asked, target_error=error.nearest)).energy_j == pytest.approx(61.0, rel=1e-4)
 
 
+def test_a_mean_error_out_of_reach_is_nobodys_fault():
+    # 20, 20 and 40 samples: (1/20 + 1/20 + 1/40)/3; without one of the first two the mean is still 0.0375
+    small = [device(name, cpu=SINGLE, storage=10) for name in "ab"]
+    asked = problem(*small, device("c", cpu=SINGLE, storage=30), target=1 / 40)
+    error = refusal(asked)
+    assert (error.constraint, error.devices) == ("target_error", ())
+    # 0.038 is kept by b and c alone: a is named, b, as bad, is not
+    error = refusal(replace(asked, target_error=0.038))
+    assert error.devices == ("a",)
+    assert solve(replace(asked, devices=asked.devices[1:], target_error=0.038)).energy_j > 0
+
+
 def test_accuracy_beyond_the_time():
     error = refusal(problem(device(cpu=SINGLE), target=1 / 40, round_s=31.0))
     assert "is out of reach within round_s 31, even at the highest clocks" in str(error)
