@@ -30,7 +30,7 @@ from server.sources import (
     needs_synthetic,
     synthetic_samples,
 )
-from server.strategies import Terms, plan_strategy, planner_device, problem_of, settle_terms
+from server.strategies import Terms, plan_strategy, planner_device, problem_of, settle_terms, unmeasured_uploads
 from server.synth.generator import Stop, never
 
 
@@ -186,6 +186,8 @@ def solve_plan(run: Run, strategy: Strategy, enrolled: tuple[Enrolled, ...]) -> 
     """The strategy's plan for these devices; nothing is written."""
     from server.plan.solve import solve
 
+    if unknown := unmeasured_uploads(enrolled):
+        run.progress.say(f"the upload power of {', '.join(unknown)} could not be measured: {strategy} plans it as free")
     exact = partial(solve, batch_size=run.config.training.batch_size)
     return plan_strategy(strategy, planner_devices(run, enrolled), terms_of(run, enrolled), exact)
 

@@ -10,7 +10,7 @@ All four keep the same round_s, so that they are compared on equal terms.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,9 +57,20 @@ class Terms:
 # ---- devices as the planner sees them ----------------------------------------------------------------------------
 
 
+MOST_SAMPLES = 2**31 - 1
+"""Of a device; more than any has, and whoever claims more would break sums over the fleet."""
+
+
 def planner_device(enrolled: Enrolled, storage_limit: int | None) -> Device:
-    """A device from its measurements; raises FleetError where they do not carry a plan."""
+    """A device from its measurements; raises FleetError where they do not carry a plan.
+
+    An upload whose power could not be measured is planned as free, see `unmeasured_uploads`.
+    """
     join = enrolled.join
+    if sum(join.label_counts) > MOST_SAMPLES:
+        raise FleetError(
+            f"{join.device} says it has {sum(join.label_counts)} samples: no device has over {MOST_SAMPLES}"
+        )
     storage = join.storage_samples if storage_limit is None else min(join.storage_samples, storage_limit)
     return Device(
         id=join.device,
@@ -69,6 +80,11 @@ def planner_device(enrolled: Enrolled, storage_limit: int | None) -> Device:
         cpu=opp_table(enrolled),
         radio=Radio(kind="wired", overhead_w=enrolled.link.power_w or 0.0, link_bits_per_s=enrolled.link.up_bits_per_s),
     )
+
+
+def unmeasured_uploads(enrolled: Iterable[Enrolled]) -> tuple[str, ...]:
+    """Ids of devices whose power while sending could not be measured: their plans count no joules for the upload."""
+    return tuple(device.id for device in enrolled if device.link.power_w is None)
 
 
 def opp_table(enrolled: Enrolled) -> OppTable:

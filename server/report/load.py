@@ -16,6 +16,7 @@ from server.plan.problem import EnergyBasis
 from server.report.metrics import total
 from server.report.values import DeviceRow, PlanRow, RoundRow, RunData, Samples, StrategyRun, TaskRow, WindowRow
 from server.run_dir import Enrolled, RoundRecord, RunDir, RunInfo, StrategyPlan
+from server.strategies import unmeasured_uploads
 
 SAMPLES_PER_DEVICE = 200
 
@@ -196,6 +197,8 @@ def notes(config: RunConfig, folder: RunDir, devices: Iterable[Enrolled]) -> Ite
     unmetered = [device.id for device in devices if device.join.capabilities.meter_source == "unavailable"]
     if unmetered:
         yield f"No power could be measured on {', '.join(unmetered)}; sums that include them are unknown."
+    if unknown := unmeasured_uploads(devices):
+        yield f"The upload power of {', '.join(unknown)} could not be measured; plans count it as free."
     starved = [device.id for device in devices if any(point.starved for point in device.profile.points)]
     if starved:
         yield f"The profile of {', '.join(starved)} was measured while the host was short of processor time."

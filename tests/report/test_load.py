@@ -87,6 +87,13 @@ class TestLoadRun:
         assert note.startswith("The run was interrupted and taken up again, in 2 attempts.")
         assert note.endswith("where the server was killed, their joules of that moment may be missing.")
 
+    def test_an_upload_that_was_planned_as_free_is_named(self, run_dir: Path) -> None:
+        folder = RunDir(run_dir)
+        assert not any("as free" in note for note in load_run(run_dir).notes)
+        a, b = folder.devices()
+        folder.save("devices.json", (a, msgspec.structs.replace(b, link=msgspec.structs.replace(b.link, power_w=None))))
+        assert "The upload power of b could not be measured; plans count it as free." in load_run(run_dir).notes
+
     def test_a_folder_that_is_no_run(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="not a run directory"):
             load_run(tmp_path)

@@ -106,6 +106,15 @@ def test_plans_and_shards_are_kept_and_found_again(tmp_path: Path) -> None:
     assert make_shards(run, "tfl", make_plan(run, "tfl", devices), data) == {}
 
 
+def test_a_plan_says_whose_upload_it_takes_for_free(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    device = enrolled(id_="b")
+    link = msgspec.structs.replace(device.link, power_w=None)
+    make_plan(run, "tfl", (enrolled(id_="a"), msgspec.structs.replace(device, link=link)))
+    assert isinstance(run.progress, Quiet)
+    assert run.progress.said[0] == "the upload power of b could not be measured: tfl plans it as free"
+
+
 def counts_of(shards: dict[str, bytes]) -> dict[str, tuple[int, ...]]:
     labels = {id_: unpack_shard(shard)[1] for id_, shard in shards.items()}
     return {id_: tuple(np.bincount(own, minlength=N_CLASSES).tolist()) for id_, own in labels.items()}

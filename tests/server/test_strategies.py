@@ -21,6 +21,7 @@ from server.strategies import (
     planner_device,
     settle_terms,
     top_point,
+    unmeasured_uploads,
     upload_seconds,
 )
 from tests.rounds.fake_device import join_of, profile_of
@@ -52,6 +53,19 @@ def test_a_device_as_the_planner_sees_it() -> None:
     assert (freq_hz, tau_s) == (1.5e9, pytest.approx(1e7 / 1.5e9))
     assert joules == pytest.approx((3.0 + 1.5**3) * tau_s)
     assert planner_device(enrolled(), storage_limit=None).storage_samples == 100
+
+
+def test_an_upload_of_unknown_power_is_named_and_planned_as_free() -> None:
+    known, unknown = enrolled("a"), enrolled("b")
+    unknown = msgspec.structs.replace(unknown, link=msgspec.structs.replace(unknown.link, power_w=None))
+    assert unmeasured_uploads((known, unknown)) == ("b",)
+    assert planner_device(unknown, None).radio.overhead_w == 0.0
+
+
+def test_a_number_of_samples_that_no_device_has_is_one_sentence() -> None:
+    assert planner_device(enrolled(counts=(2**31 - 1, 0)), 0).local_samples == 2**31 - 1
+    with pytest.raises(FleetError, match="a says it has 4294967296 samples: no device has over 2147483647"):
+        planner_device(enrolled(counts=(2**32 - 1, 1)), 0)
 
 
 def test_starved_points_are_left_out_where_two_sound_ones_remain() -> None:
