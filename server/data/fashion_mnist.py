@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from server.data.dataset import Dataset
+from server.data.tiles import tile, untile
 from server.errors import DataError
 
 CLASS_NAMES = (
@@ -21,20 +22,6 @@ DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 FROM_A_CLONE = "it comes with the source tree, not with the wheel: from a clone, pip install -e '.[server]'"
 
 
-def to_mosaic(images: np.ndarray) -> np.ndarray:
-    """(N, 28, 28) -> one grey image of COLUMNS images a row, row-major; N must fill whole rows."""
-    rows = len(images) // COLUMNS
-    grid = images.reshape(rows, COLUMNS, SIDE, SIDE).transpose(0, 2, 1, 3)
-    return grid.reshape(rows * SIDE, COLUMNS * SIDE)
-
-
-def from_mosaic(mosaic: np.ndarray) -> np.ndarray:
-    """The inverse of `to_mosaic`: (rows*28, 2800) -> (N, 28, 28, 1)."""
-    rows = mosaic.shape[0] // SIDE
-    grid = mosaic.reshape(rows, SIDE, COLUMNS, SIDE).transpose(0, 2, 1, 3)
-    return grid.reshape(rows * COLUMNS, SIDE, SIDE, 1)
-
-
 def load_embedded(folder: Path = EMBEDDED) -> Dataset:
     """The packed subset: 27,000 training and all 10,000 test images, as two PNG mosaics and their labels."""
     if not (folder / "labels.npz").exists():
@@ -42,7 +29,8 @@ def load_embedded(folder: Path = EMBEDDED) -> Dataset:
             f"the embedded Fashion-MNIST is not at {folder}; {FROM_A_CLONE}; or set data.source to your own data"
         )
     labels = np.load(folder / "labels.npz", allow_pickle=False)
-    x = {part: from_mosaic(np.asarray(Image.open(folder / f"{part}.png"))) for part in ("train", "test")}
+    grids = {part: np.asarray(Image.open(folder / f"{part}.png"))[..., None] for part in ("train", "test")}
+    x = {part: untile(grid, len(labels[f"y_{part}"]), (SIDE, SIDE, 1)) for part, grid in grids.items()}
     return Dataset(
         name="fashion-mnist",
         x_train=x["train"],
@@ -80,10 +68,10 @@ def load_full(folder: Path = DEBIAN) -> Dataset:
 
 
 def pack(full: Dataset, folder: Path, *, n_train: int = 27_000) -> None:
-    """Write the embedded subset: the first `n_train` training images (a multiple of 100) and the whole test set."""
+    """Write the embedded subset: the first `n_train` training images and the whole test set, COLUMNS a row."""
     folder.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(to_mosaic(full.x_train[:n_train, ..., 0])).save(folder / "train.png", optimize=True)
-    Image.fromarray(to_mosaic(full.x_test[..., 0])).save(folder / "test.png", optimize=True)
+    for part, images in (("train", full.x_train[:n_train]), ("test", full.x_test)):
+        Image.fromarray(tile(images, COLUMNS)[..., 0]).save(folder / f"{part}.png", optimize=True)
     np.savez_compressed(
         folder / "labels.npz",
         y_train=full.y_train[:n_train].astype(np.uint8),

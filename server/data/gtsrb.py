@@ -15,6 +15,7 @@ from PIL import Image
 from server.data.arrays import read_npz
 from server.data.dataset import Dataset, cut_public_private
 from server.data.pictures import image_files, read_images
+from server.data.tiles import untile
 from server.errors import DataError
 
 N_CLASSES = 43
@@ -109,14 +110,14 @@ def _from_mosaics(folder: Path) -> Dataset:
 
 def _mosaic(path: Path, n_images: int) -> np.ndarray:
     """One image of 100 columns, row-major -> (n_images, 32, 32, 3) uint8."""
-    side = MOSAIC_SIDE
     try:
         with Image.open(path) as image:
             grid = np.asarray(image.convert("RGB"))
-        rows = grid.shape[0] // side
-        cells = grid.reshape(rows, side, MOSAIC_COLUMNS, side, 3).transpose(0, 2, 1, 3, 4)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is not a GTSRB mosaic: {error}") from error
+    rows, width = grid.shape[0] // MOSAIC_SIDE, MOSAIC_COLUMNS * MOSAIC_SIDE
+    if grid.shape[:2] != (rows * MOSAIC_SIDE, width):
+        raise DataError(f"{path} is not a GTSRB mosaic: {grid.shape[1]}x{grid.shape[0]} pixels, not rows of {width}x32")
     if rows * MOSAIC_COLUMNS < n_images:
         raise DataError(f"{path} holds {rows * MOSAIC_COLUMNS} images, expected {n_images}")
-    return cells.reshape(-1, side, side, 3)[:n_images]
+    return untile(grid, n_images, (MOSAIC_SIDE, MOSAIC_SIDE, 3))

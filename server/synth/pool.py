@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from server.data.tiles import tile, untile
 from server.errors import DataError
 from server.files import write_atomic
 from server.synth.generator import Generator, Stop, Stopped, never
-from server.synth.mosaic import read_png, tile, untile, write_png
+from server.synth.mosaic import read_png, write_png
 
 FORMAT = "fimi-pool-1"
 COLUMNS = 50

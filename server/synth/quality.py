@@ -12,10 +12,10 @@ import numpy as np
 
 from edge_client.protocol.messages import NetworkSpec
 from server.data.dataset import Dataset
+from server.data.tiles import tile
 from server.errors import DataError
 from server.learning.training import Recipe, balanced_draw, train_network
 from server.rounds.evaluate import evaluate
-from server.synth.mosaic import tile
 from server.synth.pool import Pool
 
 

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from server.data.dataset import cut_public_private
-from server.data.fashion_mnist import from_mosaic, load_embedded, to_mosaic
+from server.data.dataset import Dataset, cut_public_private
+from server.data.fashion_mnist import CLASS_NAMES, load_embedded, pack
 from server.errors import DataError
 
 
@@ -50,8 +52,13 @@ def test_the_devices_of_the_embedded_set_share_no_image_with_the_server() -> Non
     assert not (public | private) & test
 
 
-def test_mosaics_keep_order() -> None:
-    images = np.random.default_rng(0).integers(0, 256, (200, 28, 28), dtype=np.uint8)
-    mosaic = to_mosaic(images)
-    assert np.array_equal(mosaic[28:56, 28:56], images[101])
-    assert np.array_equal(from_mosaic(mosaic)[..., 0], images)
+def test_the_embedded_set_is_what_was_packed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (230, 28, 28, 1), dtype=np.uint8), rng.integers(0, 10, 230)
+    pack(Dataset("full", x, y, x[:50], y[:50], CLASS_NAMES), tmp_path, n_train=210)
+    data = load_embedded(tmp_path)
+    assert np.array_equal(data.x_train, x[:210])
+    assert np.array_equal(data.x_test, x[:50])
+    assert (data.y_train.tolist(), data.y_test.tolist()) == (y[:210].tolist(), y[:50].tolist())
+    with Image.open(tmp_path / "train.png") as mosaic:
+        assert np.array_equal(np.asarray(mosaic)[28:56, 28:56], x[101, ..., 0])

@@ -14,8 +14,8 @@ from PIL import Image
 from server.data import cifar10, gtsrb
 from server.data.devices import write_device
 from server.data.load import load_dataset
+from server.data.tiles import tile
 from server.errors import DataError
-from server.synth.mosaic import tile
 
 
 def paint(path: Path, value: int, size: tuple[int, int] = (12, 10), mode: str = "L") -> None:
@@ -313,6 +313,9 @@ def test_gtsrb_mosaics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "gtsrb_labels.npz").write_bytes(good)
     counts["test"] = 101
     with pytest.raises(DataError, match="holds 100 images, expected 101"):
+        load_dataset(f"gtsrb:{tmp_path}")
+    Image.fromarray(images["test"][0]).save(tmp_path / "gtsrb_test.webp", lossless=True)
+    with pytest.raises(DataError, match="32x32 pixels, not rows of 3200x32"):
         load_dataset(f"gtsrb:{tmp_path}")
     (tmp_path / "gtsrb_test.webp").write_bytes(b"torn")
     with pytest.raises(DataError, match="is not a GTSRB mosaic"):

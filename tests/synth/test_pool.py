@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from server.data.tiles import tile, untile
 from server.errors import DataError
 from server.synth.generator import Stopped
-from server.synth.mosaic import tile, untile
 from server.synth.pool import Pool, deal, draw, empty_pool, grow, load_pool, sample_seed, save_pool
 from tests.synth.fake_generator import FakeGenerator
 
