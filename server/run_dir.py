@@ -9,6 +9,8 @@ start again from disk.
     left-out.json                   with --drop-infeasible: devices that no plan could keep, and why
     plan-<strategy>.json            StrategyPlan
     shards/<strategy>/<device>.npz  x, y: the synthetic samples a device gets
+    pool/, pool-fresh/              samples that the run itself made
+    learning.json, generator-card.json  copies of what the plans and the synthetic samples came from
     rounds-<strategy>.jsonl         RoundRecord, one a line, appended after each round
     model-<strategy>.safetensors    the global model after the last round on record
     final-<strategy>.json           FinalRecord: the evaluation on all test images
@@ -27,126 +29,40 @@ import time
 from collections.abc import Container, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 
-from edge_client.protocol.messages import Join, NetworkSpec, ProfileReport, TaskClosed, Update
+from edge_client.protocol.messages import TaskClosed
 from edge_client.protocol.weights import Weights, digest, pack, unpack
 from server.errors import DataError
 from server.files import write_atomic
-from server.plan.problem import Plan
+from server.records import (
+    Enrolled,
+    FinalRecord,
+    LinkMeasurement,
+    Origin,
+    PlannedWork,
+    RoundRecord,
+    RunInfo,
+    StrategyPlan,
+)
+
+__all__ = [
+    "Enrolled",
+    "FinalRecord",
+    "LinkMeasurement",
+    "Origin",
+    "PlannedWork",
+    "RoundRecord",
+    "RunDir",
+    "RunInfo",
+    "StrategyPlan",
+    "versions",
+]
 
 T = TypeVar("T")
-
-
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """A value that is kept on disk."""
-
-
-class LinkMeasurement(Record, frozen=True, kw_only=True):
-    """A device's way to the server, measured by one upload of real size.
-
-    `up_bits` is what the codec sent; `power_w` the watts above idle while sending, None where they were not measured.
-    """
-
-    up_bits: int
-    up_bits_per_s: float
-    power_w: float | None
-
-
-class Enrolled(Record, frozen=True, kw_only=True):
-    """A device of the run: its offer, its measured profile and link. All joules at the meter's boundary."""
-
-    join: Join
-    profile: ProfileReport
-    link: LinkMeasurement
-
-    @property
-    def id(self) -> str:
-        return self.join.device
-
-
-class StrategyPlan(Record, frozen=True, kw_only=True):
-    """What one strategy asks of the devices. `certified`: `plan` is the exact planner's answer to this very problem,
-    so its bound and gap hold; else (fill, tfl-top) it is derived and they are not meaningful."""
-
-    strategy: str
-    round_s: float
-    target_error: float | None
-    plan: Plan
-    certified: bool
-
-
-class PlannedWork(Record, frozen=True, kw_only=True):
-    """The plan's prediction of one device's round, at the plan's energy basis."""
-
-    compute_j: float
-    upload_j: float
-    compute_s: float
-    upload_s: float
-    samples: int
-
-
-class RoundRecord(Record, frozen=True, kw_only=True):
-    """One round of one strategy.
-
-    `round` counts from 1 within the strategy, `wire_round` is the number in the messages. `accuracy` and `loss` are the
-    global model's after the round on `test_samples` images; `loss` is None where it was not finite.
-    `verdicts` tells what became of each device's update: accepted, late, duplicate, rejected, or none (nothing came).
-    `closed` is the last word of each device on its task (joules of aborted and late work included), `stray` what came
-    of earlier rounds after they were on record, `lost` the devices that said no last word.
-    """
-
-    strategy: str
-    round: int
-    wire_round: int
-    status: Literal["complete", "failed"]
-    started_at: float
-    duration_s: float
-    accuracy: float
-    loss: float | None
-    test_samples: int
-    verdicts: dict[str, str]
-    updates: tuple[Update, ...]
-    closed: tuple[TaskClosed, ...]
-    stray: tuple[TaskClosed, ...]
-    lost: tuple[str, ...]
-    planned: dict[str, PlannedWork]
-    model_digest: str
-
-
-class FinalRecord(Record, frozen=True, kw_only=True):
-    """The global model after the last round on all test images; `class_accuracy` has one value a class."""
-
-    strategy: str
-    accuracy: float
-    loss: float | None
-    test_samples: int
-    class_accuracy: tuple[float | None, ...]
-    seconds: float
-
-
-class RunInfo(Record, frozen=True, kw_only=True):
-    """run.json. `base_dir` is where relative paths of config.toml start."""
-
-    id: str
-    created: str
-    base_dir: str
-    network: NetworkSpec
-    class_names: tuple[str, ...]
-    versions: dict[str, str]
-
-
-class Origin(Record, frozen=True, kw_only=True):
-    """origin.json, there from the first moment on. `base_dir` is where relative paths of config.toml start.
-
-    `fresh`: synthetic samples are drawn anew as with synth.fresh = true, because a command said --fresh.
-    """
-
-    base_dir: str
-    fresh: bool = False
 
 
 def _to_json(value: Any) -> bytes:
