@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from shutil import which
 
@@ -157,7 +158,7 @@ def _start(program: str, listen: str, port: int, folder: Path) -> subprocess.Pop
             stdout=stderr,
             stderr=stderr,
             start_new_session=True,  # Ctrl-C is for us: the broker must still carry the good-byes
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - one call of a loaded library, no lock taken
+            preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509 - a loaded library, no lock taken
         )
     try:
         for _ in range(int(START_S / 0.02)):

@@ -62,10 +62,10 @@ class RoundRecord(Record, frozen=True, kw_only=True):
     """One round of one strategy.
 
     `round` counts from 1 within the strategy, `wire_round` is the number in the messages. `accuracy` and `loss` are the
-    global model's after the round on `test_samples` images; `loss` is None where it was not finite. `verdicts` tells what
-    became of each device's update: accepted, late, duplicate, rejected, or none (nothing came). `closed` is the last word of each device on its task
-    (joules of aborted and late work included), `stray` what came of earlier rounds after they were on record, `lost`
-    the devices that said no last word.
+    global model's after the round on `test_samples` images; `loss` is None where it was not finite.
+    `verdicts` tells what became of each device's update: accepted, late, duplicate, rejected, or none (nothing came).
+    `closed` is the last word of each device on its task (joules of aborted and late work included), `stray` what came
+    of earlier rounds after they were on record, `lost` the devices that said no last word.
     """
 
     strategy: str

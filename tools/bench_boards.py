@@ -19,6 +19,7 @@ import asyncio
 import contextlib
 import io
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -26,6 +27,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ import numpy as np
 
 from edge_client.protocol import messages
 from edge_client.protocol.messages import Join, NetworkSpec, ProfileReport, ProfileRequest, Refusal, ServerHello
+from edge_client.protocol.processes import die_with_parent
 from edge_client.protocol.topics import Topics
 from tools.bench_rows import Row, rows_of, table
 from tools.boards.fleet import Fleet
@@ -173,8 +176,18 @@ async def broker(folder: Path) -> AsyncIterator[int]:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     settings = folder / "mosquitto.conf"
-    settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n", encoding="ascii")
-    process = await asyncio.create_subprocess_exec(program, "-c", str(settings), stderr=asyncio.subprocess.DEVNULL)
+    # Started by root, Mosquitto would change its user, and the kernel then forgets that it should die with us.
+    stay = "user root\n" if os.geteuid() == 0 else ""
+    lines = f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n{stay}"
+    settings.write_text(lines, encoding="ascii")
+    process = await asyncio.create_subprocess_exec(
+        program,
+        "-c",
+        str(settings),
+        stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for us: the broker must still carry the good-byes
+        preexec_fn=partial(die_with_parent, os.getpid()),
+    )
     try:
         for _ in range(100):
             with contextlib.suppress(OSError):
@@ -184,17 +197,23 @@ async def broker(folder: Path) -> AsyncIterator[int]:
             await asyncio.sleep(0.05)
         yield port
     finally:
-        process.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
         await process.wait()
 
 
 @contextlib.contextmanager
 def foreign_load(cores: int) -> Iterator[None]:
     """Processes that burn `cores` cores and have nothing to do with us."""
-    burners = [
-        subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True) for _ in range(cores)
-    ]
+    burners: list[subprocess.Popen[bytes]] = []
     try:
+        for _ in range(cores):
+            burner = subprocess.Popen(
+                [sys.executable, "-c", "while True: pass"],
+                start_new_session=True,
+                preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509 - a loaded library, no lock taken
+            )
+            burners.append(burner)
         yield
     finally:
         for burner in burners:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,8 +22,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from edge_client.protocol.processes import die_with_parent
+
 HERE = Path(__file__).resolve().parent
 BASELINE = "tfl"
+INTERRUPTED = 130
 SEED = re.compile(r"^seed[ \t]*=[ \t]*(\d+)(?=[ \t]*(?:#.*)?$)", re.MULTILINE)
 
 
@@ -72,28 +77,40 @@ def with_seed(template: str, seed: int) -> str:
 
 
 def serve(*arguments: str) -> int:
-    """Run fimi-server with `arguments` to its end; returns its exit code.
+    """Run fimi-server with `arguments` to its end; returns its exit code, INTERRUPTED where a signal asked for the end.
 
     The child is in a process group of its own, so that Ctrl-C reaches it once, through us, and not a second time from
-    the terminal while it stops its boards.
+    the terminal while it stops its boards. However we end, it ends too.
     """
     child: subprocess.Popen[bytes] | None = None
-    asked = []
+    asked: list[int] = []
+    early: list[int] = []
 
     def hand_on(number: int, _frame: FrameType | None) -> None:
         asked.append(number)
-        if child is not None:
+        if child is None:
+            early.append(number)
+        else:
             child.send_signal(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
 
-    before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # under nohup it stays so
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, hand_on) for number in numbers}
     try:
-        child = subprocess.Popen([sys.executable, "-m", "server.cli", *arguments], process_group=0)
-        if asked:  # while it was being started
+        child = subprocess.Popen(
+            [sys.executable, "-m", "server.cli", *arguments],
+            process_group=0,
+            preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509 - a loaded library, no lock taken
+        )
+        if early:  # while it was being started
             child.send_signal(signal.SIGTERM)
-        return child.wait()
+        code = child.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    # Who asked for the end while the last file was written has a whole run, and still wants no other one after it.
+    return INTERRUPTED if asked and code <= 0 else code
 
 
 def read_report(run_dir: Path) -> dict[str, Any]:

@@ -179,7 +179,9 @@ def make_trainer(frame: frames.Begin) -> Trainer:
 def main() -> None:
     """Serve the agent until it goes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the agent decides
-    die_with_parent(signal.SIGKILL)  # even while it is stopped; where there is no such thing, the pipe's end must do
+    die_with_parent(
+        number=signal.SIGKILL
+    )  # even while it is stopped; where there is no such thing, the pipe's end must do
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not end up among the frames
     try:

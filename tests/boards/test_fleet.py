@@ -252,7 +252,7 @@ async def test_a_worker_stops_and_goes_on() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 async def test_a_signal_ends_the_whole_fleet(broker_port: int, tmp_path: Path, number: signal.Signals) -> None:
     """By the command itself, with the signal that a shell, a terminal or an angry user sends."""
     script = (

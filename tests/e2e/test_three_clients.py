@@ -46,6 +46,14 @@ def left_behind(folder: Path) -> list[str]:
     return found
 
 
+def await_the_end_of_all(folder: Path) -> None:
+    """Nobody tells us when somebody else's children are gone."""
+    end = time.monotonic() + 40.0
+    while left := left_behind(folder):
+        assert time.monotonic() < end, left
+        time.sleep(0.1)
+
+
 def governors(run: RunDir) -> dict[str, str]:
     pattern = "boards/{}/sys/devices/system/cpu/cpufreq/policy0/scaling_governor"
     return {board: (run.path / pattern.format(board)).read_text().strip() for board in BOARDS}
@@ -151,6 +159,22 @@ def test_ctrl_c_leaves_nothing_behind_and_the_run_goes_on(tmp_path: Path) -> Non
     assert left_behind(tmp_path) == []
 
 
+@pytest.mark.parametrize("moment", ["run directory", "broker at", "plan tfl"])
+def test_ctrl_c_before_the_first_round(tmp_path: Path, moment: str) -> None:
+    """While data are read, while boards and clients are being started, while a plan becomes tasks."""
+    config = write_world(tmp_path / "world", rounds=2, strategies=["tfl"], local_samples=300)
+    process = serve("run", str(config), "--out", str(tmp_path / "runs"))
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(moment):
+            break
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert said.endswith("fimi-server: interrupted; what was written is kept\n")
+    assert left_behind(tmp_path) == []
+
+
 def test_a_killed_server_takes_everything_with_it(tmp_path: Path) -> None:
     out = tmp_path / "runs"
     config = write_world(tmp_path / "world", rounds=2, strategies=["tfl"], local_samples=300)
@@ -161,8 +185,5 @@ def test_a_killed_server_takes_everything_with_it(tmp_path: Path) -> None:
             break
     process.kill()
     process.communicate()
-    end = time.monotonic() + 40.0
-    while left := left_behind(tmp_path):
-        assert time.monotonic() < end, left
-        time.sleep(0.1)  # nobody tells us when somebody else's children are gone
+    await_the_end_of_all(tmp_path)
     assert governors(run_of(out)) == {"nano-1": "schedutil", "pi4-1": "ondemand", "pi5-1": "ondemand"}

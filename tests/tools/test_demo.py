@@ -16,6 +16,8 @@ from server.report import build_report
 from tests.report.run_directory import write_run
 from tools import demo
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 def report_of(tmp_path: Path, **more: Any) -> tuple[Path, dict[str, Any]]:
     path = write_run(tmp_path / "small-1", **more)
@@ -100,6 +102,66 @@ class TestServe:
         thread.join()
         assert "stopping" in capfd.readouterr().out
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    def press_while_starting(self, monkeypatch: pytest.MonkeyPatch, ready: Path, code: str) -> None:
+        """Ctrl-C once the child is ready for it, and before anybody here knows the child."""
+        os.mkfifo(ready)
+        self.stand_in(monkeypatch, f"import signal\n{code}\nopen({str(ready)!r}, 'w').close()\nsignal.pause()")
+        start = subprocess.Popen
+
+        def pressed(*command: object, **more: object) -> object:
+            child = start(*command, **more)  # type: ignore[call-overload]
+            ready.open().close()
+            os.kill(os.getpid(), signal.SIGINT)
+            return child
+
+        monkeypatch.setattr(subprocess, "Popen", pressed)
+
+    def test_a_signal_while_the_child_is_being_started(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        self.press_while_starting(monkeypatch, tmp_path / "ready", "")
+        assert demo.serve("run") == 130
+
+    def test_who_interrupts_the_last_moment_wants_no_other_run(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """The child ends in order, as the server does when the last file is all that is left to write."""
+        code = "signal.signal(signal.SIGTERM, lambda *_: exit(0))"
+        self.press_while_starting(monkeypatch, tmp_path / "ready", code)
+        assert demo.serve("run") == 130
+
+    def test_under_nohup_a_hangup_is_still_ignored(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen = []
+        self.stand_in(monkeypatch, "")
+        start = subprocess.Popen
+
+        def look(*command: object, **more: object) -> object:
+            seen.append(signal.getsignal(signal.SIGHUP))
+            return start(*command, **more)  # type: ignore[call-overload]
+
+        monkeypatch.setattr(subprocess, "Popen", look)
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            assert demo.serve("run") == 0
+        finally:
+            signal.signal(signal.SIGHUP, before)
+        assert seen == [signal.SIG_IGN]
+
+    @pytest.mark.timeout(60)
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT])
+    def test_the_server_does_not_outlive_it(self, number: signal.Signals) -> None:
+        """However it ends: the child holds the other end of the pipe, which closes with the last of them."""
+        stand_in = (
+            "import subprocess, sys; from tools import demo; popen = subprocess.Popen;"
+            " code = 'import signal; print(1, flush=True); signal.pause()';"
+            " subprocess.Popen = lambda _command, **more: popen([sys.executable, '-c', code], **more);"
+            " demo.serve('run')"
+        )
+        with subprocess.Popen([sys.executable, "-c", stand_in], cwd=ROOT, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"1\n"
+            process.send_signal(number)
+            assert process.stdout.read() == b""
+        assert process.returncode == -number
 
 
 def test_another_seed_is_run_from_beside_the_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

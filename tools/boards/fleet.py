@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -129,7 +130,7 @@ class Fleet:
                 stderr=log,
                 env={**os.environ, **threads},
                 start_new_session=True,  # Ctrl-C is for us to pass on, in order
-                preexec_fn=die_with_parent,
+                preexec_fn=partial(die_with_parent, os.getpid()),
             )
         board.client_pid = client.pid
         self._clients.append(client)
@@ -207,10 +208,11 @@ class Fleet:
         )
 
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT; raises what made it end early."""
+        """Until SIGTERM, SIGINT or SIGHUP (under nohup: not that); raises what made it end early."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._ended.set)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                loop.add_signal_handler(number, self._ended.set)
         try:
             start = asyncio.create_task(self.start())
             ended = asyncio.create_task(self._ended.wait())
