@@ -1,0 +1,163 @@
+"""The clock on trees of files as real boards have them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from edge_client.errors import HardwareError
+from edge_client.hardware.board import discover
+from edge_client.hardware.cpufreq import CpuFreqPolicies
+from edge_client.hardware.interfaces import ClockReading
+from edge_client.hardware.sysfs import SysFs
+from edge_client.hardware.vcgencmd import Vcgencmd
+from tests.edge_client.trees import NANO_KHZ, POLICY, cpufreq, nano, put, settings
+
+
+class Recorder(SysFs):
+    """Files below a root; remembers what was written, in order, and can refuse a file."""
+
+    log: list[tuple[str, str]]
+    refuse: set[str]
+
+    def __init__(self, root: Path, refuse: Sequence[str] = ()) -> None:
+        super().__init__(root)
+        object.__setattr__(self, "log", [])
+        object.__setattr__(self, "refuse", set(refuse))
+
+    def write(self, path: str, text: str) -> None:
+        name = path.rsplit("/", 1)[1]
+        if name in self.refuse:
+            raise HardwareError(f"/{path}: {text!r} was refused")
+        self.log.append((name, text))
+        super().write(path, text)
+
+
+def test_userspace_governor_sets_the_speed_and_puts_the_governor_back(tmp_path: Path) -> None:
+    put(tmp_path, cpufreq())
+    fs, file = Recorder(tmp_path), settings(tmp_path)
+    clock = CpuFreqPolicies(fs, file)
+    assert clock.available_hz() == tuple(khz * 1e3 for khz in NANO_KHZ)
+    with clock.hold(710.4e6):
+        assert fs.log == [("scaling_governor", "userspace"), ("scaling_setspeed", "710400")]
+        assert file.load()["cpufreq"] == {
+            "policy0/scaling_governor": "schedutil",
+            "policy0/scaling_min_freq": "102000",
+            "policy0/scaling_max_freq": "1479000",
+        }
+    assert fs.log[2:] == [("scaling_governor", "schedutil")]
+    assert not file.path.exists()
+
+
+def test_a_speed_set_by_the_owner_comes_back(tmp_path: Path) -> None:
+    put(tmp_path, cpufreq(governor="userspace") | {f"{POLICY}/scaling_setspeed": 921600})
+    fs = Recorder(tmp_path)
+    with CpuFreqPolicies(fs, settings(tmp_path)).hold(204.1e6):
+        pass
+    assert fs.log == [("scaling_setspeed", "204000"), ("scaling_setspeed", "921600")]
+
+
+def pinned(root: Path, low: int, high: int) -> Recorder:
+    """A policy without `userspace` and without a table (intel_pstate in active mode)."""
+    files = cpufreq((low, high), "powersave") | {f"{POLICY}/scaling_available_governors": "performance powersave"}
+    del files[f"{POLICY}/scaling_available_frequencies"]
+    put(root, files)
+    return Recorder(root)
+
+
+def test_without_userspace_the_clock_is_pinned_by_its_limits(tmp_path: Path) -> None:
+    fs = pinned(tmp_path, 800_000, 2_000_000)
+    clock = CpuFreqPolicies(fs, settings(tmp_path))
+    assert clock.available_hz() == (0.8e9, 1.1e9, 1.4e9, 1.7e9, 2.0e9)
+    with clock.hold(1.1e9):
+        assert fs.log == [("scaling_min_freq", "1100000"), ("scaling_max_freq", "1100000")]
+    assert fs.log[2:] == [("scaling_min_freq", "800000"), ("scaling_max_freq", "2000000")]
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "first"),
+    [
+        ((800, 800), (1000, 1000), "scaling_max_freq"),  # up: max first, or min would exceed it
+        ((1000, 1000), (800, 800), "scaling_min_freq"),  # down: min first
+        ((800, 1000), (900, 900), "scaling_min_freq"),
+        ((900, 900), (800, 1000), "scaling_min_freq"),
+        ((800, 900), (900, 1000), "scaling_min_freq"),
+    ],
+)
+def test_min_never_exceeds_max_on_the_way(
+    tmp_path: Path, now: tuple[int, int], then: tuple[int, int], first: str
+) -> None:
+    put(tmp_path, {f"{POLICY}/scaling_min_freq": now[0], f"{POLICY}/scaling_max_freq": now[1]})
+    fs = Recorder(tmp_path)
+    CpuFreqPolicies(fs, settings(tmp_path))._limit(POLICY, str(then[0]), str(then[1]))
+    assert fs.log[0][0] == first
+    limits = dict(zip(("scaling_min_freq", "scaling_max_freq"), now, strict=True))
+    for name, khz in fs.log:
+        limits[name] = int(khz)
+        assert limits["scaling_min_freq"] <= limits["scaling_max_freq"]
+    assert tuple(limits.values()) == then
+    fs.log.clear()
+    CpuFreqPolicies(fs, settings(tmp_path))._limit(POLICY, str(then[0]), str(then[1]))
+    assert fs.log == []
+
+
+def test_limits_of_the_owner_are_kept(tmp_path: Path) -> None:
+    put(tmp_path, cpufreq() | {f"{POLICY}/scaling_max_freq": 921600})
+    clock = CpuFreqPolicies(Recorder(tmp_path), settings(tmp_path))
+    assert max(clock.available_hz()) == 921.6e6
+
+
+def test_all_policies_are_set_and_the_worst_is_read(tmp_path: Path) -> None:
+    second = "sys/devices/system/cpu/cpufreq/policy4"
+    put(tmp_path, {**cpufreq(), **cpufreq((102000, 1000000), policy=second)})
+    fs = Recorder(tmp_path)
+    clock = CpuFreqPolicies(fs, settings(tmp_path))
+    with clock.hold(921.6e6):
+        assert [value for name, value in fs.log if name == "scaling_setspeed"] == ["921600", "1000000"]
+    assert clock.read(1e9) == ClockReading(1e9, 1479e6, 1479e6)
+
+
+def test_a_refused_write_restores_what_was_changed(tmp_path: Path) -> None:
+    put(tmp_path, cpufreq())
+    fs, file = Recorder(tmp_path, ["scaling_setspeed"]), settings(tmp_path)
+    with pytest.raises(HardwareError, match="scaling_setspeed"), CpuFreqPolicies(fs, file).hold(204e6):
+        raise AssertionError("not reached")
+    assert fs.log == [("scaling_governor", "userspace"), ("scaling_governor", "schedutil")]
+    assert not file.path.exists()
+
+
+def test_what_a_killed_client_left_is_put_back_at_the_next_start(tmp_path: Path) -> None:
+    fs = nano(tmp_path)
+    held = CpuFreqPolicies(fs, settings(tmp_path)).hold(204e6)
+    held.__enter__()  # and the client is killed here
+    assert fs.read(f"{POLICY}/scaling_governor") == "userspace"
+    board = discover(fs, settings(tmp_path))
+    board.restore()
+    assert fs.read(f"{POLICY}/scaling_governor") == "schedutil"
+    assert not settings(tmp_path).path.exists()
+    board.restore()  # nothing is left to do
+    assert fs.read(f"{POLICY}/scaling_governor") == "schedutil"
+
+
+def test_what_cannot_be_restored_stays_in_the_file(tmp_path: Path) -> None:
+    put(tmp_path, cpufreq())
+    fs, file = Recorder(tmp_path), settings(tmp_path)
+    with CpuFreqPolicies(fs, file).hold(204e6):
+        fs.refuse.add("scaling_governor")
+    assert "cpufreq" in file.load()
+
+
+def test_a_clock_that_may_not_be_written_is_not_offered(tmp_path: Path) -> None:
+    assert CpuFreqPolicies(SysFs(tmp_path), settings(tmp_path)).available_hz() == ()
+    files = cpufreq()
+    del files[f"{POLICY}/scaling_setspeed"]
+    assert CpuFreqPolicies(put(tmp_path, files), settings(tmp_path)).available_hz() == ()
+
+
+def test_a_raspberry_pi_is_verified_by_its_firmware(tmp_path: Path) -> None:
+    fs = put(tmp_path, cpufreq() | {"bin/vcgencmd": "#!/bin/sh\necho 'frequency(48)=600117184'"})
+    firmware = Vcgencmd(fs, str(tmp_path / "bin/vcgencmd"))
+    read = CpuFreqPolicies(fs, settings(tmp_path), firmware).read(1479e6)
+    assert read == ClockReading(requested_hz=1479e6, accepted_hz=1479e6, verified_hz=600117184)
