@@ -21,10 +21,20 @@ def error(x: np.ndarray, alpha: float, beta: float, gamma: float) -> np.ndarray:
         return alpha * np.power(np.asarray(x, dtype=float), -beta) + gamma
 
 
-def samples_for_slope(slope: np.ndarray, alpha: float, beta: float) -> np.ndarray:
-    """The effective samples at which -err'(x) = alpha * beta * x**(-beta - 1) equals `slope` > 0 (1/sample).
+def error_slope(x: np.ndarray, alpha: float, beta: float) -> np.ndarray:
+    """err'(x) = -alpha * beta * x**(-beta - 1), per effective sample; minus infinity at 0."""
+    with np.errstate(divide="ignore"):
+        return -alpha * beta * np.power(np.asarray(x, dtype=float), -beta - 1.0)
 
-    Infinite for a slope of 0.
-    """
+
+def samples_for_error(target: float, alpha: float, beta: float, gamma: float) -> float:
+    """The effective samples at which err equals `target`; infinite at or below the floor gamma."""
+    if target <= gamma:
+        return float("inf")
+    return float((alpha / (target - gamma)) ** (1.0 / beta))
+
+
+def samples_for_slope(slope: np.ndarray, alpha: float, beta: float) -> np.ndarray:
+    """The effective samples at which -err'(x) equals `slope` > 0 (1/sample); infinite for a slope of 0."""
     with np.errstate(divide="ignore"):
         return np.power(alpha * beta / np.asarray(slope, dtype=float), 1.0 / (1.0 + beta))

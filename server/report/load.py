@@ -118,7 +118,8 @@ def settle(records: Iterable[RoundRecord], leftover: Iterable[TaskClosed]) -> di
 
 def is_on(closed: TaskClosed, record: RoundRecord) -> bool:
     """Whether it is a last word on this very round: its number, in the attempt that it was run in."""
-    run = next((message.run for message in (*record.closed, *record.updates)), closed.run)
+    runs = [*(word.run for word in record.closed), *(update.run for update in record.updates)]
+    run = runs[0] if runs else closed.run
     return (closed.run, closed.round) == (run, record.wire_round)
 
 

@@ -20,9 +20,23 @@ def test_error_by_hand():
 
 def test_error_without_data_is_infinite_and_warns_of_nothing():
     assert learning_curve.error(np.array([0.0]), 3.0, 0.5, 0.1).tolist() == [math.inf]
+    assert learning_curve.error_slope(np.array([0.0]), 3.0, 0.5).tolist() == [-math.inf]
 
 
-def test_samples_for_slope_by_hand():
-    # -err'(4) = 3 * 0.5 * 4**-1.5 = 1.5 / 8
+def test_slope_by_hand():
+    # -3 * 0.5 * 4**-1.5 = -1.5 / 8
+    assert learning_curve.error_slope(np.array([4.0]), 3.0, 0.5).tolist() == pytest.approx([-0.1875])
+
+
+def test_samples_for_error_inverts_error():
+    assert learning_curve.samples_for_error(0.85, 3.0, 0.5, 0.1) == pytest.approx(16.0)
+
+
+@pytest.mark.parametrize("target", [0.1, 0.05])
+def test_no_amount_of_data_reaches_the_floor(target):
+    assert learning_curve.samples_for_error(target, 3.0, 0.5, 0.1) == math.inf
+
+
+def test_samples_for_slope_inverts_slope():
     assert learning_curve.samples_for_slope(np.array([0.1875]), 3.0, 0.5).tolist() == pytest.approx([4.0])
     assert learning_curve.samples_for_slope(np.array([0.0]), 3.0, 0.5).tolist() == [math.inf]
