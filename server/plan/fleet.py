@@ -120,7 +120,7 @@ class Fleet:
         wanted = self.wanted_worth
         if not math.isfinite(wanted):
             return 1.0
-        return float(-learning_curve.error_slope(np.float64(wanted), self.curve.alpha, self.curve.beta))
+        return float(-learning_curve.error_slope(np.asarray(wanted), self.curve.alpha, self.curve.beta))
 
     def losses(self, samples: np.ndarray) -> np.ndarray:
         """What each device (I,) adds to I times the loss that is priced; its mean must not exceed `allowed_loss`."""
