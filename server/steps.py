@@ -273,7 +273,8 @@ def describe_plan(plan: StrategyPlan) -> str:
     """One line: joules, data, certificate."""
     synthetic = sum(sum(device.synth_counts) for device in plan.plan.devices)
     samples = sum(device.executed_samples for device in plan.plan.devices)
-    gap = f", within {plan.plan.executed_gap:.2%} of the bound" if plan.certified else ""
+    # A gap below zero by rounding is none.
+    gap = f", within {max(plan.plan.executed_gap, 0.0):.2%} of the bound" if plan.certified else ""
     return (
         f"plan {plan.strategy}: {plan.plan.executed_energy_j:.1f} J {plan.plan.energy_basis} a round of at most "
         f"{plan.round_s:.1f} s, {samples} samples of which {synthetic} synthetic{gap}"
