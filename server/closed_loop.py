@@ -1,0 +1,145 @@
+"""The loop closes: what updates measured corrects what the next plan believes. Pure; everything comes from records.
+
+Nothing is kept beside the records: beliefs are folded from them anew, so a run that was interrupted believes the same
+as one that was not. Starved and throttled segments teach nothing. The same meter measured profile and rounds, so its
+scale cancels, and only what differs between the two counts as noise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edge_client.protocol.messages import Update
+from server.plan import refit
+from server.plan.problem import Device, OppTable
+from server.plan.refit import Belief, Outlook
+
+LEAST_SEGMENT_S = 1.0
+"""Shorter segments say too little: a meter polls ten times a second."""
+
+LEAST_METER_SAMPLES = 5
+"""As for the trial upload: fewer in an upload say nothing about its power."""
+
+SAME_CLOCK = 0.01
+"""A clock so near to a profiled point, relatively, is that point."""
+
+LINK_NOISE = 0.10
+"""Relative standard deviation of an upload's rate and power, in which others' traffic shows."""
+
+
+@dataclass(frozen=True)
+class DeviceBelief:
+    """What is believed of one device next to its profile: seconds and whole-board joules a sample at each operating
+    point, bits a second of its uplink, watts of its radio over idle."""
+
+    seconds: Belief
+    joules: Belief
+    rate: Belief
+    radio: Belief
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One quantity in one round against its prediction: `what` names it with its unit."""
+
+    device: str
+    round: int
+    what: str
+    outlook: Outlook
+
+
+def first_beliefs(devices: Sequence[Device]) -> dict[str, DeviceBelief]:
+    """The profiles as they are, by device; every device has a measured table."""
+
+    def points(count: int) -> Belief:
+        return refit.first_belief(np.full(count, math.nan))
+
+    return {
+        device.id: DeviceBelief(points(count := len(_table(device).freq_hz)), points(count), points(1), points(1))
+        for device in devices
+    }
+
+
+def learn_round(
+    devices: Sequence[Device], beliefs: dict[str, DeviceBelief], round_: int, updates: Iterable[Update]
+) -> tuple[dict[str, DeviceBelief], tuple[Seen, ...]]:
+    """The beliefs after a round, and each of its measurements beside what had been expected."""
+    by_id = {device.id: device for device in devices}
+    after = {id_: _later(belief) for id_, belief in beliefs.items()}
+    seen: list[Seen] = []
+    for update in updates:
+        if update.device not in after:
+            continue
+        belief = after[update.device]
+        for field, point, what, profiled, measured, noise in _measurements(by_id[update.device], update):
+            old: Belief = getattr(belief, field)
+            seen.append(Seen(update.device, round_, what, refit.outlook(old, point, profiled, measured, noise)))
+            belief = replace(belief, **{field: refit.learn(old, point, profiled, measured, noise)})
+        after[update.device] = belief
+    return after, tuple(seen)
+
+
+def believed_device(device: Device, belief: DeviceBelief) -> Device:
+    """The device as it is now believed to be: the planner's input for the next round."""
+    table, radio = _table(device), device.radio
+    seconds, joules = table.s_per_sample * belief.seconds.factors, table.j_per_sample * belief.joules.factors
+    # Joules over idle must stay above nothing, whatever noise says: a plan could otherwise earn energy by training.
+    floor = 1.01 * table.power_idle_w * seconds
+    rate = None if radio.link_bits_per_s is None else radio.link_bits_per_s * belief.rate.factor(0)
+    return replace(
+        device,
+        cpu=replace(table, s_per_sample=seconds, j_per_sample=np.maximum(joules, floor)),
+        radio=replace(radio, link_bits_per_s=rate, overhead_w=radio.overhead_w * belief.radio.factor(0)),
+    )
+
+
+def misses(seen: Iterable[Seen]) -> tuple[Seen, ...]:
+    """Those that lie beyond the uncertainty stated for them."""
+    return tuple(each for each in seen if each.outlook.missed)
+
+
+def _table(device: Device) -> OppTable:
+    if not isinstance(device.cpu, OppTable):
+        raise ValueError(f"{device.id} has no measured operating points to correct")
+    return device.cpu
+
+
+def _later(belief: DeviceBelief) -> DeviceBelief:
+    return DeviceBelief(
+        *(refit.next_round(part) for part in (belief.seconds, belief.joules, belief.rate, belief.radio))
+    )
+
+
+def _measurements(device: Device, update: Update) -> Iterator[tuple[str, int, str, float, float, float]]:
+    """(field, point, what, profiled, measured, noise) of everything in an update that can be learned from."""
+    table, radio = _table(device), device.radio
+    for segment in update.segments:
+        point = _point(table, segment.requested_hz)
+        if point is None or segment.starved or segment.throttled:
+            continue
+        if segment.duration_s < LEAST_SEGMENT_S or segment.samples == 0:
+            continue
+        at = f"a sample at {table.freq_hz[point] / 1e6:.0f} MHz"
+        seconds = segment.duration_s / segment.samples
+        yield "seconds", point, f"s {at}", float(table.s_per_sample[point]), seconds, 0.0
+        joules = segment.energy.energy_j
+        if joules is not None and joules > 0:
+            yield "joules", point, f"J {at}", float(table.j_per_sample[point]), joules / segment.samples, 0.0
+    upload = update.upload
+    if radio.link_bits_per_s and upload.duration_s > 0 and upload.bits > 0:
+        yield "rate", 0, "bit/s of the uplink", radio.link_bits_per_s, upload.bits / upload.duration_s, LINK_NOISE
+    added = upload.energy.added_j
+    if radio.overhead_w > 0 and added is not None and added > 0 and upload.energy.samples >= LEAST_METER_SAMPLES:
+        yield "radio", 0, "W of the uplink", radio.overhead_w, added / upload.energy.duration_s, LINK_NOISE
+
+
+def _point(table: OppTable, freq_hz: float | None) -> int | None:
+    """The profiled operating point that a segment ran at."""
+    if freq_hz is None:
+        return None
+    point = int(np.abs(table.freq_hz - freq_hz).argmin())
+    return point if abs(table.freq_hz[point] / freq_hz - 1.0) <= SAME_CLOCK else None

@@ -1,0 +1,137 @@
+"""What a round's updates teach about the devices, with numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+import pytest
+
+from edge_client.protocol.chunks import blob_ref
+from edge_client.protocol.messages import RadioOutcome, SegmentOutcome, Update, UploadOutcome
+from server import closed_loop
+from server.plan import refit
+from server.plan.problem import AnalyticCpu, Device, OppTable, Radio
+from tests.rounds.fake_device import reading
+
+BOARD = Device(
+    id="a",
+    local_counts=np.array([4], dtype=np.int32),
+    storage_samples=10,
+    upload_bits=800.0,
+    cpu=OppTable(np.array([0.5e9, 1e9]), np.array([0.2, 0.1]), np.array([0.8, 0.6]), power_idle_w=2.0),
+    radio=Radio(kind="wired", overhead_w=1.0, link_bits_per_s=100.0),
+)
+
+
+def segment(freq_hz: float | None, samples: int, duration_s: float, energy_j: float, **odd: object) -> SegmentOutcome:
+    sound = SegmentOutcome(
+        requested_hz=freq_hz,
+        accepted_hz=freq_hz,
+        verified_hz=None,
+        violation_s=0.0,
+        samples=samples,
+        duration_s=duration_s,
+        energy=reading(energy_j, duration_s),
+        starved=False,
+        throttled=None,
+    )
+    return msgspec.structs.replace(sound, **odd)
+
+
+def update(*segments: SegmentOutcome, upload_s: float = 8.0, upload_j: float = 24.0, device: str = "a") -> Update:
+    """An upload of 800 bits; at 2 W idle and 24 J in 8 s it takes 1 W more."""
+    return Update(
+        device=device,
+        run="r",
+        round=1,
+        weights=blob_ref(b"u", 64),
+        samples=1,
+        train_loss=1.0,
+        segments=segments,
+        compute=reading(),
+        upload=UploadOutcome(
+            bits=800,
+            duration_s=upload_s,
+            energy=reading(upload_j, upload_s),
+            radio=RadioOutcome(requested_w=None, accepted_w=None, capability="unsupported"),
+        ),
+    )
+
+
+def learn(*updates: Update) -> tuple[closed_loop.DeviceBelief, tuple[closed_loop.Seen, ...]]:
+    beliefs, seen = closed_loop.learn_round([BOARD], closed_loop.first_beliefs([BOARD]), 1, updates)
+    return beliefs["a"], seen
+
+
+def test_a_board_as_profiled_stays_as_it_is() -> None:
+    belief, seen = learn(update(segment(1e9, 100, 10.0, 60.0)))
+    assert [each.what for each in seen] == [
+        "s a sample at 1000 MHz", "J a sample at 1000 MHz", "bit/s of the uplink", "W of the uplink",
+    ]  # fmt: skip
+    assert [each.outlook.predicted for each in seen] == pytest.approx([0.1, 0.6, 100.0, 1.0])
+    assert [each.outlook.measured for each in seen] == pytest.approx([0.1, 0.6, 100.0, 1.0])
+    assert closed_loop.misses(seen) == ()
+    same = closed_loop.believed_device(BOARD, belief)
+    np.testing.assert_allclose(same.cpu.s_per_sample, [0.2, 0.1])
+    np.testing.assert_allclose(same.cpu.j_per_sample, [0.8, 0.6])
+    assert (same.radio.link_bits_per_s, same.radio.overhead_w) == pytest.approx((100.0, 1.0))
+
+
+def test_a_slower_dearer_board_is_believed_so_at_every_clock_and_said_to_have_missed() -> None:
+    belief, seen = learn(update(segment(1e9, 100, 13.0, 90.0), upload_s=16.0, upload_j=64.0))
+    drift, own, noise = refit.DRIFT**2 + refit.WALK**2, refit.POINT**2, refit.NOISE**2
+    believed = closed_loop.believed_device(BOARD, belief)
+    slower = math.log(1.3) / (drift + own + noise)
+    assert believed.cpu.s_per_sample == pytest.approx(
+        [0.2 * math.exp(slower * drift), 0.1 * math.exp(slower * (drift + own))]
+    )
+    assert believed.cpu.j_per_sample[1] / 0.6 == pytest.approx(1.5 ** ((drift + own) / (drift + own + noise)))
+    link = (drift + own) / (drift + own + noise + closed_loop.LINK_NOISE**2)  # half the rate, twice the watts
+    assert believed.radio.link_bits_per_s == pytest.approx(100.0 * 0.5**link)
+    assert believed.radio.overhead_w == pytest.approx(2.0**link)
+    assert [each.what for each in closed_loop.misses(seen)] == [each.what for each in seen]
+    assert {(each.device, each.round) for each in seen} == {("a", 1)}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        segment(1e9, 100, 13.0, 90.0, starved=True),
+        segment(1e9, 100, 13.0, 90.0, throttled=True),
+        segment(1e9, 10, 0.9, 9.0),
+        segment(0.7e9, 100, 13.0, 90.0),
+        segment(None, 100, 13.0, 90.0),
+        segment(1e9, 0, 13.0, 90.0),
+    ],
+    ids=["starved", "throttled", "short", "no such clock", "no clock", "no samples"],
+)
+def test_what_is_not_sound_teaches_nothing(odd: SegmentOutcome) -> None:
+    _, seen = learn(update(odd))
+    assert [each.what for each in seen] == ["bit/s of the uplink", "W of the uplink"]
+
+
+def test_unknown_joules_leave_the_joules_as_they_were() -> None:
+    blind = msgspec.structs.replace(reading(), energy_j=None)
+    belief, seen = learn(
+        update(msgspec.structs.replace(segment(1e9, 100, 13.0, 90.0), energy=blind)),
+        update(segment(1e9, 100, 13.0, 90.0), device="a stranger"),
+    )
+    assert seen[0].what == "s a sample at 1000 MHz"
+    assert len(seen) == 3
+    np.testing.assert_array_equal(belief.joules.mean, np.zeros(3))
+
+
+def test_joules_stay_above_idle() -> None:
+    """1 s at 1 W where idling takes 2 W: such a board would gain energy by training."""
+    belief, _ = learn(*[update(segment(1e9, 10, 10.0, 10.0))] * 20)
+    believed = closed_loop.believed_device(BOARD, belief)
+    assert (believed.cpu.j_per_sample >= 1.01 * 2.0 * believed.cpu.s_per_sample * (1 - 1e-12)).all()
+
+
+def test_a_device_without_a_table_is_refused() -> None:
+    law = AnalyticCpu(0.01, 1e7, 1.0, 0.5, 1e-27, 1e8, 1e9)
+    with pytest.raises(ValueError, match="a has no measured operating points"):
+        closed_loop.first_beliefs([replace(BOARD, cpu=law)])
