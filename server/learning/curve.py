@@ -27,6 +27,11 @@ class Point:
     seed: int
     error: float
 
+    @property
+    def cell(self) -> tuple[int, int, int]:
+        """Which run it is, whatever came of it."""
+        return self.real, self.synthetic, self.seed
+
 
 @dataclass(frozen=True)
 class Fit:

@@ -21,7 +21,7 @@ from server.data.dataset import Dataset, cut_public_private, images_digest
 from server.errors import DataError
 from server.files import write_atomic
 from server.learning.curve import Fit, Point, fit_all
-from server.learning.measure import Job, MeasureProgress, measure
+from server.learning.measure import Job, MeasureProgress, measure, run_job
 from server.learning.training import Recipe, balanced_draw
 from server.run_dir import versions
 from server.synth.pool import Pool
@@ -60,7 +60,7 @@ def fit_learning(
     out: Path,
     settings: LearningSettings,
     *,
-    report: Callable[[MeasureProgress], None] = lambda _: None,
+    report: Callable[[MeasureProgress[Point]], None] = lambda _: None,
 ) -> Fit:
     """Measure, fit, write `out` (learning.json). Points lie in `out`.points.jsonl: the same call goes on from there.
 
@@ -108,6 +108,7 @@ def fit_learning(
     points = measure(
         wanted_points(settings),
         prepare,
+        run_job,
         out.with_suffix(".points.jsonl"),
         hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest(),
         workers=settings.workers,

@@ -6,10 +6,11 @@ import json
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +19,19 @@ from edge_client.protocol.messages import NetworkSpec
 from server.learning.curve import Point
 from server.learning.training import Recipe, train_network
 from server.rounds.evaluate import evaluate
+
+
+class Measured(Protocol):
+    """What one training gives: a dataclass of JSON values; `cell` names the training among all that are wanted."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def cell(self) -> tuple: ...
+
+
+P = TypeVar("P", bound=Measured)
+J = TypeVar("J")
 
 
 @dataclass(frozen=True)
@@ -34,10 +48,10 @@ class Job:
 
 
 @dataclass(frozen=True)
-class MeasureProgress:
+class MeasureProgress(Generic[P]):
     """`point` is the run just done; `left_s` the time that the rest will take, as far as one can tell."""
 
-    point: Point
+    point: P
     done: int
     wanted: int
     left_s: float
@@ -52,24 +66,28 @@ def run_job(job: Job) -> Point:
 
 
 def measure(
-    wanted: list[Point],
-    prepare: Callable[[Point], Job],
+    wanted: Sequence[P],
+    prepare: Callable[[P], J],
+    run: Callable[[J], P],
     saved: Path,
     key: str,
     *,
     workers: int,
-    report: Callable[[MeasureProgress], None],
-) -> list[Point]:
-    """The points of `wanted` with their errors. `saved` (JSON lines) holds those that were done before under `key`."""
-    done = {(p.real, p.synthetic, p.seed): p for p in read_points(saved, key)}
-    todo = [p for p in wanted if (p.real, p.synthetic, p.seed) not in done]
+    report: Callable[[MeasureProgress[P]], None],
+) -> list[P]:
+    """The points of `wanted` as measured. `saved` (JSON lines) holds those that were done before under `key`.
+
+    `prepare` draws the samples of a point, here; `run`, a function of a module, trains, in one of `workers` processes.
+    """
+    done = {p.cell: p for p in (read_points(saved, key, type(wanted[0])) if wanted else [])}
+    todo = [p for p in wanted if p.cell not in done]
     started = time.monotonic()
     fresh = 0
 
-    def keep(point: Point) -> None:
+    def keep(point: P) -> None:
         nonlocal fresh
         fresh += 1
-        done[point.real, point.synthetic, point.seed] = point
+        done[point.cell] = point
         saved.parent.mkdir(parents=True, exist_ok=True)
         with saved.open("a") as file:  # the line break stands first: what an earlier end cut short spoils no other
             file.write("\n" + json.dumps({"key": key, **asdict(point)}))
@@ -80,24 +98,24 @@ def measure(
         threads = torch.get_num_threads()
         try:
             for point in todo:
-                keep(run_job(prepare(point)))
+                keep(run(prepare(point)))
         finally:
             torch.set_num_threads(threads)
     elif todo:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, mp_context=context, initializer=_die_quietly) as pool:
             try:
-                for future in as_completed([pool.submit(run_job, prepare(point)) for point in todo]):
+                for future in as_completed([pool.submit(run, prepare(point)) for point in todo]):
                     keep(future.result())
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 for child in multiprocessing.active_children():
                     child.terminate()
                 raise
-    return [done[p.real, p.synthetic, p.seed] for p in wanted]
+    return [done[p.cell] for p in wanted]
 
 
-def read_points(saved: Path, key: str) -> list[Point]:
+def read_points(saved: Path, key: str, kind: type[P]) -> list[P]:
     """What was measured under this key; a last line that was cut off is left out."""
     points = []
     for line in saved.read_text().splitlines() if saved.exists() else []:
@@ -106,7 +124,7 @@ def read_points(saved: Path, key: str) -> list[Point]:
         except ValueError:
             continue
         if fields.pop("key", None) == key:
-            points.append(Point(**fields))
+            points.append(kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}))
     return points
 
 

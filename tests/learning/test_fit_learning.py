@@ -11,10 +11,9 @@ import pytest
 from edge_client.protocol.messages import NetworkSpec
 from server.data.dataset import Dataset
 from server.errors import DataError
-from server.learning import measure as measuring
 from server.learning.curve import Point
 from server.learning.fit_learning import LearningSettings, fit_learning
-from server.learning.measure import Job, MeasureProgress, measure
+from server.learning.measure import Job, MeasureProgress, measure, run_job
 from server.learning.training import Recipe, balanced_draw, train_network
 from server.rounds.evaluate import evaluate
 from server.synth.pool import Pool
@@ -121,7 +120,7 @@ def job(point: Point) -> Job:
     return Job(point, network, Recipe(steps=2), images, labels, images, labels)
 
 
-def test_an_interruption_loses_no_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_loses_no_point(tmp_path: Path) -> None:
     wanted = [Point(40, 0, seed, float("nan")) for seed in range(4)]
     saved = tmp_path / "points.jsonl"
     calls: list[int] = []
@@ -133,8 +132,7 @@ def test_an_interruption_loses_no_point(tmp_path: Path, monkeypatch: pytest.Monk
         return Point(40, 0, own.point.seed, 0.25)
 
     def go(run: Callable[[Job], Point], key: str = "k") -> list[Point]:
-        monkeypatch.setattr(measuring, "run_job", run)
-        return measure(wanted, job, saved, key, workers=1, report=lambda _: None)
+        return measure(wanted, job, run, saved, key, workers=1, report=lambda _: None)
 
     with pytest.raises(KeyboardInterrupt):
         go(run_two)
@@ -154,5 +152,7 @@ def test_an_interruption_loses_no_point(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.slow
 def test_worker_processes_measure_the_same(tmp_path: Path) -> None:
     wanted = [Point(40, 0, seed, float("nan")) for seed in range(3)]
-    one, two = (measure(wanted, job, tmp_path / f"{n}.jsonl", "k", workers=n, report=lambda _: None) for n in (1, 2))
+    one, two = (
+        measure(wanted, job, run_job, tmp_path / f"{n}.jsonl", "k", workers=n, report=lambda _: None) for n in (1, 2)
+    )
     assert one == two
