@@ -74,6 +74,7 @@ class PlanConfig(Section, frozen=True, kw_only=True):
     round_slack: Annotated[float, Meta(ge=1)] = 1.5
     learning: str | None = None  # learning.json of `fimi-server fit-learning`; left out: the data set's shipped one
     storage_samples: Count | None = None  # synthetic samples a device may hold; left out: what the device offers
+    replan: bool = False  # correct devices by what each round measures, and plan again where that saves 1 % or more
 
 
 class SynthConfig(Section, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,12 @@ from server.config import Strategy, load_config
 from server.data.dataset import Dataset
 from server.progress import Progress
 from server.registry import open_registry
+from server.replanning import replans, revise_plan
 from server.rounds.enrolment import enrol_devices, wake_devices
 from server.rounds.last_words import Earlier, file_words, note_round, owners, wire_name
 from server.rounds.live import LiveFleet, open_fleet
 from server.rounds.training import Course, train_strategy
-from server.run_dir import Enrolled, Origin, RunDir, RunInfo, StrategyPlan
+from server.run_dir import Enrolled, Origin, RoundRecord, RunDir, RunInfo, StrategyPlan
 from server.steps import Run, make_plan, make_shards, participants, prepare_data, report, with_fresh
 
 # ---- the story ---------------------------------------------------------------------------------------------------
@@ -43,8 +45,22 @@ async def whole_run(run: Run) -> None:
         for strategy in run.config.strategies:
             plan = make_plan(run, strategy, enrolled)
             shards = await draw_shards(run, strategy, plan, data)
-            await train_strategy(course, fleet, run.folder, strategy, plan, enrolled, shards, run.progress)
+            revise = partial(plan_again, run, strategy, enrolled, data) if replans(run, plan) else None
+            await train_strategy(course, fleet, run.folder, strategy, plan, enrolled, shards, run.progress, revise)
     report(run)
+
+
+async def plan_again(
+    run: Run,
+    strategy: Strategy,
+    enrolled: tuple[Enrolled, ...],
+    data: Dataset,
+    present: StrategyPlan,
+    records: tuple[RoundRecord, ...],
+) -> tuple[StrategyPlan, dict[str, bytes]] | None:
+    """The loop closes: a better plan by what the rounds have measured, with its shards, kept on record; or None."""
+    revised = await asyncio.to_thread(revise_plan, run, strategy, enrolled, present, records)
+    return None if revised is None else (revised, await draw_shards(run, strategy, revised, data))
 
 
 async def draw_shards(run: Run, strategy: Strategy, plan: StrategyPlan, data: Dataset) -> dict[str, bytes]:

@@ -86,6 +86,14 @@ class RoundRecord(Record, frozen=True, kw_only=True):
     model_digest: str
 
 
+class RevisedPlan(Record, frozen=True, kw_only=True):
+    """A plan that took the place of the one before, from `round` of its strategy on, and why."""
+
+    round: int
+    reason: str
+    plan: StrategyPlan
+
+
 class FinalRecord(Record, frozen=True, kw_only=True):
     """The global model after the last round on all test images; `class_accuracy` has one value a class."""
 

@@ -8,6 +8,7 @@ start again from disk.
     devices.json                    list of Enrolled: what devices are, and what was measured on them
     left-out.json                   with --drop-infeasible: devices that no plan could keep, and why
     plan-<strategy>.json            StrategyPlan
+    replans-<strategy>.jsonl        RevisedPlan: with plan.replan, those that took its place, and from which round on
     shards/<strategy>/<device>.npz  x, y: the synthetic samples a device gets
     pool/, pool-fresh/              samples that the run itself made
     learning.json, generator-card.json  copies of what the plans and the synthetic samples came from
@@ -44,6 +45,7 @@ from server.records import (
     LinkMeasurement,
     Origin,
     PlannedWork,
+    RevisedPlan,
     RoundRecord,
     RunInfo,
     StrategyPlan,
@@ -55,6 +57,7 @@ __all__ = [
     "LinkMeasurement",
     "Origin",
     "PlannedWork",
+    "RevisedPlan",
     "RoundRecord",
     "RunDir",
     "RunInfo",
@@ -182,6 +185,19 @@ class RunDir:
 
     def save_plan(self, plan: StrategyPlan) -> None:
         self.save(f"plan-{plan.strategy}.json", plan)
+
+    def revisions(self, strategy: str) -> tuple[RevisedPlan, ...]:
+        """Plans that took the first one's place, in order; those of rounds that never came to a record left out."""
+        begun = len(self.rounds(strategy)) + 1
+        return tuple(one for one in self._lines(f"replans-{strategy}.jsonl", RevisedPlan) if one.round <= begun)
+
+    def save_revision(self, strategy: str, revision: RevisedPlan) -> None:
+        self._append(f"replans-{strategy}.jsonl", [revision])
+
+    def current_plan(self, strategy: str) -> StrategyPlan:
+        """The one that the next round goes by."""
+        revisions = self.revisions(strategy)
+        return revisions[-1].plan if revisions else self.plan(strategy)
 
     def final(self, strategy: str) -> FinalRecord:
         return self.load(f"final-{strategy}.json", FinalRecord)

@@ -175,21 +175,23 @@ def planner_devices(run: Run, enrolled: tuple[Enrolled, ...]) -> list[Device]:
 def make_plan(run: Run, strategy: Strategy, enrolled: tuple[Enrolled, ...]) -> StrategyPlan:
     """The strategy's plan, from its file or solved now."""
     if run.folder.has(f"plan-{strategy}.json"):
-        return run.folder.plan(strategy)
+        return run.folder.current_plan(strategy)
     plan = solve_plan(run, strategy, enrolled)
     run.folder.save_plan(plan)
     run.progress.say(describe_plan(plan))
     return plan
 
 
-def solve_plan(run: Run, strategy: Strategy, enrolled: tuple[Enrolled, ...]) -> StrategyPlan:
-    """The strategy's plan for these devices; nothing is written."""
+def solve_plan(
+    run: Run, strategy: Strategy, enrolled: tuple[Enrolled, ...], now: Sequence[Device] | None = None
+) -> StrategyPlan:
+    """The strategy's plan for these devices; nothing is written. `now`: as they are believed to be by now."""
     from server.plan.solve import solve
 
-    if unknown := unmeasured_uploads(enrolled):
+    if now is None and (unknown := unmeasured_uploads(enrolled)):
         run.progress.say(f"the upload power of {', '.join(unknown)} could not be measured: {strategy} plans it as free")
     exact = partial(solve, batch_size=run.config.training.batch_size)
-    return plan_strategy(strategy, planner_devices(run, enrolled), terms_of(run, enrolled), exact)
+    return plan_strategy(strategy, now or planner_devices(run, enrolled), terms_of(run, enrolled), exact)
 
 
 def plan_anew(run: Run, strategies: Sequence[Strategy]) -> None:

@@ -52,6 +52,7 @@ def as_json(data: RunData, summaries: dict[str, Summary], target: float | None) 
         "not_comparable_because": metrics.comparable(data),
         "starved_share": metrics.starved_share(data.strategies),
         "clocks": {name: dataclasses.asdict(clock) for name, clock in clocks_by_device(data.strategies).items()},
+        "loop": {run.name: dataclasses.asdict(run.loop) for run in data.strategies if run.loop},
         "energy_basis": data.energy_basis,
         "seeds": [data.seed],
         "versions": data.versions,
@@ -93,6 +94,8 @@ def as_page(
                 tables.devices(data),
                 tables.work(summaries),
                 tables.clocks(clocks_by_device(data.strategies)),
+                tables.foresight(data),
+                tables.missed(data),
                 versions,
             )
             if table is not None

@@ -10,13 +10,26 @@ from pathlib import Path
 import numpy as np
 
 from edge_client.protocol.messages import EnergyReading, SegmentOutcome, TaskClosed, Update
+from server.closed_loop import misses
 from server.config import RunConfig, load_config
-from server.errors import DataError
+from server.errors import DataError, FleetError
 from server.plan.problem import EnergyBasis
+from server.replanning import believe
 from server.report.metrics import total
-from server.report.values import DeviceRow, PlanRow, RoundRow, RunData, Samples, StrategyRun, TaskRow, WindowRow
+from server.report.values import (
+    DeviceRow,
+    LoopRow,
+    MissRow,
+    PlanRow,
+    RoundRow,
+    RunData,
+    Samples,
+    StrategyRun,
+    TaskRow,
+    WindowRow,
+)
 from server.run_dir import Enrolled, RoundRecord, RunDir, RunInfo, StrategyPlan
-from server.strategies import unmeasured_uploads
+from server.strategies import planner_device, unmeasured_uploads
 
 SAMPLES_PER_DEVICE = 200
 
@@ -75,6 +88,25 @@ def load_strategy(folder: RunDir, name: str, basis: EnergyBasis) -> StrategyRun:
         plan=plan_row(folder.plan(name)) if folder.has(f"plan-{name}.json") else None,
         test_samples=records[-1].test_samples if records else None,
         full_accuracy=folder.final(name).accuracy if folder.has(f"final-{name}.json") else None,
+        loop=loop_row(folder, name, records),
+    )
+
+
+def loop_row(folder: RunDir, name: str, records: tuple[RoundRecord, ...]) -> LoopRow | None:
+    """What the rounds measured against what was foretold, and the plans that came of it."""
+    wanted = {device for record in records for device in record.planned}
+    try:
+        devices = [planner_device(device, None) for device in folder.devices() if device.id in wanted]
+    except FleetError:
+        return None
+    _, seen = believe(devices, records)
+    return LoopRow(
+        predictions=len(seen),
+        misses=tuple(
+            MissRow(one.device, one.round, one.what, one.outlook.predicted, one.outlook.measured, one.outlook.deviation)
+            for one in misses(seen)
+        ),
+        revisions=tuple((one.round, one.reason) for one in folder.revisions(name)),
     )
 
 

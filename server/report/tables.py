@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from server.report.clocks import ClockSummary
@@ -10,6 +11,7 @@ from server.report.values import RunData
 
 UNKNOWN = "unknown"
 NEVER = "never"
+MISSES_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,42 @@ def clocks(by_device: dict[str, ClockSummary]) -> Table:
     )
     header = ("Device", "Windows", "With a clock", "Accepted", "Verified", "Seconds off it", "Throttled", "Starved")
     return Table("Clocks of the training windows, hit within 2 %", header, rows)
+
+
+def foresight(data: RunData) -> Table | None:
+    """How many measurements of the rounds came as foretold, and when the plan was revised."""
+    rows = tuple(
+        (
+            run.name,
+            number(run.loop.predictions),
+            number(len(run.loop.misses)),
+            "; ".join(f"from round {round_}: {reason}" for round_, reason in run.loop.revisions) or "–",
+        )
+        for run in data.strategies
+        if run.loop
+    )
+    header = ("Strategy", "Predictions", "Missed", "Plans revised")
+    return Table("Rounds as foretold: missed means by more than twice the stated deviation", header, rows)
+
+
+def missed(data: RunData) -> Table | None:
+    """The predictions that missed by most, at most MISSES_SHOWN of them; report.json has all."""
+    found = [(run.name, miss) for run in data.strategies if run.loop for miss in run.loop.misses]
+    if not found:
+        return None
+    found.sort(key=lambda one: -abs(math.log(one[1].measured / one[1].predicted)) / one[1].deviation)
+    rows = tuple(
+        (
+            f"{name} / {miss.round} / {miss.device}",
+            miss.what,
+            f"{miss.predicted:.4g}",
+            f"{miss.measured:.4g}",
+            percent(miss.deviation),
+        )
+        for name, miss in found[:MISSES_SHOWN]
+    )
+    header = ("Strategy / round / device", "What", "Foretold", "Measured", "Stated deviation")
+    return Table("Predictions that missed by most", header, rows)
 
 
 def learning(data: RunData) -> Table | None:

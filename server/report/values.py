@@ -72,11 +72,35 @@ class PlanRow:
 
 
 @dataclass(frozen=True)
+class MissRow:
+    """A measurement further from its prediction than the uncertainty stated for it: `what` names quantity and unit,
+    `deviation` is the relative standard deviation that was stated."""
+
+    device: str
+    round: int
+    what: str
+    predicted: float
+    measured: float
+    deviation: float
+
+
+@dataclass(frozen=True)
+class LoopRow:
+    """How well the rounds were foreseen: `predictions` measurements, each foretold from the profile and the rounds
+    before it; those that missed; and from which rounds on another plan was followed, and why."""
+
+    predictions: int
+    misses: tuple[MissRow, ...]
+    revisions: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True)
 class StrategyRun:
     """One strategy from the first round to the last.
 
     `plan` is None where there is no plan file; `test_samples` images stand behind each round's
-    accuracy; `full_accuracy` is on every test image, None where not taken.
+    accuracy; `full_accuracy` is on every test image, None where not taken; `loop` None where nothing was foretold,
+    because a device has no meter.
     """
 
     name: str
@@ -84,6 +108,7 @@ class StrategyRun:
     plan: PlanRow | None = None
     test_samples: int | None = None
     full_accuracy: float | None = None
+    loop: LoopRow | None = None
 
 
 @dataclass(frozen=True)

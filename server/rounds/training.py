@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -49,6 +49,10 @@ class Course:
     wire_rounds: Iterator[int]
 
 
+Revise = Callable[[StrategyPlan, tuple[RoundRecord, ...]], Awaitable[tuple[StrategyPlan, Mapping[str, bytes]] | None]]
+"""revise(plan, rounds on record) -> a plan with its shards that takes the place of the present one, or None."""
+
+
 async def train_strategy(
     course: Course,
     fleet: LiveFleet,
@@ -58,8 +62,12 @@ async def train_strategy(
     enrolled: tuple[Enrolled, ...],
     shards: Mapping[str, bytes],
     progress: Progress,
+    revise: Revise | None = None,
 ) -> None:
-    """Run the rounds that are not on record yet, then evaluate on all test images."""
+    """Run the rounds that are not on record yet, then evaluate on all test images.
+
+    `revise` is asked after each round; without it the plan stays as it is.
+    """
     done = folder.rounds(strategy)
     weights = folder.model(strategy) or course.initial
     some = fixed_subset(len(course.y_test), course.config.data.test_samples_per_round, course.config.seed)
@@ -69,6 +77,8 @@ async def train_strategy(
         if holds([record.accuracy for record in done], goal):
             progress.say(f"{strategy}: held {goal:.4f} for {HOLD_ROUNDS} rounds, done")
             break
+        if revise is not None and done and done[-1].status == "complete":
+            plan, shards = await revise(plan, done) or (plan, shards)
         progress.title(f"{strategy}: round {number} of {course.config.training.rounds}")
         started_at = time.time()
         job = make_job(course, next(course.wire_rounds), number, weights, plan, enrolled, shards)
