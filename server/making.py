@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from server.config import RunConfig
     from server.data.dataset import Dataset
     from server.synth.diffusion import Sampling
+    from server.synth.pool import Pool
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,7 +43,19 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     fit.add_argument("--workers", type=int, default=2, help="trainings side by side (default: 2)")
     fit.set_defaults(function=fit_learning_command)
 
-    for command, what in ((train, "folder"), (pool, "folder of the generator"), (fit, "learning.json to write")):
+    rounds = commands.add_parser("fit-rounds", help="measure accuracy over rounds with several amounts of data")
+    rounds.add_argument("--fill-factors", default="1,1.5,2,3", help="times the devices' own data (default: 1,1.5,2,3)")
+    rounds.add_argument("--rounds", type=int, default=None, help="of each federation (default: training.rounds)")
+    rounds.add_argument("--seeds", default="0,1,2")
+    rounds.add_argument("--workers", type=int, default=2, help="federations side by side (default: 2)")
+    rounds.set_defaults(function=fit_rounds_command)
+
+    for command, what in (
+        (train, "folder"),
+        (pool, "folder of the generator"),
+        (fit, "learning.json to write"),
+        (rounds, "rounds.json to write"),
+    ):
         command.add_argument("config", type=Path, metavar="RUN.toml", help="of a run that will use the result")
         command.add_argument("--out", type=Path, required=True, help=what)
     for command in (train, pool):
@@ -122,14 +135,6 @@ def fit_learning_command(arguments: argparse.Namespace) -> None:
     from server.learning.fit_learning import LearningSettings, fit_learning
     from server.learning.measure import MeasureProgress
     from server.learning.training import Recipe
-    from server.sources import asset
-    from server.synth.pool import load_pool
-
-    path = asset(config, arguments.config.resolve().parent, config.synth.pool, "pool")
-    if path is None:
-        raise DataError(
-            f"no pool for {config.data.source}: make one with fimi-server train-generator, name it in synth.pool"
-        )
 
     def tell(now: MeasureProgress) -> None:
         what = f"{now.point.real} real and {now.point.synthetic} synthetic samples"
@@ -141,7 +146,7 @@ def fit_learning_command(arguments: argparse.Namespace) -> None:
     training = config.training
     fit = fit_learning(
         dataset,
-        load_pool(path),
+        _pool_of(config, arguments.config),
         arguments.out,
         LearningSettings(
             network=config.network.name,
@@ -167,6 +172,46 @@ def fit_learning_command(arguments: argparse.Namespace) -> None:
     )
 
 
+def fit_rounds_command(arguments: argparse.Namespace) -> None:
+    """fimi-server fit-rounds"""
+    config, dataset = _data_of(arguments.config)
+    import msgspec
+
+    from server.learning.federated import Progression
+    from server.learning.fit_rounds import RoundsSettings, fit_rounds
+    from server.learning.measure import MeasureProgress
+
+    def tell(now: MeasureProgress[Progression]) -> None:
+        end = f"accuracy {now.point.accuracy[-1]:.3f} after {len(now.point.accuracy)} rounds"
+        print(
+            f"{now.done} of {now.wanted}: {now.point.fill_factor:g} times the data, seed {now.point.seed}: {end}, "
+            f"{now.left_s / 60:.0f} min left",
+            flush=True,
+        )
+
+    if arguments.rounds is not None:
+        config = msgspec.structs.replace(
+            config, training=msgspec.structs.replace(config.training, rounds=arguments.rounds)
+        )
+    found = fit_rounds(
+        config,
+        dataset,
+        _pool_of(config, arguments.config),
+        arguments.out,
+        RoundsSettings(
+            fill_factors=tuple(_factors(arguments.fill_factors)),
+            seeds=tuple(_numbers(arguments.seeds, "--seeds")),
+            workers=arguments.workers,
+        ),
+        report=tell,
+    )
+    for curve in found:
+        print(
+            f"{curve.fill_factor:g} times the data: accuracy {curve.monotone[-1]:.3f} "
+            f"after {len(curve.monotone)} rounds"
+        )
+
+
 def _data_of(config_file: Path) -> tuple[RunConfig, Dataset]:
     from server.config import load_config
     from server.data.load import load_dataset
@@ -175,6 +220,28 @@ def _data_of(config_file: Path) -> tuple[RunConfig, Dataset]:
     data = config.data
     base = config_file.resolve().parent
     return config, load_dataset(data.source, image_size=data.image_size, seed=data.split_seed, base=base)
+
+
+def _pool_of(config: RunConfig, config_file: Path) -> Pool:
+    from server.sources import asset
+    from server.synth.pool import load_pool
+
+    path = asset(config, config_file.resolve().parent, config.synth.pool, "pool")
+    if path is None:
+        raise DataError(
+            f"no pool for {config.data.source}: make one with fimi-server train-generator, name it in synth.pool"
+        )
+    return load_pool(path)
+
+
+def _factors(text: str) -> list[float]:
+    try:
+        factors = [float(part) for part in text.split(",")]
+    except ValueError:
+        factors = []
+    if not factors or min(factors) < 1 or len(set(factors)) < len(factors):
+        raise ConfigError(f"--fill-factors: {text!r}; different numbers of 1 or more with commas between them")
+    return factors
 
 
 def _sampling(config: RunConfig) -> Sampling:

@@ -7,8 +7,9 @@ start again from disk.
     data/<device>.npz               x, y, n_classes of virtual boards
     devices.json                    list of Enrolled: what devices are, and what was measured on them
     left-out.json                   with --drop-infeasible: devices that no plan could keep, and why
+    outlay.json                     Choice: with plan.target_accuracy, what each amount of data was predicted to cost
     plan-<strategy>.json            StrategyPlan
-    replans-<strategy>.jsonl        RevisedPlan: with plan.replan, those that took its place, and from which round on
+    replans-<strategy>.jsonl        RevisedPlan: with plan.replan, those that took its place, from which round on
     shards/<strategy>/<device>.npz  x, y: the synthetic samples a device gets
     pool/, pool-fresh/              samples that the run itself made
     learning.json, generator-card.json  copies of what the plans and the synthetic samples came from

@@ -13,12 +13,13 @@ import numpy as np
 
 from edge_client.protocol.messages import NetworkSpec
 from edge_client.protocol.shards import pack_shard
-from server.config import RunConfig, Strategy
+from server.config import PlanConfig, RunConfig, Strategy
 from server.data.dataset import Dataset, Split, cut_public_private
 from server.data.devices import write_device
 from server.data.load import load_dataset
 from server.data.partition import draw_groups, partition
-from server.errors import DataError
+from server.errors import DataError, InfeasibleError
+from server.outlay import Choice, choose, describe, load_curves, with_fill_factor
 from server.plan.problem import Device
 from server.progress import Progress
 from server.run_dir import Enrolled, RunDir, RunInfo, StrategyPlan, versions
@@ -176,6 +177,7 @@ def make_plan(run: Run, strategy: Strategy, enrolled: tuple[Enrolled, ...]) -> S
     """The strategy's plan, from its file or solved now."""
     if run.folder.has(f"plan-{strategy}.json"):
         return run.folder.current_plan(strategy)
+    keep_outlay(run, enrolled)
     plan = solve_plan(run, strategy, enrolled)
     run.folder.save_plan(plan)
     run.progress.say(describe_plan(plan))
@@ -211,11 +213,47 @@ def plan_anew(run: Run, strategies: Sequence[Strategy]) -> None:
         run.progress.say(describe_plan(plan))
 
 
+def plan_settings(run: Run, enrolled: tuple[Enrolled, ...]) -> PlanConfig:
+    """[plan] as it is, or with the amount of data that reaches plan.target_accuracy for the least predicted joules."""
+    if run.config.plan.target_accuracy is None or not needs_synthetic(run.config):
+        return run.config.plan
+    return with_fill_factor(run.config.plan, choose_outlay(run, enrolled).fill_factor)
+
+
+def choose_outlay(run: Run, enrolled: tuple[Enrolled, ...]) -> Choice:
+    """outlay.json, or the choice made now; not written here."""
+    if run.folder.has("outlay.json"):
+        return run.folder.load("outlay.json", Choice)
+    from server.plan.solve import solve
+
+    assert run.config.plan.target_accuracy is not None
+    devices, learning = planner_devices(run, enrolled), learning_values(run.config, run.base)
+
+    def round_j(fill_factor: float) -> float | None:
+        plan = with_fill_factor(run.config.plan, fill_factor)
+        terms = settle_terms(devices, plan, learning=learning, local_epochs=run.config.training.local_epochs)
+        try:
+            return plan_strategy("fimi", devices, terms, solve).plan.executed_energy_j
+        except InfeasibleError:
+            return None
+
+    return choose(load_curves(run.config, run.base), round_j, run.config.plan.target_accuracy)
+
+
+def keep_outlay(run: Run, enrolled: tuple[Enrolled, ...]) -> None:
+    """Put the choice on record, once."""
+    if run.config.plan.target_accuracy is None or not needs_synthetic(run.config) or run.folder.has("outlay.json"):
+        return
+    choice = choose_outlay(run, enrolled)
+    run.folder.save("outlay.json", choice)
+    run.progress.say(describe(choice))
+
+
 def terms_of(run: Run, enrolled: tuple[Enrolled, ...]) -> Terms:
     """What every plan of the run is held to."""
     return settle_terms(
         planner_devices(run, enrolled),
-        run.config.plan,
+        plan_settings(run, enrolled),
         learning=learning_values(run.config, run.base) if needs_synthetic(run.config) else None,
         local_epochs=run.config.training.local_epochs,
     )

@@ -10,11 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from edge_client.protocol.messages import NetworkSpec
@@ -24,6 +23,7 @@ from server.data.partition import partition
 from server.errors import DataError
 from server.learning.federated import FederationJob, Progression, filled, run_federation
 from server.learning.measure import MeasureProgress, measure
+from server.learning.progressions import curves, terms
 from server.learning.training import balanced_draw
 from server.plan.fill import class_fill
 from server.plan.whole_training import RoundCurve
@@ -114,19 +114,6 @@ def fit_rounds(
     return curves(progressions)
 
 
-def terms(config: RunConfig) -> dict[str, object]:
-    """What of a run the curves depend on besides data and generator: they hold for runs that agree in all of it."""
-    data, training = config.data, msgspec.to_builtins(config.training)
-    return {
-        "network": config.network.name,
-        "devices": config.n_devices,
-        "partition": [data.partition, data.alpha, data.classes_per_device, data.local_samples],
-        "public_fraction": data.public_fraction,
-        "split_seed": data.split_seed,
-        "training": {name: training[name] for name in sorted(training) if name not in ("rounds", "stop_at")},
-    }
-
-
 def deal(
     data: DataConfig, labels: np.ndarray, own: np.ndarray, groups: np.ndarray | None, n_devices: int, seed: int
 ) -> list[np.ndarray]:
@@ -152,13 +139,3 @@ def deal(
 def synthetic_of(counts: np.ndarray, fill_factor: float) -> int:
     """Synthetic samples that make a device's data `fill_factor` times as many as its own."""
     return round((fill_factor - 1.0) * int(counts.sum()))
-
-
-def curves(progressions: Sequence[Progression]) -> tuple[RoundCurve, ...]:
-    """Progressions by fill factor, those that all seeds of a factor have in common."""
-    found = []
-    for factor in sorted({progression.fill_factor for progression in progressions}):
-        own = [progression.accuracy for progression in progressions if progression.fill_factor == factor]
-        rounds = min(map(len, own))
-        found.append(RoundCurve(factor, np.array([accuracy[:rounds] for accuracy in own])))
-    return tuple(found)

@@ -15,7 +15,8 @@ from server.config import DataConfig, FleetConfig, NetworkConfig, RunConfig, Tra
 from server.data.dataset import Dataset
 from server.errors import DataError
 from server.learning.federated import FederationJob, Progression, filled, run_federation
-from server.learning.fit_rounds import RoundsSettings, curves, fit_rounds, synthetic_of, terms
+from server.learning.fit_rounds import RoundsSettings, fit_rounds, synthetic_of
+from server.learning.progressions import curves, terms
 from server.learning.training import Recipe, train_network
 from server.rounds.evaluate import evaluate
 from server.synth.pool import Pool
