@@ -25,6 +25,10 @@ Share = Annotated[float, Meta(gt=0, le=1)]
 ChunkBytes = Annotated[int, Meta(ge=LEAST_CHUNK_BYTES, le=1 << 20)]  # 16 of them may be under way to each device
 
 
+LONGEST_NAME = 40
+"""Of a run. Its id, name and time and number, goes with every message, where 64 characters are the limit."""
+
+
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of RUN.toml."""
 
@@ -193,6 +197,10 @@ def check_config(config: RunConfig, file: str) -> None:
             "training.stop_at",
             f'is "{config.training.stop_at}"',
             f'name the strategy that runs first, "{config.strategies[0]}", or leave it out',
+        )
+    if len(config.name) > LONGEST_NAME:
+        refuse(
+            "name", f"has {len(config.name)} characters", f"at most {LONGEST_NAME}: the run's id adds the time to it"
         )
     ids = [board.id for board in config.boards]
     for name in ids:

@@ -90,6 +90,7 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._events_are_whole = False
 
     @classmethod
     def begin(cls, out: Path, name: str, config_toml: bytes, origin: Origin) -> RunDir:
@@ -242,6 +243,9 @@ class RunDir:
         """One line of events.jsonl. Not synced to disk: the records are what counts."""
         line = {"t": round(time.time(), 3), "event": kind, **fields}
         with (self.path / "events.jsonl").open("ab") as file:
+            if not self._events_are_whole:  # a crash may have cut the last line of an earlier attempt short
+                file.truncate(len(_whole_lines(self.path / "events.jsonl")))
+                self._events_are_whole = True
             file.write(_to_json(line) + b"\n")
 
     def events(self) -> tuple[dict[str, Any], ...]:

@@ -69,6 +69,7 @@ async def train_strategy(
     `revise` is asked after each round; without it the plan stays as it is.
     """
     done = folder.rounds(strategy)
+    on_record = len(done)
     weights = folder.model(strategy) or course.initial
     some = fixed_subset(len(course.y_test), course.config.data.test_samples_per_round, course.config.seed)
     goal = stop_accuracy(folder, strategy, course.config.training.stop_at)
@@ -104,6 +105,8 @@ async def train_strategy(
                 f"{FAILED_IN_A_ROW} rounds in a row found no quorum of {course.config.quorum}; see {folder.path}"
             )
     folder.save_stray(strategy, own_words(fleet.take_stray()))
+    if len(done) == on_record and folder.has(f"final-{strategy}.json"):
+        return  # all of it was done before the run was interrupted
     seen = await asyncio.to_thread(evaluate, course.network, weights, course.x_test, course.y_test)
     final = FinalRecord(
         strategy=strategy,

@@ -202,6 +202,15 @@ def test_holding_takes_two_rounds_in_a_row() -> None:
     assert not holds([0.9, 0.9], None)
 
 
+async def test_what_is_finished_is_not_evaluated_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunDir.create(tmp_path, "r", now=0.0)
+    await train(ScriptedFleet("both"), folder, course(rounds=1))
+    before = folder.final("fimi")
+    monkeypatch.setattr("server.rounds.training.evaluate", None)  # whoever calls it, fails
+    await train(ScriptedFleet(), folder, course(rounds=1))
+    assert folder.final("fimi") == before
+
+
 async def test_an_interrupted_round_is_taken_up_by_the_next_on_record(tmp_path: Path) -> None:
     folder = RunDir.create(tmp_path, "r", now=0.0)
     fleet = ScriptedFleet("both", KeyboardInterrupt())

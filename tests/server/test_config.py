@@ -47,6 +47,7 @@ def test_a_quorum_is_a_number_or_a_share(tmp_path: Path, quorum: str, updates: i
         ("[profile]\nfreqs = 2\n", r"RUN\.toml: profile\.freqs: 2 is out of range; it must be a whole number >= 3"),
         ("broker = 3\n[fleet]\ndevices = 1\n", r"RUN\.toml: broker: 3 is a whole number; it must be a table"),
         ("", r"RUN\.toml: fleet\.devices: is missing; give the number of devices"),
+        (f'name = "{"n" * 41}"\n[fleet]\ndevices = 1\n', r"RUN\.toml: name: has 41 characters; at most 40"),
         ("strategy = []\n[fleet]\ndevices = 1\n", r"RUN\.toml: strategy: is empty; name one"),
         ('strategy = ["tfl", "tfl"]\n[fleet]\ndevices = 1\n', "names a strategy twice"),
         ('strategy = "best"\n[fleet]\ndevices = 1\n', r"RUN\.toml: strategy"),

@@ -184,6 +184,16 @@ def test_stray_words_are_taken_up_once(tmp_path: Path) -> None:
     assert folder.take_stray("tfl") == ()
 
 
+def test_an_event_that_a_crash_cut_short_spoils_no_other(tmp_path: Path) -> None:
+    RunDir(tmp_path).event("started", attempt=1)
+    with (tmp_path / "events.jsonl").open("ab") as file:
+        file.write(b'{"t": 1.0, "eve')
+    again = RunDir(tmp_path)
+    again.event("started", attempt=2)
+    again.event("joined")
+    assert [event["event"] for event in again.events()] == ["started", "started", "joined"]
+
+
 def test_events_are_lines(tmp_path: Path) -> None:
     folder = run_dir(tmp_path)
     folder.event("joined", device="a")
