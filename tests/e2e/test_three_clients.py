@@ -93,8 +93,8 @@ def test_a_whole_run_of_two_strategies(tmp_path: Path) -> None:
             assert np.bincount(shard["y"], minlength=N_CLASSES).tolist() == list(device.synth_counts)
 
     # the client's joules against the ledger that no client sees: within 5 %, as promised, where a window is not starved
-    # and lasts a second or more; with ten polls and ten ledger lines a second, shorter ones would compare their borders,
-    # and one of less than two seconds may be off by one poll
+    # and lasts a second or more; with ten polls and ten ledger lines a second, shorter ones would compare their
+    # borders, and one of less than two seconds may be off by one poll
     for board in BOARDS:
         journal = (run.path / "boards" / f"{board}.state" / "windows.jsonl").read_text().splitlines()
         compared = audit_run.compare(journal, read_ledger(run.path / "boards" / f"{board}.ledger.jsonl"))
