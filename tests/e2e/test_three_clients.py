@@ -94,14 +94,14 @@ def test_a_whole_run_of_two_strategies(tmp_path: Path) -> None:
 
     # the client's joules against the ledger that no client sees: within 5 %, as promised, where a window is not starved
     # and lasts a second or more; with ten polls and ten ledger lines a second, shorter ones would compare their
-    # borders, and one of less than two seconds may be off by one poll
+    # borders, and one of less than four seconds may be off by a poll at either end
     for board in BOARDS:
         journal = (run.path / "boards" / f"{board}.state" / "windows.jsonl").read_text().splitlines()
         compared = audit_run.compare(journal, read_ledger(run.path / "boards" / f"{board}.ledger.jsonl"))
         kept = [one for one in compared if audit_run.judged(one)]
         assert {"idle", "task"} <= {one.kind for one in compared}
         assert kept, compared
-        assert [one for one in kept if abs(one.error) > max(0.05, POLL_S / one.duration_s)] == [], board
+        assert [one for one in kept if abs(one.error) > max(0.05, 2 * POLL_S / one.duration_s)] == [], board
 
     report = json.loads((run.path / "report.json").read_text())
     assert len(report["strategies"]["fimi"]["accuracy_by_round"]) == 3
