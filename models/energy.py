@@ -76,21 +76,28 @@ def falling_hull(tau_s: np.ndarray, joules: np.ndarray) -> np.ndarray:
     `tau_s`, `joules` of shape (K,), K >= 1. Points above the hull (dominated by time sharing) and points slower than
     the cheapest are left out.
     """
-    order = np.lexsort((joules, tau_s))
-    hull: list[int] = []
-    for index in order:
-        if hull and (tau_s[index] == tau_s[hull[-1]] or joules[index] >= joules[hull[-1]]):
-            continue
-        while len(hull) >= 2 and _not_below(tau_s, joules, hull[-2], hull[-1], index):
-            hull.pop()
-        hull.append(int(index))
-    return np.array(hull, dtype=np.int64)
+    kept = np.flatnonzero(falling_hulls(tau_s[None, :], joules[None, :])[0])
+    return kept[np.argsort(tau_s[kept])]
 
 
-def _not_below(tau_s: np.ndarray, joules: np.ndarray, left: int, middle: int, right: int) -> bool:
-    """Whether point `middle` lies on or above the chord from `left` to `right`."""
-    rise = (joules[right] - joules[left]) * (tau_s[middle] - tau_s[left])
-    return bool((joules[middle] - joules[left]) * (tau_s[right] - tau_s[left]) >= rise)
+def falling_hulls(tau_s: np.ndarray, joules: np.ndarray) -> np.ndarray:
+    """Which points (M, K) of M tables lie on the falling part of their lower convex hulls; tables (M, K), K >= 1.
+
+    Wrapped from the quickest point on: the next one is where joules fall steepest, and of several in line the farthest.
+    """
+    rows = np.arange(len(tau_s))
+    quickest = tau_s == tau_s.min(axis=1, keepdims=True)
+    at = np.where(quickest, joules, np.inf).argmin(axis=1)
+    kept = np.zeros(tau_s.shape, dtype=bool)
+    while len(rows):
+        kept[rows, at] = True
+        ahead, rise = tau_s[rows] - tau_s[rows, at][:, None], joules[rows] - joules[rows, at][:, None]
+        falls = (ahead > 0) & (rise < 0)
+        slope = np.divide(rise, ahead, out=np.zeros_like(rise), where=falls)
+        at = np.where(slope == slope.min(axis=1, keepdims=True), ahead, -np.inf).argmax(axis=1)
+        going = falls.any(axis=1)
+        rows, at = rows[going], at[going]
+    return kept
 
 
 def hull_energy(tau_s: np.ndarray, hull_tau_s: np.ndarray, hull_j: np.ndarray) -> np.ndarray:

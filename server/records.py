@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from edge_client.protocol.messages import Join, NetworkSpec, ProfileReport, TaskClosed, Update
-from server.plan.problem import Plan
+from server.plan.problem import PlanRecord
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ class StrategyPlan(Record, frozen=True, kw_only=True):
     strategy: str
     round_s: float
     target_error: float | None
-    plan: Plan
+    plan: PlanRecord
     certified: bool
 
 

@@ -28,6 +28,7 @@ from server.plan.problem import (
     OppTable,
     Plan,
     PlannedSegment,
+    PlanRecord,
     Problem,
     Radio,
 )
@@ -181,7 +182,7 @@ def plan_strategy(strategy: Strategy, devices: Sequence[Device], terms: Terms, s
         counts = {device.id: (0,) * len(device.local_counts) for device in devices}
         plan = at_top_clock(devices, counts, terms)
     else:
-        plan = solve(problem_of(devices, terms, with_synthetic=with_synthetic))
+        plan = solve(problem_of(devices, terms, with_synthetic=with_synthetic)).record()
         if strategy == "fill":
             plan = at_top_clock(devices, {d.id: d.synth_counts for d in plan.devices}, terms)
     return StrategyPlan(
@@ -195,8 +196,8 @@ def plan_strategy(strategy: Strategy, devices: Sequence[Device], terms: Terms, s
 
 def problem_of(devices: Sequence[Device], terms: Terms, *, with_synthetic: bool) -> Problem:
     """P1 for these devices."""
-    return Problem(
-        devices=tuple(devices),
+    return Problem.of(
+        devices,
         round_s=terms.round_s,
         local_epochs=terms.local_epochs,
         target_error=terms.target_error if with_synthetic else None,
@@ -207,11 +208,11 @@ def problem_of(devices: Sequence[Device], terms: Terms, *, with_synthetic: bool)
     )
 
 
-def at_top_clock(devices: Sequence[Device], synth_counts: dict[str, tuple[int, ...]], terms: Terms) -> Plan:
+def at_top_clock(devices: Sequence[Device], synth_counts: dict[str, tuple[int, ...]], terms: Terms) -> PlanRecord:
     """The same data at the highest measured clock in one segment; it certifies nothing (bound 0, gap 1)."""
     plans = tuple(_top_device(device, synth_counts[device.id], terms) for device in devices)
     energy_j = sum(plan.compute_j + plan.upload_j for plan in plans)
-    return Plan(
+    return PlanRecord(
         method="top-clock",
         energy_basis=terms.energy_basis,
         energy_j=energy_j,

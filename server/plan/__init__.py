@@ -11,7 +11,11 @@ device, nu (joules per second of its round). With all three given every device's
 bracket need be closed. The inner search looks for nu of every device at once, the outer one for lambda and mu.
 `bounds <= optimum <= plan` is what a `Plan` carries.
 
-    problem  ->  validate -> fleet (arrays)  ->  feasible (can it be done?)  ->  dual (lambda, mu) over device_step (nu)
-             ->  repair (feasible from its numbers alone)  ->  realise (whole samples, real clocks)  ->  fill (classes)
+    problem  ->  validate  ->  build (a `Fleet` of arrays)  ->  feasible (can it be done?)
+             ->  dual (lambda, mu) over device_step (nu)  ->  repair (feasible from its numbers alone)
+             ->  realise (whole samples, real clocks)  ->  fill (classes)
              ->  check (every constraint again, from the plan's numbers)
+
+Problems and plans are columns over the devices, from file to file: nothing loops over devices, whatever their number.
+`Device` and `DevicePlan` are single rows of them, for people and for small fleets.
 """

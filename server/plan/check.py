@@ -5,226 +5,302 @@ Nothing is shared with the solver but the formulae in `models`: what the solver 
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from models import energy, learning_curve, radio
-from server.plan.problem import AnalyticCpu, Device, DevicePlan, OppTable, Plan, Problem
+from server.plan.columnar import row_of
+from server.plan.problem import Devices, Plan, Problem, Shares
 
 TOLERANCE = 1e-9  # relative, for every constraint and every recomputed number
+_SHOWN = 10  # sentences of a kind; the rest is counted
+_CHUNK = 65_536  # tables at a time
 
 
 def violations(problem: Problem, plan: Plan) -> list[str]:
-    """Sentences, one for each broken constraint or wrong number; empty for a sound plan."""
-    if [d.id for d in problem.devices] != [d.id for d in plan.devices]:
+    """Sentences, one for each broken constraint or wrong number; empty for a sound plan.
+
+    Of one thing that is wrong with many devices the first ten are named. The problem must be a valid one.
+    """
+    if problem.devices.ids != plan.devices.ids:
         return ["the plan's devices are not the problem's"]
-    found: list[str] = []
-    for device, share in zip(problem.devices, plan.devices, strict=True):
-        found += [f"{device.id}: {what}" for what in _device(problem, device, share)]
-    found += _medium(problem, plan)
-    found += _error(problem, "samples", [share.samples for share in plan.devices])
-    found += _error(problem, "executed_samples", [float(share.executed_samples) for share in plan.devices])
-    found += _totals(plan)
-    return found
+    found = _Found(problem.devices.ids)
+    with np.errstate(all="ignore"):  # a broken plan may hold any number
+        sane = _numbers(found, plan.devices)
+        _bounds(found, problem, plan.devices, sane)
+        _compute(found, problem, plan.devices, sane)
+        _upload(found, problem, plan.devices, sane)
+        _executed(found, problem, plan.devices, sane)
+        _classes(found, problem, plan.devices)
+        _medium(found, problem, plan.devices)
+        _error(found, problem, "samples", plan.devices.samples)
+        _error(found, problem, "executed_samples", plan.devices.executed.samples.astype(float))
+        _totals(found, plan)
+        if plan.energy_basis != problem.energy_basis:
+            found.say(f"energy_basis {plan.energy_basis!r} is not the problem's, {problem.energy_basis!r}")
+    return found.sentences
 
 
-def _device(problem: Problem, device: Device, share: DevicePlan) -> list[str]:
-    found = []
-    numbers = (share.samples, share.compute_s, share.upload_s, share.bandwidth_hz, share.compute_j, share.upload_j)
-    if not all(math.isfinite(number) and number >= 0 for number in numbers):
-        return ["a number is negative or not finite"]
-    local = device.local_samples
-    most = local if problem.target_error is None else local + device.storage_samples
-    for name, count in (("samples", share.samples), ("executed_samples", share.executed_samples)):
-        if not _at_most(local, count) or not _at_most(count, most):
-            found.append(f"{name} {count} is not between {local} and {most}")
-    for name, seconds in (("compute_s", share.compute_s), ("executed_compute_s", share.executed_compute_s)):
-        if not _at_most(seconds + share.upload_s, problem.round_s):
-            found.append(f"{name} and upload_s exceed round_s")
-    trained = problem.local_epochs * share.samples
-    joules = _joules(problem, device, trained, share.compute_s)
-    if joules is None:
-        found.append(f"compute_s {share.compute_s} asks for a clock the device does not have")
-    elif not _same(joules, share.compute_j):
-        found.append(f"compute_j {share.compute_j} should be {joules}")
-    return found + _upload(problem, device, share) + _executed(problem, device, share)
+@dataclass
+class _Found:
+    """The sentences so far."""
+
+    ids: tuple[str, ...]
+    sentences: list[str] = field(default_factory=list)
+
+    def say(self, sentence: str) -> None:
+        self.sentences.append(sentence)
+
+    def where(self, wrong: np.ndarray, sentence: str | Callable[[int], str]) -> None:
+        """One sentence, the same or made for its row, for each of the devices (I,) with which this is wrong."""
+        rows = np.flatnonzero(wrong)
+        for i in rows[:_SHOWN].tolist():
+            self.say(f"{self.ids[i]}: {sentence if isinstance(sentence, str) else sentence(i)}")
+        if len(rows) > _SHOWN:
+            self.say(f"the same kind of thing with {len(rows) - _SHOWN} more devices")
 
 
-def _joules(problem: Problem, device: Device, trained: float, compute_s: float) -> float | None:
-    """E_cmp of `trained` samples in compute_s, on the basis; None outside the device's clocks."""
-    if trained == 0:
-        return 0.0 if compute_s == 0 else None
-    cpu, tau = device.cpu, compute_s / trained
-    quick, slow = _seconds_range(cpu)
-    if not _at_most(quick, tau) or not _at_most(tau, slow):
-        return None
-    tau = min(max(tau, quick), slow)
-    if isinstance(cpu, AnalyticCpu):
-        law = (cpu.fixed_s_per_sample, cpu.cycles_per_sample, cpu.power_static_w, cpu.kappa_w_per_hz3)
-        joules = energy.joules_per_sample(tau, *law)
-        return trained * (energy.above_idle(joules, tau, cpu.power_idle_w) if _added(problem) else joules)
-    on_basis = _table_j(problem, device)
-    keep = energy.falling_hull(cpu.s_per_sample, on_basis)
-    hull = (cpu.s_per_sample[keep][None, :], on_basis[keep][None, :])
-    return float(trained * energy.hull_energy(np.array([tau]), *hull)[0])
+def _numbers(found: _Found, shares: Shares) -> np.ndarray:
+    """Where (I,) numbers can be calculated with."""
+    sane = np.ones(len(shares), dtype=bool)
+    for name in ("samples", "compute_s", "upload_s", "bandwidth_hz", "compute_j", "upload_j"):
+        column = getattr(shares, name)
+        sane &= np.isfinite(column) & (column >= 0)
+    found.where(~sane, "a number is negative or not finite")
+    return sane
 
 
-def _seconds_range(cpu: AnalyticCpu | OppTable) -> tuple[float, float]:
-    """The fewest and the most seconds a sample takes on a device."""
-    if isinstance(cpu, AnalyticCpu):
-        law = (cpu.fixed_s_per_sample, cpu.cycles_per_sample)
-        return energy.seconds_per_sample(cpu.freq_max_hz, *law), energy.seconds_per_sample(cpu.freq_min_hz, *law)
-    return float(cpu.s_per_sample.min()), float(cpu.s_per_sample.max())
+def _bounds(found: _Found, problem: Problem, shares: Shares, sane: np.ndarray) -> None:
+    """Samples within what a device has and can store, both times within the round."""
+    local = problem.devices.local_samples
+    most = local if problem.target_error is None else local + problem.devices.storage_samples
+    executed = shares.executed
+    for name, count in (("samples", shares.samples), ("executed_samples", executed.samples)):
+
+        def sentence(i: int, name: str = name, count: np.ndarray = count) -> str:
+            return f"{name} {count[i]} is not between {local[i]} and {most[i]}"
+
+        found.where(sane & ~(_at_most(local, count) & _at_most(count, most)), sentence)
+    for name, seconds in (("compute_s", shares.compute_s), ("executed_compute_s", executed.compute_s)):
+        late = sane & ~_at_most(seconds + shares.upload_s, problem.round_s)
+        found.where(late, f"{name} and upload_s exceed round_s")
 
 
-def _added(problem: Problem) -> bool:
-    return problem.energy_basis == "added"
+def _compute(found: _Found, problem: Problem, shares: Shares, sane: np.ndarray) -> None:
+    """A clock that the device has, and its joules."""
+    trained = problem.local_epochs * shares.samples
+    tau = np.divide(shares.compute_s, trained, out=np.full(len(shares), np.nan), where=trained > 0)
+    per_sample = _joules_per_sample(problem, tau)
+    joules = np.where(trained > 0, trained * per_sample, np.where(shares.compute_s == 0, 0.0, np.nan))
+    missing = np.isnan(joules)
+    found.where(sane & missing, lambda i: f"compute_s {shares.compute_s[i]} asks for a clock the device does not have")
+    wrong = sane & ~missing & ~_same(joules, shares.compute_j)
+    found.where(wrong, lambda i: f"compute_j {shares.compute_j[i]} should be {joules[i]}")
 
 
-def _table_j(problem: Problem, device: Device) -> np.ndarray:
-    """Joules a sample of a measured table, on the basis."""
-    cpu = device.cpu
-    assert not isinstance(cpu, AnalyticCpu)
-    joules = cpu.j_per_sample
-    return joules - cpu.power_idle_w * cpu.s_per_sample if _added(problem) else joules
+def _joules_per_sample(problem: Problem, tau: np.ndarray) -> np.ndarray:
+    """e(tau) (I,) on the basis; NaN outside the device's clocks."""
+    devices, laws = problem.devices, problem.devices.laws
+    law = (laws.fixed_s_per_sample, laws.cycles_per_sample)
+    quick = energy.seconds_per_sample(laws.freq_max_hz, *law)
+    slow = energy.seconds_per_sample(laws.freq_min_hz, *law)
+    inside = np.clip(tau, quick, slow)
+    joules = energy.joules_per_sample(inside, *law, laws.power_static_w, laws.kappa_w_per_hz3)
+    if problem.energy_basis == "added":
+        joules = energy.above_idle(joules, inside, devices.power_idle_w)
+    joules[~(_at_most(quick, tau) & _at_most(tau, slow))] = np.nan
+    for rows, _, seconds, on_basis in _tables(problem):
+        joules[rows] = _between_points(tau[rows, None], seconds, on_basis)
+    return joules
 
 
-def _upload(problem: Problem, device: Device, share: DevicePlan) -> list[str]:
+def _tables(problem: Problem) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """(rows (M,), then hertz, seconds and joules on the basis a sample, each (M, K)) of tables of one length."""
+    devices, opps = problem.devices, problem.devices.opps
+    lengths = np.diff(opps.start)
+    for length in np.unique(lengths[lengths > 0]).tolist():
+        alike = np.flatnonzero(lengths == length)
+        for rows in np.array_split(alike, -(-len(alike) // _CHUNK)):
+            points = opps.start[rows, None] + np.arange(length)
+            seconds, joules = opps.s_per_sample[points], opps.j_per_sample[points]
+            if problem.energy_basis == "added":
+                joules = joules - devices.power_idle_w[rows, None] * seconds
+            yield rows, opps.freq_hz[points], seconds, joules
+
+
+def _between_points(tau: np.ndarray, seconds: np.ndarray, joules: np.ndarray) -> np.ndarray:
+    """Joules (M,) at tau (M, 1) on the falling hulls of tables (M, K): the chord between the neighbours, behind the
+    cheapest point what that one costs."""
+    allowed = _at_most(seconds.min(axis=1, keepdims=True), tau) & _at_most(tau, seconds.max(axis=1, keepdims=True))
+    tau = np.maximum(tau, seconds.min(axis=1, keepdims=True))
+    kept, rows = energy.falling_hulls(seconds, joules), np.arange(len(tau))
+    left = np.where(kept & (seconds <= tau), seconds, -np.inf).argmax(axis=1)
+    right = np.where(kept & (seconds > tau), seconds, np.inf).argmin(axis=1)
+    last = ~(kept & (seconds > tau)).any(axis=1)
+    step = seconds[rows, right] - seconds[rows, left]
+    part = np.where(last, 0.0, (tau[:, 0] - seconds[rows, left]) / step)
+    value = joules[rows, left] + part * (joules[rows, right] - joules[rows, left])
+    return np.where(allowed[:, 0], value, np.nan)
+
+
+def _upload(found: _Found, problem: Problem, shares: Shares, sane: np.ndarray) -> None:
     """The radio's constraints and its joules."""
-    link, bits, seconds, band = device.radio, device.upload_bits, share.upload_s, share.bandwidth_hz
-    overhead_w = link.overhead_w + (0.0 if _added(problem) else device.cpu.power_idle_w)
-    if seconds <= 0:
-        return ["upload_s is not above 0"]
-    found: list[str] = []
-    if link.kind in ("wired", "shared_link"):
-        assert link.link_bits_per_s is not None
-        rate = link.link_bits_per_s
-        if not _at_most(bits / rate, seconds):
-            found.append("upload_s is less than the link takes")
-        sending_w = (link.tx_power_w or 0.0) if link.kind == "shared_link" else 0.0
-        joules = radio.shared_joules(bits, seconds, rate, sending_w, link.amplifier_efficiency, overhead_w)
-    else:
-        assert link.gain_over_noise_hz_per_w is not None and problem.bandwidth_hz is not None
-        if not 0 < band <= problem.bandwidth_hz * (1 + TOLERANCE):
-            return [f"bandwidth_hz {band} is not in (0, {problem.bandwidth_hz}]"]
-        noise = 1.0 / link.gain_over_noise_hz_per_w
-        power = float(radio.tx_power_w(bits, band, seconds, noise))
-        limit = link.tx_power_max_w if link.kind == "scheduled" else link.tx_power_w
-        assert limit is not None
-        if not _at_most(power, limit):
-            found.append(f"the upload needs {power} W, more than {limit} W")
-        drawn_w = (power if link.kind == "scheduled" else limit) / link.amplifier_efficiency
-        joules = (drawn_w + overhead_w) * seconds
-        told = power if link.kind == "scheduled" else limit
-        if share.tx_power_w is None or not _same(share.tx_power_w, told):
-            found.append(f"tx_power_w {share.tx_power_w} should be {told}")
-    if not _same(joules, share.upload_j):
-        found.append(f"upload_j {share.upload_j} should be {joules}")
-    return found
+    devices, seconds, bits = problem.devices, shares.upload_s, problem.devices.upload_bits
+    none = sane & ~(seconds > 0)
+    found.where(none, "upload_s is not above 0")
+    sane = sane & ~none
+    overhead_w = devices.radios.overhead_w + (devices.power_idle_w if problem.energy_basis == "board" else 0.0)
+    rate = devices.radios.link_bits_per_s
+    lined, shared = devices.radios.of_kind("wired", "shared_link"), devices.radios.of_kind("shared_link")
+    found.where(sane & lined & ~_at_most(bits / rate, seconds), "upload_s is less than the link takes")
+    sending_w = np.where(shared, np.nan_to_num(devices.radios.tx_power_w), 0.0)
+    efficiency = devices.radios.amplifier_efficiency
+    joules = radio.shared_joules(bits, seconds, rate, sending_w, efficiency, overhead_w)
+    banded = sane & ~lined
+    if banded.any():
+        drawn_w = _band(found, problem, shares, banded) / efficiency
+        joules = np.where(lined, joules, (drawn_w + overhead_w) * seconds)
+    wrong = sane & ~np.isnan(joules) & ~_same(joules, shares.upload_j)
+    found.where(wrong, lambda i: f"upload_j {shares.upload_j[i]} should be {joules[i]}")
 
 
-def _executed(problem: Problem, device: Device, share: DevicePlan) -> list[str]:
-    """The executable part: segments on clocks the device has, their sums, the classes of the synthetic samples."""
-    found = []
-    trained = sum(segment.samples for segment in share.segments)
-    if trained != share.executed_samples * problem.local_epochs:
-        found.append(f"segments train {trained} samples, not executed_samples * local_epochs")
-    if len(share.segments) > 2:
-        found.append("more than two segments")
-    seconds = joules = 0.0
-    for segment in share.segments:
-        cost = _at_clock(problem, device, segment.freq_hz)
-        if cost is None:
-            found.append(f"{segment.freq_hz} Hz is no clock of the device")
-            continue
-        seconds += segment.samples * cost[0]
-        joules += segment.samples * cost[1]
-    if not _same(seconds, share.executed_compute_s):
-        found.append(f"executed_compute_s {share.executed_compute_s} should be {seconds}")
-    if not _same(joules, share.executed_compute_j):
-        found.append(f"executed_compute_j {share.executed_compute_j} should be {joules}")
-    wrong_length = len(share.synth_counts) != len(device.local_counts)
-    if wrong_length or any(count < 0 for count in share.synth_counts):
-        found.append("synth_counts are negative or not one a class")
-    if sum(share.synth_counts) != share.executed_samples - device.local_samples:
-        found.append("synth_counts do not sum to the synthetic samples")
-    return found
+def _band(found: _Found, problem: Problem, shares: Shares, banded: np.ndarray) -> np.ndarray:
+    """Radiated watts (I,) of radios on a band, as they should be; NaN where nothing can be said."""
+    devices, radios, band = problem.devices, problem.devices.radios, shares.bandwidth_hz
+    assert problem.bandwidth_hz is not None
+    granted = (band > 0) & _at_most(band, problem.bandwidth_hz)
+    found.where(banded & ~granted, lambda i: f"bandwidth_hz {band[i]} is not in (0, {problem.bandwidth_hz}]")
+    asked = banded & granted
+    noise = 1.0 / radios.gain_over_noise_hz_per_w
+    needed_w = np.where(asked, radio.tx_power_w(devices.upload_bits, band, shares.upload_s, noise), np.nan)
+    right_w = np.where(radios.of_kind("scheduled"), needed_w, radios.tx_power_w)
+    levelled = np.flatnonzero(asked & (np.diff(devices.levels.start) > 0))
+    for i in levelled.tolist():  # the told level if the radio has it, else none
+        own = devices.levels.watts[devices.levels.start[i] : devices.levels.start[i + 1]]
+        right_w[i] = own[np.abs(own - shares.tx_power_w[i]).argmin()]
+    limit_w = np.where(radios.of_kind("scheduled"), radios.tx_power_max_w, radios.tx_power_w)
+    limit_w[levelled] = right_w[levelled]
+    found.where(
+        asked & ~_at_most(needed_w, limit_w), lambda i: f"the upload needs {needed_w[i]} W, more than {limit_w[i]} W"
+    )
+    wrong = asked & ~_same(shares.tx_power_w, right_w)
+    found.where(wrong, lambda i: f"tx_power_w {shares.tx_power_w[i]} should be {right_w[i]}")
+    return np.where(asked, right_w, np.nan)
 
 
-def _at_clock(problem: Problem, device: Device, freq_hz: float) -> tuple[float, float] | None:
-    """(seconds, joules on the basis) of a sample at a clock; None where the device has no such clock."""
-    cpu = device.cpu
-    if isinstance(cpu, AnalyticCpu):
-        if not _at_most(cpu.freq_min_hz, freq_hz) or not _at_most(freq_hz, cpu.freq_max_hz):
-            return None
-        tau = energy.seconds_per_sample(freq_hz, cpu.fixed_s_per_sample, cpu.cycles_per_sample)
-        power = energy.busy_power_w(freq_hz, cpu.power_static_w, cpu.kappa_w_per_hz3)
-        return tau, tau * (power - (cpu.power_idle_w if _added(problem) else 0.0))
-    points = np.flatnonzero(cpu.freq_hz == freq_hz)
-    if len(points) == 0:
-        return None
-    return float(cpu.s_per_sample[points[0]]), float(_table_j(problem, device)[points[0]])
+def _executed(found: _Found, problem: Problem, shares: Shares, sane: np.ndarray) -> None:
+    """The executable part: segments on clocks the device has, and their sums."""
+    executed, segments = shares.executed, shares.executed.segments
+    rows, count = row_of(segments.start), len(shares)
+    trained = np.bincount(rows, weights=segments.samples, minlength=count)
+    found.where(
+        trained != executed.samples * problem.local_epochs,
+        lambda i: f"segments train {trained[i]:.0f} samples, not executed_samples * local_epochs",
+    )
+    found.where(np.diff(segments.start) > 2, "more than two segments")
+    found.where(np.bincount(rows[segments.samples < 1], minlength=count) > 0, "a segment without samples")
+    tau, joules = _at_clock(problem, rows, segments.freq_hz)
+    strange = np.full(count, np.nan)
+    strange[rows[np.isnan(tau)]] = segments.freq_hz[np.isnan(tau)]
+    found.where(~np.isnan(strange), lambda i: f"{strange[i]} Hz is no clock of the device")
+    for name, told, each in (
+        ("executed_compute_s", executed.compute_s, tau),
+        ("executed_compute_j", executed.compute_j, joules),
+    ):
+        right = np.bincount(rows, weights=segments.samples * np.nan_to_num(each), minlength=count)
+
+        def sentence(i: int, name: str = name, told: np.ndarray = told, right: np.ndarray = right) -> str:
+            return f"{name} {told[i]} should be {right[i]}"
+
+        found.where(sane & ~_same(told, right), sentence)
 
 
-def _medium(problem: Problem, plan: Plan) -> list[str]:
-    banded = shared = 0.0
-    for device, share in zip(problem.devices, plan.devices, strict=True):
-        if device.radio.kind in ("scheduled", "fixed_power"):
-            banded += share.bandwidth_hz
-        if device.radio.kind == "shared_link" and share.upload_s > 0:
-            assert device.radio.link_bits_per_s is not None
-            shared += device.upload_bits / (device.radio.link_bits_per_s * share.upload_s)
-    found = []
-    if problem.bandwidth_hz is not None and not _at_most(banded, problem.bandwidth_hz):
-        found.append(f"the devices take {banded} Hz, more than bandwidth_hz {problem.bandwidth_hz}")
-    if not _at_most(shared, 1.0):
-        found.append(f"the uploads take {shared} of the shared link")
-    return found
+def _at_clock(problem: Problem, rows: np.ndarray, freq_hz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(seconds, joules on the basis) of a sample at each clock (N,) of the devices `rows`; NaN where there is none."""
+    devices, laws = problem.devices, problem.devices.laws
+    tau = energy.seconds_per_sample(freq_hz, laws.fixed_s_per_sample[rows], laws.cycles_per_sample[rows])
+    watts = energy.busy_power_w(freq_hz, laws.power_static_w[rows], laws.kappa_w_per_hz3[rows])
+    if problem.energy_basis == "added":
+        watts = watts - devices.power_idle_w[rows]
+    tau[~(_at_most(laws.freq_min_hz[rows], freq_hz) & _at_most(freq_hz, laws.freq_max_hz[rows]))] = np.nan
+    joules = tau * watts
+    place = np.full(len(devices), -1)
+    for table_rows, table_hz, seconds, on_basis in _tables(problem):
+        place[table_rows] = np.arange(len(table_rows))
+        own = np.flatnonzero(place[rows] >= 0)
+        at = place[rows[own]]
+        same = table_hz[at] == freq_hz[own, None]
+        point, has = same.argmax(axis=1), same.any(axis=1)
+        tau[own] = np.where(has, seconds[at, point], np.nan)
+        joules[own] = np.where(has, on_basis[at, point], np.nan)
+        place[table_rows] = -1
+    return tau, joules
 
 
-def _error(problem: Problem, name: str, samples: list[float]) -> list[str]:
+def _classes(found: _Found, problem: Problem, shares: Shares) -> None:
+    """The classes of the synthetic samples."""
+    counts, classes = shares.synth_counts, problem.devices.local_counts.shape[1]
+    if counts.shape[1] != classes:
+        found.say(f"synth_counts have {counts.shape[1]} classes, local_counts {classes}")
+    found.where(counts.min(axis=1, initial=0) < 0, "a number of synth_counts is negative")
+    synthetic = shares.executed.samples - problem.devices.local_samples
+    wrong = counts.sum(axis=1, dtype=np.int64) != synthetic
+    found.where(wrong, "synth_counts do not sum to the synthetic samples")
+
+
+def _medium(found: _Found, problem: Problem, shares: Shares) -> None:
+    devices: Devices = problem.devices
+    banded = devices.radios.of_kind("scheduled", "fixed_power")
+    taken_hz = float(shares.bandwidth_hz[banded].sum())
+    if banded.any() and not _at_most(taken_hz, problem.bandwidth_hz or 0.0):
+        found.say(f"the devices take {taken_hz} Hz, more than bandwidth_hz {problem.bandwidth_hz}")
+    shared = devices.radios.of_kind("shared_link")
+    rate = devices.radios.link_bits_per_s[shared]
+    share = float((devices.upload_bits[shared] / (rate * shares.upload_s[shared])).sum())
+    if not _at_most(share, 1.0):
+        found.say(f"the uploads take {share} of the shared link")
+
+
+def _error(found: _Found, problem: Problem, name: str, samples: np.ndarray) -> None:
     if problem.target_error is None:
-        return []
-    local = np.array([device.local_samples for device in problem.devices], dtype=float)
-    worth = learning_curve.effective_samples(local, np.array(samples), problem.synthetic_value)
+        return
+    worth = learning_curve.effective_samples(problem.devices.local_samples, samples, problem.synthetic_value)
     curve = problem.learning_curve
     if problem.accuracy_model == "pooled":
         worth = worth.mean()
     mean = float(learning_curve.error(worth, curve.alpha, curve.beta, curve.gamma).mean())
-    if _at_most(mean, problem.target_error):
-        return []
-    return [f"the mean error of {name}, {mean}, exceeds target_error {problem.target_error}"]
+    if not _at_most(mean, problem.target_error):
+        found.say(f"the mean error of {name}, {mean}, exceeds target_error {problem.target_error}")
 
 
-def _totals(plan: Plan) -> list[str]:
-    upload_j = sum(share.upload_j for share in plan.devices)
-    energy_j = sum(share.compute_j for share in plan.devices) + upload_j
-    executed_j = sum(share.executed_compute_j for share in plan.devices) + upload_j
-    found = []
-    for name, told, right in (
-        ("energy_j", plan.energy_j, energy_j),
-        ("executed_energy_j", plan.executed_energy_j, executed_j),
+def _totals(found: _Found, plan: Plan) -> None:
+    shares = plan.devices
+    upload_j = float(shares.upload_j.sum())
+    for name, told, compute_j in (
+        ("energy_j", plan.energy_j, shares.compute_j),
+        ("executed_energy_j", plan.executed_energy_j, shares.executed.compute_j),
     ):
+        right = float(compute_j.sum()) + upload_j
         if not _same(told, right):
-            found.append(f"{name} {told} should be {right}")
+            found.say(f"{name} {told} should be {right}")
     for name, joules, gap in (
         ("relative_gap", plan.energy_j, plan.relative_gap),
         ("executed_gap", plan.executed_energy_j, plan.executed_gap),
     ):
-        right = (joules - plan.lower_bound_j) / max(abs(joules), abs(plan.lower_bound_j))
-        if abs(gap - right) > TOLERANCE:
-            found.append(f"{name} {gap} should be {right}")
-        if gap < -TOLERANCE:
-            found.append(f"{name} {gap} is negative: a plan cannot be below its lower bound")
-    if plan.price_error_j < 0 or plan.price_bandwidth_j_per_hz < 0:
-        found.append("a price is negative: the lower bound is none")
-    return found
+        right = (joules - plan.lower_bound_j) / max(abs(joules), abs(plan.lower_bound_j), 1e-300)
+        if not abs(gap - right) <= TOLERANCE:
+            found.say(f"{name} {gap} should be {right}")
+        if not gap >= -TOLERANCE:
+            found.say(f"{name} {gap} is negative: a plan cannot be below its lower bound")
+    if not (plan.price_error_j >= 0 and plan.price_bandwidth_j_per_hz >= 0):
+        found.say("a price is negative: the lower bound is none")
 
 
-def _at_most(value: float, limit: float) -> bool:
-    return bool(value <= limit * (1 + TOLERANCE))
+def _at_most(value: np.ndarray | float, limit: np.ndarray | float) -> np.ndarray:
+    return np.asarray(value <= limit * (1 + TOLERANCE))
 
 
-def _same(a: float, b: float) -> bool:
-    return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=1e-300)
+def _same(a: np.ndarray | float, b: np.ndarray | float) -> np.ndarray:
+    return np.asarray(np.abs(a - b) <= np.maximum(TOLERANCE * np.maximum(np.abs(a), np.abs(b)), 1e-300))

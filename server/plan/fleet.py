@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models import energy, learning_curve
-from server.plan.problem import AnalyticCpu, Device, EnergyBasis, LearningCurve, Problem, Radio
+from models import learning_curve
+from server.plan.devices import LearningCurve
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,9 @@ class Curves:
 class Links:
     """Radios: boolean masks (I,) by kind and coefficients (I,), NaN where a kind has no such field.
 
-    `overhead_w` is on the basis; `power_w` the largest radiated power ("scheduled") or the fixed one.
+    `overhead_w` is on the basis; `power_w` the largest radiated power ("scheduled") or the fixed one. `levels_w` (I, L)
+    are the only powers of scheduled radios with discrete levels, ascending, padded with NaN: a row of NaN for a radio
+    that can be set to any power, None where no radio has levels.
     """
 
     scheduled: np.ndarray
@@ -56,6 +58,7 @@ class Links:
     efficiency: np.ndarray
     overhead_w: np.ndarray
     rate_bits_per_s: np.ndarray
+    levels_w: np.ndarray | None = None
 
     @property
     def banded(self) -> np.ndarray:
@@ -124,129 +127,13 @@ class Fleet:
 
     def losses(self, samples: np.ndarray) -> np.ndarray:
         """What each device (I,) adds to I times the loss that is priced; its mean must not exceed `allowed_loss`."""
-        worth = self.worth(samples)
+        return self.loss_of(self.worth(samples))
+
+    def loss_of(self, worth: np.ndarray) -> np.ndarray:
+        """The loss of any number of devices, of any shape, with `worth` effective samples each."""
         return -self.worth_slope * worth if self.pooled else self.error_at(worth)
 
     @property
     def allowed_loss(self) -> float:
         assert self.target_error is not None
         return -self.worth_slope * self.wanted_worth if self.pooled else self.target_error
-
-
-def build_fleet(problem: Problem) -> Fleet:
-    """The arrays of a validated problem."""
-    devices = problem.devices
-    local = np.array([d.local_samples for d in devices], dtype=float)
-    room = np.array([d.storage_samples for d in devices], dtype=float)
-    most = local if problem.target_error is None else local + room
-    tables = _tables(devices, problem.energy_basis)
-    curves = _curves(devices, problem.energy_basis)
-    tau_min = np.empty(len(devices))
-    tau_min[tables.rows] = tables.tau_s[:, 0]
-    tau_min[curves.rows] = energy.seconds_per_sample(curves.freq_max_hz, curves.fixed_s, curves.cycles)
-    tau_idle = np.empty(len(devices))
-    tau_idle[tables.rows] = tables.tau_s[:, -1]
-    tau_idle[curves.rows] = energy.seconds_per_sample(_cheapest_freq(curves), curves.fixed_s, curves.cycles)
-    links = _links(devices, problem.energy_basis)
-    capacity = np.inf
-    if links.banded.any():
-        capacity = float(problem.bandwidth_hz or np.nan)
-    elif links.shared.any():
-        capacity = 1.0
-    return Fleet(
-        ids=tuple(d.id for d in devices),
-        local=local,
-        most=most,
-        upload_bits=np.array([d.upload_bits for d in devices], dtype=float),
-        tau_min_s=tau_min,
-        tau_idle_s=tau_idle,
-        tables=tables,
-        curves=curves,
-        links=links,
-        epochs=problem.local_epochs,
-        round_s=float(problem.round_s),
-        target_error=problem.target_error,
-        curve=problem.learning_curve,
-        eta=float(problem.synthetic_value),
-        capacity=capacity,
-        pooled=problem.accuracy_model == "pooled",
-    )
-
-
-def idle_power_w(device: Device) -> float:
-    """The board's idle floor in watts."""
-    return device.cpu.power_idle_w
-
-
-def overhead_w(device: Device, basis: EnergyBasis) -> float:
-    """What the radio draws besides the transmitter, on the basis: with the idle floor for the whole board."""
-    return device.radio.overhead_w + (idle_power_w(device) if basis == "board" else 0.0)
-
-
-def table_on_basis(device: Device, basis: EnergyBasis) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(tau_s, joules, freq_hz) of the falling hull of a device's measured table, on the basis; each (K,)."""
-    cpu = device.cpu
-    assert not isinstance(cpu, AnalyticCpu)
-    joules = cpu.j_per_sample
-    if basis == "added":
-        joules = energy.above_idle(joules, cpu.s_per_sample, np.full(len(joules), cpu.power_idle_w))
-    keep = energy.falling_hull(cpu.s_per_sample, joules)
-    return cpu.s_per_sample[keep], joules[keep], cpu.freq_hz[keep]
-
-
-def static_power_w(cpu: AnalyticCpu, basis: EnergyBasis) -> float:
-    """P_s of the analytic law on the basis."""
-    return cpu.power_static_w - (cpu.power_idle_w if basis == "added" else 0.0)
-
-
-def _tables(devices: tuple[Device, ...], basis: EnergyBasis) -> Tables:
-    rows = [i for i, d in enumerate(devices) if not isinstance(d.cpu, AnalyticCpu)]
-    hulls = [table_on_basis(devices[i], basis) for i in rows]
-    width = max((len(hull[0]) for hull in hulls), default=1)
-    columns = [np.array([np.pad(h[k], (0, width - len(h[k])), mode="edge") for h in hulls]) for k in range(3)]
-    tau, joules, freq = (column.reshape(len(rows), width) for column in columns)
-    return Tables(np.array(rows, dtype=np.int64), tau, joules, freq)
-
-
-def _curves(devices: tuple[Device, ...], basis: EnergyBasis) -> Curves:
-    found = [(i, d.cpu) for i, d in enumerate(devices) if isinstance(d.cpu, AnalyticCpu)]
-    return Curves(
-        rows=np.array([i for i, _ in found], dtype=np.int64),
-        fixed_s=np.array([c.fixed_s_per_sample for _, c in found], dtype=float),
-        cycles=np.array([c.cycles_per_sample for _, c in found], dtype=float),
-        power_static_w=np.array([static_power_w(c, basis) for _, c in found], dtype=float),
-        kappa=np.array([c.kappa_w_per_hz3 for _, c in found], dtype=float),
-        freq_min_hz=np.array([c.freq_min_hz for _, c in found], dtype=float),
-        freq_max_hz=np.array([c.freq_max_hz for _, c in found], dtype=float),
-    )
-
-
-def _cheapest_freq(curves: Curves) -> np.ndarray:
-    law = (curves.fixed_s, curves.cycles, curves.power_static_w, curves.kappa)
-    return energy.cheapest_freq(np.zeros(len(curves.rows)), *law, curves.freq_min_hz, curves.freq_max_hz)
-
-
-def _links(devices: tuple[Device, ...], basis: EnergyBasis) -> Links:
-    radios = [d.radio for d in devices]
-    kind = np.array([r.kind for r in radios])
-    noise = np.array(
-        [np.nan if r.gain_over_noise_hz_per_w is None else 1.0 / r.gain_over_noise_hz_per_w for r in radios]
-    )
-    rate = np.array([np.nan if r.link_bits_per_s is None else r.link_bits_per_s for r in radios], dtype=float)
-    return Links(
-        scheduled=kind == "scheduled",
-        fixed_power=kind == "fixed_power",
-        shared=kind == "shared_link",
-        wired=kind == "wired",
-        noise_w_per_hz=noise,
-        power_w=np.array([_power_w(r) for r in radios], dtype=float),
-        efficiency=np.array([r.amplifier_efficiency for r in radios], dtype=float),
-        overhead_w=np.array([overhead_w(d, basis) for d in devices], dtype=float),
-        rate_bits_per_s=rate,
-    )
-
-
-def _power_w(radio: Radio) -> float:
-    """The largest radiated power of a scheduled radio, the fixed one of the others (0 where none is stated)."""
-    power = radio.tx_power_max_w if radio.kind == "scheduled" else radio.tx_power_w
-    return 0.0 if power is None else power

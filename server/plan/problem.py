@@ -6,82 +6,36 @@ compute_s[i] seconds, uploads upload_bits[i] in upload_s[i] seconds, compute_s +
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, overload
 
 import numpy as np
 
-EnergyBasis = Literal["added", "board"]
-RadioKind = Literal["scheduled", "fixed_power", "shared_link", "wired"]
-AccuracyModel = Literal["device_mean", "pooled"]
-"""Whose data the learning curve is asked about. "device_mean": the mean over devices of err(x_i), as if each learned
-alone. "pooled": err(mean of x_i), as if all learned from what they hold together, which is what averaging their updates
-by samples comes to. Both are convex; err being convex, the pooled error is never above the other."""
+from server.errors import ConfigError
+from server.plan.columnar import ragged_joined, ragged_rows, starts
+from server.plan.columns import Devices, column, stacked
+from server.plan.devices import (
+    AccuracyModel,
+    AnalyticCpu,
+    Device,
+    DevicePlan,
+    EnergyBasis,
+    LearningCurve,
+    OppTable,
+    PlannedSegment,
+    PlanRecord,
+    Radio,
+    RadioKind,
+)
+
+__all__ = [
+    "CONTINUOUS", "AccuracyModel", "AnalyticCpu", "Device", "DevicePlan", "Devices", "EnergyBasis", "Executed", "LearningCurve",
+    "OppTable", "Plan", "PlanRecord", "PlannedSegment", "Problem", "Radio", "RadioKind", "Segments", "Shares",
+]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class LearningCurve:
-    """err(x) = alpha * x**(-beta) + gamma for x effective samples of a device; alpha, beta > 0, 0 <= gamma < 1."""
-
-    alpha: float
-    beta: float
-    gamma: float
-
-
-@dataclass(frozen=True)
-class AnalyticCpu:
-    """P(f) = power_static_w + kappa * f**3 while training; seconds per sample fixed_s + cycles / f."""
-
-    fixed_s_per_sample: float
-    cycles_per_sample: float
-    power_static_w: float
-    power_idle_w: float
-    kappa_w_per_hz3: float
-    freq_min_hz: float
-    freq_max_hz: float
-
-
-@dataclass(frozen=True)
-class OppTable:
-    """Measured operating points, ascending in frequency: arrays (K,) of Hz, seconds and whole-board joules a sample."""
-
-    freq_hz: np.ndarray
-    s_per_sample: np.ndarray
-    j_per_sample: np.ndarray
-    power_idle_w: float
-
-
-@dataclass(frozen=True)
-class Radio:
-    """A device's way to the server; which fields are read depends on `kind` (see radio.py)."""
-
-    kind: RadioKind
-    gain_over_noise_hz_per_w: float | None = None
-    tx_power_max_w: float | None = None
-    tx_power_w: float | None = None
-    levels_w: tuple[float, ...] | None = None
-    amplifier_efficiency: float = 1.0
-    overhead_w: float = 0.0
-    link_bits_per_s: float | None = None
-
-
-@dataclass(frozen=True)
-class Device:
-    """One device: its data, its processor (a measured table or the analytic law), its radio."""
-
-    id: str
-    local_counts: np.ndarray
-    storage_samples: int
-    upload_bits: float
-    cpu: AnalyticCpu | OppTable
-    radio: Radio
-
-    @property
-    def local_samples(self) -> int:
-        return int(self.local_counts.sum())
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """P1: the least energy of a round in which the error, by `accuracy_model`, stays within target_error.
 
@@ -90,7 +44,7 @@ class Problem:
     radio kind "scheduled" or "fixed_power".
     """
 
-    devices: tuple[Device, ...]
+    devices: Devices
     round_s: float
     local_epochs: int
     target_error: float | None
@@ -100,37 +54,153 @@ class Problem:
     bandwidth_hz: float | None = None
     accuracy_model: AccuracyModel = "device_mean"
 
+    @classmethod
+    def of(cls, devices: Iterable[Device], *parts: Any, **fields_: Any) -> Problem:
+        """A problem of single devices; the rest as in the constructor. Raises `ConfigError` where they do not fit."""
+        return cls(Devices.of(devices), *parts, **fields_)
 
-@dataclass(frozen=True)
-class PlannedSegment:
-    """`samples` trained samples (with repetitions) at `freq_hz`."""
-
-    freq_hz: float
-    samples: int
-
-
-@dataclass(frozen=True)
-class DevicePlan:
-    """A device's share of the plan: the continuous optimum, and the executable one derived from it."""
-
-    id: str
-    samples: float
-    compute_s: float
-    upload_s: float
-    bandwidth_hz: float
-    tx_power_w: float | None
-    compute_j: float
-    upload_j: float
-    executed_samples: int
-    segments: tuple[PlannedSegment, ...]
-    executed_compute_s: float
-    executed_compute_j: float
-    synth_counts: tuple[int, ...]
+    def device(self, index: int) -> Device:
+        """One device as a value of its own."""
+        return self.devices[index]
 
 
-@dataclass(frozen=True)
+CONTINUOUS = ("samples", "compute_s", "upload_s", "bandwidth_hz", "tx_power_w", "compute_j", "upload_j")
+"""The columns of `Shares` that hold the continuous optimum."""
+
+
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """Trained samples (with repetitions) on a clock, ragged: those of device i from start[i] to start[i + 1]."""
+
+    start: np.ndarray
+    freq_hz: np.ndarray
+    samples: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Executed:
+    """What devices are told to do: distinct `samples` (I,) int64, segments in their order, seconds and joules (I,)."""
+
+    samples: np.ndarray
+    segments: Segments
+    compute_s: np.ndarray
+    compute_j: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Shares(Sequence[DevicePlan]):
+    """What a plan says of every device: the continuous optimum (I,), the executable share derived from it, and the
+    classes (I, C) int32 of its synthetic samples. `tx_power_w` is NaN where a radio has none to tell."""
+
+    ids: tuple[str, ...]
+    samples: np.ndarray
+    compute_s: np.ndarray
+    upload_s: np.ndarray
+    bandwidth_hz: np.ndarray
+    tx_power_w: np.ndarray
+    compute_j: np.ndarray
+    upload_j: np.ndarray
+    executed: Executed
+    synth_counts: np.ndarray
+
+    @classmethod
+    def of(cls, shares: Iterable[DevicePlan]) -> Shares:
+        """Columns from single shares; raises `ConfigError` where their classes differ in number."""
+        shares = tuple(shares)
+        for share in shares:
+            expected = len(shares[0].synth_counts)
+            if len(share.synth_counts) != expected:
+                raise ConfigError(
+                    f"{share.id}: synth_counts: {len(share.synth_counts)} classes, others have {expected}"
+                )
+        segments = [segment for share in shares for segment in share.segments]
+        executed = Executed(
+            samples=np.array([share.executed_samples for share in shares], dtype=np.int64),
+            segments=Segments(
+                starts(len(share.segments) for share in shares),
+                column(segments, "freq_hz"),
+                np.array([segment.samples for segment in segments], dtype=np.int64),
+            ),
+            compute_s=column(shares, "executed_compute_s"),
+            compute_j=column(shares, "executed_compute_j"),
+        )
+        counts = stacked([share.synth_counts for share in shares])
+        return cls(
+            ids=tuple(share.id for share in shares),
+            executed=executed,
+            synth_counts=counts,
+            **{name: column(shares, name) for name in CONTINUOUS},
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, index: int) -> DevicePlan: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[DevicePlan, ...]: ...
+    def __getitem__(self, index: int | slice) -> DevicePlan | tuple[DevicePlan, ...]:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        i = range(len(self))[index]
+        executed, segments = self.executed, self.executed.segments
+        own = slice(segments.start[i], segments.start[i + 1])
+        rows = zip(segments.freq_hz[own].tolist(), segments.samples[own].tolist(), strict=True)
+        watts = float(self.tx_power_w[i])
+        return DevicePlan(
+            id=self.ids[i],
+            samples=float(self.samples[i]),
+            compute_s=float(self.compute_s[i]),
+            upload_s=float(self.upload_s[i]),
+            bandwidth_hz=float(self.bandwidth_hz[i]),
+            tx_power_w=None if np.isnan(watts) else watts,
+            compute_j=float(self.compute_j[i]),
+            upload_j=float(self.upload_j[i]),
+            executed_samples=int(executed.samples[i]),
+            segments=tuple(PlannedSegment(freq_hz, samples) for freq_hz, samples in rows),
+            executed_compute_s=float(executed.compute_s[i]),
+            executed_compute_j=float(executed.compute_j[i]),
+            synth_counts=tuple(self.synth_counts[i].tolist()),
+        )
+
+    def take(self, rows: np.ndarray) -> Shares:
+        """Some of the shares: `rows` (M,) are their indices."""
+        executed = self.executed
+        return Shares(
+            ids=tuple(self.ids[i] for i in rows.tolist()),
+            executed=Executed(
+                executed.samples[rows],
+                ragged_rows(executed.segments, rows),
+                executed.compute_s[rows],
+                executed.compute_j[rows],
+            ),
+            synth_counts=self.synth_counts[rows],
+            **{name: getattr(self, name)[rows] for name in CONTINUOUS},
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Shares]) -> Shares:
+        """All shares of some such columns, at least one."""
+        told = [part.executed for part in parts]
+        return cls(
+            ids=tuple(name for part in parts for name in part.ids),
+            executed=Executed(
+                np.concatenate([executed.samples for executed in told]),
+                ragged_joined([executed.segments for executed in told]),
+                np.concatenate([executed.compute_s for executed in told]),
+                np.concatenate([executed.compute_j for executed in told]),
+            ),
+            synth_counts=np.concatenate([part.synth_counts for part in parts]),
+            **{name: np.concatenate([getattr(part, name) for part in parts]) for name in CONTINUOUS},
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Plan:
-    """The answer with its certificate: lower_bound_j <= optimum <= energy_j; executed_* after rounding."""
+    """The answer with its certificate: lower_bound_j <= optimum <= energy_j; executed_* after rounding.
+
+    `seconds` is what the solve alone took.
+    """
 
     method: str
     energy_basis: EnergyBasis
@@ -142,4 +212,21 @@ class Plan:
     price_error_j: float
     price_bandwidth_j_per_hz: float
     seconds: float
-    devices: tuple[DevicePlan, ...] = field(default=())
+    devices: Shares
+
+    @classmethod
+    def of(cls, record: PlanRecord) -> Plan:
+        """The arrays of a record; raises `ConfigError` where its devices do not fit into arrays."""
+        return cls(**(_totals(record) | {"devices": Shares.of(record.devices)}))
+
+    def device(self, index: int) -> DevicePlan:
+        """One device's share as a value of its own."""
+        return self.devices[index]
+
+    def record(self) -> PlanRecord:
+        """The same with one value a device."""
+        return PlanRecord(**(_totals(self) | {"devices": tuple(self.devices)}))
+
+
+def _totals(plan: Plan | PlanRecord) -> dict[str, Any]:
+    return {field.name: getattr(plan, field.name) for field in fields(plan)}

@@ -1,129 +1,210 @@
 """Refuses a problem whose values make no sense, naming the device, the field and what would be right.
 
-Only values are looked at here; whether a sensible problem has a plan is for `feasible`.
+Only values are looked at here; whether a sensible problem has a plan is for `feasible`. Of several wrong values the
+first device's is named, and of a device's the first that is looked at.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 
 from server.errors import ConfigError
-from server.plan.fleet import static_power_w
-from server.plan.problem import AnalyticCpu, Device, OppTable, Problem, Radio
+from server.plan.columnar import names, row_of
+from server.plan.columns import Devices, Laws
+from server.plan.devices import RADIO_KINDS
+from server.plan.problem import Problem
 
 _POSITIVE = "a finite number above 0"
 _NOT_NEGATIVE = "a finite number, 0 or more"
+_MOST_EPOCHS = 1_000_000
+
+_NEEDED = {
+    "scheduled": ("gain_over_noise_hz_per_w",),
+    "fixed_power": ("gain_over_noise_hz_per_w", "tx_power_w"),
+    "shared_link": ("link_bits_per_s",),
+    "wired": ("link_bits_per_s",),
+}
 
 
 def validate(problem: Problem) -> None:
     """Raises `ConfigError` at the first value of the problem that cannot be meant."""
     _positive("round_s", problem.round_s)
-    _require(problem.local_epochs >= 1, f"local_epochs: {problem.local_epochs} is not a whole number above 0")
+    epochs = problem.local_epochs
+    whole = isinstance(epochs, int | np.integer) and 1 <= epochs <= _MOST_EPOCHS
+    _require(whole, f"local_epochs: {epochs} is not a whole number from 1 to {_MOST_EPOCHS}")
     curve = problem.learning_curve
     _positive("learning_curve.alpha", curve.alpha)
     _positive("learning_curve.beta", curve.beta)
     _require(0 <= curve.gamma < 1, f"learning_curve.gamma: {curve.gamma} is not in [0, 1)")
     _require(0 < problem.synthetic_value <= 1, f"synthetic_value: {problem.synthetic_value} is not in (0, 1]")
+    basis = problem.energy_basis
+    _require(basis in ("added", "board"), f"energy_basis: {basis!r} is neither 'added' nor 'board'")
     if problem.target_error is not None:
         _positive("target_error", problem.target_error)
-    _require(bool(problem.devices), "devices: none; a plan needs at least one")
-    classes = len(problem.devices[0].local_counts)
-    seen: set[str] = set()
-    for device in problem.devices:
-        _require(device.id not in seen, f"devices: the id {device.id!r} appears twice")
-        seen.add(device.id)
-        _device(device, classes)
-        _cpu(device, problem)
-        _radio(device.id, device.radio)
+    _devices(problem)
     _medium(problem)
 
 
-def _device(device: Device, classes: int) -> None:
-    counts = np.asarray(device.local_counts)
-    whole = np.issubdtype(counts.dtype, np.integer) and counts.ndim == 1
-    _require(whole and len(counts) > 0, f"{device.id}: local_counts: not a list of whole numbers, one a class")
-    _require(len(counts) == classes, f"{device.id}: local_counts: {len(counts)} classes, others have {classes}")
-    _require(bool((counts >= 0).all()), f"{device.id}: local_counts: a count is below 0")
-    _require(device.storage_samples >= 0, f"{device.id}: storage_samples: {device.storage_samples} is below 0")
-    _positive(f"{device.id}: upload_bits", device.upload_bits)
+def _devices(problem: Problem) -> None:
+    devices = problem.devices
+    _require(len(devices) > 0, "devices: none; a plan needs at least one")
+    twice = len(set(devices.ids)) < len(devices)
+    _require(not twice, f"devices: the id {_commonest(devices.ids)!r} appears twice" if twice else "")
+    first = _FirstWrong(devices.ids)
+    first.among(devices.local_counts.min(axis=1) < 0, "local_counts: a count is below 0")
+    storage = devices.storage_samples
+    first.among(storage < 0, lambda i: f"storage_samples: {storage[i]} is below 0")
+    first.unless_positive("upload_bits", devices.upload_bits)
+    _laws(first, problem)
+    _tables(first, problem)
+    _radios(first, devices)
+    first.refuse()
 
 
-def _cpu(device: Device, problem: Problem) -> None:
-    if isinstance(device.cpu, AnalyticCpu):
-        _curve(device.id, device.cpu, problem)
-    else:
-        _table(device.id, device.cpu, problem)
+class _FirstWrong:
+    """Keeps the sentence on the first device for which anything is wrong."""
+
+    def __init__(self, ids: tuple[str, ...]):
+        self.ids, self.index, self.sentence = ids, len(ids), ""
+
+    def among(self, wrong: np.ndarray, sentence: str | Callable[[int], str], rows: np.ndarray | None = None) -> None:
+        """`wrong` is of the devices (I,), or of values (N,) that belong to the devices `rows` (N,), ascending; the
+        sentence is the same for all or made from the place of the wrong value."""
+        place = int(wrong.argmax()) if len(wrong) else 0
+        if not len(wrong) or not wrong[place]:
+            return
+        index = place if rows is None else int(rows[place])
+        if index < self.index:
+            what = sentence if isinstance(sentence, str) else sentence(place)
+            self.index, self.sentence = index, f"{self.ids[index]}: {what}"
+
+    def unless_positive(self, path: str, values: np.ndarray, asked: np.ndarray | bool = True) -> None:
+        """Of devices (I,) for which it is asked."""
+        self.among(asked & ~(np.isfinite(values) & (values > 0)), lambda i: f"{path}: {values[i]} is not {_POSITIVE}")
+
+    def if_negative(self, path: str, values: np.ndarray, asked: np.ndarray | bool = True) -> None:
+        wrong = asked & ~(np.isfinite(values) & (values >= 0))
+        self.among(wrong, lambda i: f"{path}: {values[i]} is not {_NOT_NEGATIVE}")
+
+    def refuse(self) -> None:
+        _require(not self.sentence, self.sentence)
 
 
-def _curve(name: str, cpu: AnalyticCpu, problem: Problem) -> None:
-    _not_negative(f"{name}: cpu.fixed_s_per_sample", cpu.fixed_s_per_sample)
-    _not_negative(f"{name}: cpu.power_idle_w", cpu.power_idle_w)
-    for field in ("cycles_per_sample", "kappa_w_per_hz3", "freq_min_hz", "freq_max_hz"):
-        _positive(f"{name}: cpu.{field}", getattr(cpu, field))
-    _require(math.isfinite(cpu.power_static_w), f"{name}: cpu.power_static_w: {cpu.power_static_w} is not finite")
-    _require(cpu.freq_min_hz <= cpu.freq_max_hz, f"{name}: cpu.freq_min_hz: above freq_max_hz")
-    least_w = static_power_w(cpu, problem.energy_basis) + cpu.kappa_w_per_hz3 * cpu.freq_min_hz**3
-    _require(
-        least_w > 0,
-        f"{name}: cpu: on the basis {problem.energy_basis!r} training at freq_min_hz draws {least_w:.4g} W, which is "
-        "not above 0: fit power_static_w and power_idle_w again",
+def _laws(first: _FirstWrong, problem: Problem) -> None:
+    devices, laws, basis = problem.devices, problem.devices.laws, problem.energy_basis
+    asked = ~devices.tabled
+    first.if_negative("cpu.power_idle_w", devices.power_idle_w)
+    first.if_negative("cpu.fixed_s_per_sample", laws.fixed_s_per_sample, asked)
+    for name in names(Laws):
+        if name not in ("fixed_s_per_sample", "power_static_w"):
+            first.unless_positive(f"cpu.{name}", getattr(laws, name), asked)
+    static_w = laws.power_static_w
+    first.among(asked & ~np.isfinite(static_w), lambda i: f"cpu.power_static_w: {static_w[i]} is not a finite number")
+    with np.errstate(all="ignore"):  # what is not finite has been named above
+        first.among(asked & (laws.freq_min_hz > laws.freq_max_hz), "cpu.freq_min_hz: above freq_max_hz")
+        least_w = static_w + laws.kappa_w_per_hz3 * laws.freq_min_hz**3
+        if basis == "added":
+            least_w = least_w - devices.power_idle_w
+    first.among(
+        asked & ~(least_w > 0),
+        lambda i: (
+            f"cpu: on the basis {basis!r} training at freq_min_hz draws {least_w[i]:.4g} W, which is not above 0: fit "
+            "power_static_w and power_idle_w again"
+        ),
     )
 
 
-def _table(name: str, table: OppTable, problem: Problem) -> None:
-    lengths = {len(table.freq_hz), len(table.s_per_sample), len(table.j_per_sample)}
-    _require(len(lengths) == 1 and lengths != {0}, f"{name}: opps: columns empty or of unequal length")
-    _not_negative(f"{name}: opps.power_idle_w", table.power_idle_w)
-    _require(bool((np.diff(table.freq_hz) > 0).all()), f"{name}: opps.freq_hz: not in ascending order")
-    for freq, seconds, joules in zip(table.freq_hz, table.s_per_sample, table.j_per_sample, strict=True):
-        _positive(f"{name}: opps.freq_hz", freq)
-        _positive(f"{name}: opps.s_per_sample at {freq / 1e6:.5g} MHz", seconds)
-        _positive(f"{name}: opps.j_per_sample at {freq / 1e6:.5g} MHz", joules)
-        idle_j = table.power_idle_w * seconds if problem.energy_basis == "added" else 0.0
-        _require(
-            joules > idle_j,
-            f"{name}: opps.j_per_sample at {freq / 1e6:.5g} MHz: {joules:.4g} J is not above the {idle_j:.4g} J that "
-            'idling takes in that time: measure again, or plan on energy_basis "board"',
+def _tables(first: _FirstWrong, problem: Problem) -> None:
+    devices, opps = problem.devices, problem.devices.opps
+    rows, freq = row_of(opps.start), opps.freq_hz
+
+    def at(k: int) -> str:
+        return "" if not freq[k] > 0 else f" at {freq[k] / 1e6:.5g} MHz"
+
+    disorder = np.zeros(len(freq), dtype=bool)
+    disorder[1:] = (rows[1:] == rows[:-1]) & (freq[1:] <= freq[:-1])
+    first.among(disorder, "opps.freq_hz: not in ascending order", rows)
+    for name in ("freq_hz", "s_per_sample", "j_per_sample"):
+        values = getattr(opps, name)
+
+        def sentence(k: int, name: str = name, values: np.ndarray = values) -> str:
+            return f"opps.{name}{at(k) if name != 'freq_hz' else ''}: {values[k]} is not {_POSITIVE}"
+
+        first.among(~(np.isfinite(values) & (values > 0)), sentence, rows)
+    if problem.energy_basis == "added":
+        with np.errstate(all="ignore"):
+            idle_j = devices.power_idle_w[rows] * opps.s_per_sample
+        first.among(
+            ~(opps.j_per_sample > idle_j),
+            lambda k: (
+                f"opps.j_per_sample{at(k)}: {opps.j_per_sample[k]:.4g} J is not above the {idle_j[k]:.4g} J that "
+                'idling takes in that time: measure again, or plan on energy_basis "board"'
+            ),
+            rows,
         )
 
 
-def _radio(name: str, radio: Radio) -> None:
-    _require(
-        0 < radio.amplifier_efficiency <= 1,
-        f"{name}: radio.amplifier_efficiency: {radio.amplifier_efficiency} is not in (0, 1]",
+def _radios(first: _FirstWrong, devices: Devices) -> None:
+    radios, levels = devices.radios, devices.levels
+    efficiency = radios.amplifier_efficiency
+    first.among(
+        ~((efficiency > 0) & (efficiency <= 1)),
+        lambda i: f"radio.amplifier_efficiency: {efficiency[i]} is not in (0, 1]",
     )
-    _not_negative(f"{name}: radio.overhead_w", radio.overhead_w)
-    _require(
-        radio.levels_w is None,
-        f"{name}: radio.levels_w: discrete power levels are not planned yet; leave them out and state tx_power_max_w",
+    first.if_negative("radio.overhead_w", radios.overhead_w)
+    levelled = np.diff(levels.start) > 0
+    for kind, fields in _NEEDED.items():
+        for name in fields:
+            _missing(first, name, radios.of_kind(kind), getattr(radios, name), kind)
+    _missing(first, "tx_power_max_w", radios.of_kind("scheduled") & ~levelled, radios.tx_power_max_w, "scheduled")
+    for name in ("gain_over_noise_hz_per_w", "tx_power_max_w", "link_bits_per_s"):
+        values = getattr(radios, name)
+        first.unless_positive(f"radio.{name}", values, ~np.isnan(values))
+    first.if_negative("radio.tx_power_w", radios.tx_power_w, ~np.isnan(radios.tx_power_w))
+    fixed = radios.of_kind("fixed_power")
+    first.unless_positive("radio.tx_power_w", radios.tx_power_w, fixed & ~np.isnan(radios.tx_power_w))
+    _levels(first, devices, levelled)
+
+
+def _missing(first: _FirstWrong, name: str, asked: np.ndarray, values: np.ndarray, kind: str) -> None:
+    first.among(asked & np.isnan(values), f"radio.{name}: missing; a radio of kind {kind!r} needs it")
+
+
+def _levels(first: _FirstWrong, devices: Devices, levelled: np.ndarray) -> None:
+    radios, start, watts = devices.radios, devices.levels.start, devices.levels.watts
+    first.among(
+        levelled & ~radios.of_kind("scheduled"),
+        lambda i: f"radio.levels_w: a radio of kind {RADIO_KINDS[radios.kind[i]]!r} has none; only 'scheduled' may",
     )
-    needed = {
-        "scheduled": ("gain_over_noise_hz_per_w", "tx_power_max_w"),
-        "fixed_power": ("gain_over_noise_hz_per_w", "tx_power_w"),
-        "shared_link": ("link_bits_per_s",),
-        "wired": ("link_bits_per_s",),
-    }
-    _require(radio.kind in needed, f"{name}: radio.kind: {radio.kind!r} is none of {', '.join(needed)}")
-    for field in needed[radio.kind]:
-        value = getattr(radio, field)
-        _require(value is not None, f"{name}: radio.{field}: missing; a radio of kind {radio.kind!r} needs it")
-        _positive(f"{name}: radio.{field}", value)
-    if radio.kind == "shared_link" and radio.tx_power_w is not None:
-        _not_negative(f"{name}: radio.tx_power_w", radio.tx_power_w)
+    rows = row_of(start)
+    wrong = ~(np.isfinite(watts) & (watts > 0))
+    first.among(wrong, lambda k: f"radio.levels_w: {watts[k]} is not {_POSITIVE}", rows)
+    disorder = np.zeros(len(watts), dtype=bool)
+    disorder[1:] = (rows[1:] == rows[:-1]) & (watts[1:] <= watts[:-1])
+    first.among(disorder, "radio.levels_w: not in ascending order", rows)
+    limit_w = radios.tx_power_max_w[rows]
+    first.among(watts > limit_w, lambda k: f"radio.levels_w: {watts[k]} is above tx_power_max_w {limit_w[k]}", rows)
 
 
 def _medium(problem: Problem) -> None:
-    kinds = {device.radio.kind for device in problem.devices}
-    banded = kinds & {"scheduled", "fixed_power"}
-    if banded:
+    radios = problem.devices.radios
+    kinds = [kind for kind in ("fixed_power", "scheduled") if radios.of_kind(kind).any()]
+    if kinds:
         _require(problem.bandwidth_hz is not None, "bandwidth_hz: missing; radios on a shared band need it")
-        _positive("bandwidth_hz", problem.bandwidth_hz or 0.0)
         _require(
-            "shared_link" not in kinds,
-            f"devices: radios of kind 'shared_link' beside {sorted(banded)}: one problem has one shared medium",
+            not radios.of_kind("shared_link").any(),
+            f"devices: radios of kind 'shared_link' beside {kinds}: one problem has one shared medium",
         )
+    if problem.bandwidth_hz is not None:
+        _positive("bandwidth_hz", problem.bandwidth_hz)
+
+
+def _commonest(ids: tuple[str, ...]) -> str:
+    return Counter(ids).most_common(1)[0][0]
 
 
 def _require(holds: bool, sentence: str) -> None:
@@ -133,7 +214,3 @@ def _require(holds: bool, sentence: str) -> None:
 
 def _positive(path: str, value: float) -> None:
     _require(math.isfinite(value) and value > 0, f"{path}: {value} is not {_POSITIVE}")
-
-
-def _not_negative(path: str, value: float) -> None:
-    _require(math.isfinite(value) and value >= 0, f"{path}: {value} is not {_NOT_NEGATIVE}")

@@ -31,7 +31,7 @@ def device(
 
 
 def problem(*devices: Device, round_s: float = 1000.0, target: float | None = None, **fields) -> Problem:
-    known = Problem(devices, round_s, 1, target, HYPERBOLA, 1.0)
+    known = Problem.of(devices, round_s, 1, target, HYPERBOLA, 1.0)
     return replace(known, **fields)
 
 
@@ -71,8 +71,8 @@ def random_problem(
         room = np.array([d.storage_samples for d in devices], dtype=float)
         first, last = (float(learning_curve.error(local + 0.6 * part * room, 2.0, 0.4, 0.05).mean()) for part in (0, 1))
         target = first + accuracy * (last - first)
-    return Problem(
-        devices=tuple(devices),
+    return Problem.of(
+        devices,
         round_s=60.0 * epochs,
         local_epochs=epochs,
         target_error=target,

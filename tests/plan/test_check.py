@@ -8,7 +8,7 @@ import pytest
 
 from server.plan import solve as solve_module
 from server.plan.check import violations
-from server.plan.problem import AnalyticCpu, Plan, PlannedSegment, Problem, Radio
+from server.plan.problem import AnalyticCpu, Plan, PlannedSegment, Problem, Radio, Shares
 from server.plan.solve import solve
 from tests.plan.builders import device, problem, table
 
@@ -36,7 +36,7 @@ def plan() -> Plan:
 def changed(plan: Plan, index: int, **fields) -> Plan:
     devices = list(plan.devices)
     devices[index] = replace(devices[index], **fields)
-    return replace(plan, devices=tuple(devices))
+    return replace(plan, devices=Shares.of(devices))
 
 
 def assert_caught(asked: Problem, plan: Plan, sentence: str) -> None:
@@ -69,15 +69,16 @@ def test_the_sound_plan_passes(plan):
         (1, {"upload_s": 1.9}, "W, more than 0.1 W"),
         (1, {"bandwidth_hz": 0.0}, "b: bandwidth_hz 0.0 is not in (0, 1000000.0]"),
         (1, {"bandwidth_hz": 1.1e6}, "b: bandwidth_hz 1100000.0 is not in (0, 1000000.0]"),
-        (1, {"tx_power_w": None}, "b: tx_power_w None should be"),
+        (1, {"tx_power_w": None}, "b: tx_power_w nan should be"),
         (1, {"tx_power_w": 0.05}, "b: tx_power_w 0.05 should be"),
         (0, {"segments": (PlannedSegment(1e9, 19),)}, "a: segments train 19 samples, not executed_samples * local"),
         (0, {"segments": (PlannedSegment(1e9, 5),) * 4}, "a: more than two segments"),
         (0, {"segments": (PlannedSegment(7e8, 20),)}, "a: 700000000.0 Hz is no clock of the device"),
         (0, {"executed_compute_s": 29.0}, "a: executed_compute_s 29.0 should be 30"),
         (0, {"executed_compute_j": 49.0}, "a: executed_compute_j 49.0 should be 50"),
-        (0, {"synth_counts": (10,)}, "a: synth_counts are negative or not one a class"),
-        (0, {"synth_counts": (11, -1)}, "a: synth_counts are negative or not one a class"),
+        (0, {"synth_counts": (11, -1)}, "a: a number of synth_counts is negative"),
+        (0, {"segments": (PlannedSegment(1e9, 20), PlannedSegment(5e8, 0))}, "a: a segment without samples"),
+        (0, {"executed_compute_s": float("nan")}, "a: executed_compute_s nan should be 30"),
         (0, {"synth_counts": (0, 9)}, "a: synth_counts do not sum to the synthetic samples"),
         (0, {"samples": 19.0}, "the mean error of samples"),
         (0, {"executed_samples": 19}, "the mean error of executed_samples"),
@@ -97,7 +98,10 @@ def test_a_changed_device_is_caught(plan, index, fields, sentence):
         ({"relative_gap": -0.5}, "a plan cannot be below its lower bound"),
         ({"price_error_j": -1.0}, "a price is negative: the lower bound is none"),
         ({"price_bandwidth_j_per_hz": -1.0}, "a price is negative: the lower bound is none"),
-        ({"devices": ()}, "the plan's devices are not the problem's"),
+        ({"relative_gap": float("nan")}, "relative_gap nan should be"),
+        ({"price_error_j": float("nan")}, "a price is negative: the lower bound is none"),
+        ({"energy_basis": "board"}, "energy_basis 'board' is not the problem's, 'added'"),
+        ({"devices": Shares.of(())}, "the plan's devices are not the problem's"),
     ],
 )
 def test_a_changed_total_is_caught(plan, fields, sentence):
@@ -165,3 +169,18 @@ def test_the_solver_never_returns_a_broken_plan(monkeypatch):
     monkeypatch.setattr(solve_module, "violations", lambda *_: ["a: something"])
     with pytest.raises(RuntimeError, match=r"broke its own constraints \(please report this\): a: something"):
         solve(problem(device()))
+
+
+def test_classes_of_another_number_are_caught(plan):
+    fewer = [replace(share, synth_counts=(sum(share.synth_counts),)) for share in plan.devices]
+    assert_caught(ASKED, replace(plan, devices=Shares.of(fewer)), "synth_counts have 1 classes, local_counts 2")
+
+
+def test_many_devices_with_the_same_fault_are_counted():
+    many = problem(*(device(f"d{i}") for i in range(30)))
+    plan = solve(many)
+    late = [replace(share, upload_s=0.9) for share in plan.devices]
+    found = [what for what in violations(many, replace(plan, devices=Shares.of(late))) if "link takes" in what]
+    assert found[0] == "d0: upload_s is less than the link takes"
+    assert len(found) == 10
+    assert_caught(many, replace(plan, devices=Shares.of(late)), "the same kind of thing with 20 more devices")

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from server.plan.build import build_fleet
 from server.plan.compute_step import cheapest_seconds, compute_joules, samples_at_price
-from server.plan.fleet import build_fleet
 from server.plan.problem import AnalyticCpu
 from tests.plan.builders import device, problem, random_problem, table
 

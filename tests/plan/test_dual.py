@@ -10,9 +10,9 @@ import pytest
 
 from server.plan import device_step as device_step_module
 from server.plan import dual as dual_module
+from server.plan.build import build_fleet
 from server.plan.device_step import device_step, joules
 from server.plan.dual import bound, solve_dual
-from server.plan.fleet import build_fleet
 from tests.plan.builders import device, problem, random_problem, table
 
 SINGLE = table((1e9, 1.0, 1.0))

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.plan import fill as fill_module
 from server.plan.fill import class_fill, entropy
 
 COUNTS = st.lists(st.integers(0, 50), min_size=1, max_size=12)
@@ -47,6 +48,23 @@ def test_keeps_the_sum_and_no_move_of_a_sample_is_more_even(local, amount):
 def test_refuses_negative_numbers(local, amount):
     with pytest.raises(ValueError, match="both must be 0 or more"):
         class_fill(np.array(local), amount)
+
+
+def test_many_devices_at_once(monkeypatch):
+    monkeypatch.setattr(fill_module, "_CHUNK", 7)
+    rng = np.random.default_rng(0)
+    counts, amounts = rng.integers(0, 20, (50, 4)), rng.integers(0, 40, 50)
+    fills = class_fill(counts, amounts)
+    assert (fills.dtype, fills.shape) == (np.int32, (50, 4))
+    for row, amount, fill in zip(counts, amounts, fills, strict=True):
+        assert fill.tolist() == class_fill(row, int(amount)).tolist()
+    with pytest.raises(ValueError, match="both must be 0 or more"):
+        class_fill(counts, amounts - 40)
+
+
+def test_as_many_samples_as_a_count_holds():
+    most = 2**31 - 1
+    assert class_fill(np.array([[most, 0, 0]], dtype=np.int32), np.array([most])).tolist() == [[0, 2**30, 2**30 - 1]]
 
 
 def test_entropy_by_hand():

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from server.plan.build import build_fleet
 from server.plan.check import violations
 from server.plan.device_step import device_step
 from server.plan.diagnosis import NoPlanError
 from server.plan.dual import bound
-from server.plan.fleet import build_fleet
-from server.plan.problem import AnalyticCpu, Device, OppTable, Plan, Problem
+from server.plan.problem import AnalyticCpu, Device, Devices, OppTable, Plan, Problem
 from server.plan.solve import solve
 from tests.plan.builders import KINDS, random_problem
 
@@ -109,7 +109,7 @@ def _scaled(asked: Problem, seconds: float, joules: float) -> Problem:
 
     return replace(
         asked,
-        devices=tuple(device(one) for one in asked.devices),
+        devices=Devices.of(device(one) for one in asked.devices),
         round_s=asked.round_s * seconds,
         bandwidth_hz=asked.bandwidth_hz and asked.bandwidth_hz / seconds,
     )
@@ -129,7 +129,7 @@ def test_identical_devices_are_treated_alike():
     one = random_problem(5, 1, "scheduled", "tables", 0.5)
     many = replace(
         one,
-        devices=tuple(replace(one.devices[0], id=f"d{i}") for i in range(4)),
+        devices=Devices.of(replace(one.devices[0], id=f"d{i}") for i in range(4)),
         bandwidth_hz=4 * (one.bandwidth_hz or 0),
     )
     single, plan = solve(one), solve(many)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from server.plan.build import build_fleet
 from server.plan.device_step import Points
-from server.plan.fleet import build_fleet
-from server.plan.problem import AnalyticCpu, LearningCurve
-from server.plan.realise import _Board, _price_up, realise
+from server.plan.problem import AnalyticCpu
+from server.plan.realise import realise
 from server.plan.solve import solve
 from tests.plan.builders import device, problem, random_problem, table
 
@@ -16,11 +19,20 @@ from tests.plan.builders import device, problem, random_problem, table
 def run(asked, samples, upload_s=1.0, batch_size=1):
     count = len(asked.devices)
     points = Points(np.array(samples, dtype=float), np.zeros(count), np.full(count, upload_s), np.zeros(count))
-    return realise(build_fleet(asked), points, batch_size)
+    executed = realise(build_fleet(asked), points, batch_size)
+    segments = executed.segments
+    rows = [slice(first, last) for first, last in pairwise(segments.start)]
+    told = [list(zip(segments.freq_hz[row] / 1e6, segments.samples[row], strict=True)) for row in rows]
+    return [
+        SimpleNamespace(samples=samples, told=list(map(tuple, shares)), compute_s=seconds, compute_j=joules)
+        for samples, shares, seconds, joules in zip(
+            executed.samples, told, executed.compute_s, executed.compute_j, strict=True
+        )
+    ]
 
 
 def told(executed):
-    return [(segment.freq_hz / 1e6, segment.samples) for segment in executed.segments]
+    return executed.told
 
 
 def test_the_fast_share_is_rounded_up():
@@ -44,10 +56,10 @@ def test_more_time_than_needed_and_no_more_than_needed():
 
 @pytest.mark.parametrize(
     ("batch", "expected"),
-    [(1, [(1000, 15), (500, 5)]), (4, [(1000, 18), (500, 2)]), (10, [(1000, 20)]), (3, [(1000, 16), (500, 4)])],
+    [(1, [(1000, 15), (500, 5)]), (4, [(500, 4), (1000, 16)]), (10, [(1000, 20)]), (3, [(1000, 16), (500, 4)])],
 )
 def test_borders_start_anew_with_every_epoch(batch, expected):
-    # 20 trained samples in 25 s: 15 fast, which is 5 into the second epoch of 10
+    # 20 trained samples in 25 s: 15 fast ones first, which is 5 into the second epoch of 10, or 15 behind 5 slow ones
     asked = problem(device(), round_s=26.0, local_epochs=2)
     assert told(run(asked, [10.0], batch_size=batch)[0]) == expected
 
@@ -61,7 +73,7 @@ def test_a_curve_runs_as_slowly_as_it_may():
     # hurried beyond the highest clock it stays there, at ease it takes its cheapest clock: 1.5 f**4 + f**3 ... < 1 GHz
     assert told(run(problem(device(cpu=cpu), round_s=4.0), [10.0])[0]) == [(2000, 10)]
     assert told(run(problem(device(cpu=cpu), round_s=8.5), [10.0])[0]) == [(2000, 10)]
-    calm = run(problem(device(cpu=cpu)), [10.0])[0].segments[0].freq_hz
+    calm = run(problem(device(cpu=cpu)), [10.0])[0].told[0][0] * 1e6
     assert 1.5e-27 * calm**4 + 1e-18 * calm**3 == pytest.approx(2 * 5e8, rel=1e-9)
 
 
@@ -70,7 +82,7 @@ def test_nothing_to_train():
     # the first sample of an empty device comes first, whatever it costs
     assert [share.samples for share in done] == [1, 10]
     none = run(problem(device("a", local=(0, 0))), [0.0])[0]
-    assert (none.samples, none.segments, none.compute_s, none.compute_j) == (0, (), 0.0, 0.0)
+    assert (none.samples, none.told, none.compute_s, none.compute_j) == (0, [], 0.0, 0.0)
 
 
 def test_samples_rise_where_a_joule_buys_most():
@@ -78,26 +90,6 @@ def test_samples_rise_where_a_joule_buys_most():
     # floors 39 and 20 miss the target 3/80; one more of the cheap ones meets it
     done = run(problem(cheap, dear, target=3 / 80), [39.5, 20.0])
     assert [share.samples for share in done] == [40, 20]
-
-
-@pytest.mark.parametrize(("epochs", "price"), [(1, 648 / 17), (2, 1296 / 17)])
-def test_the_price_of_one_more_sample_by_hand(epochs, price):
-    """2 local and 4 synthetic ones worth half: x goes from 4 to 4.5, the error by 2 (1/16 - 4/81) = 17/648, for 1 J an
-    epoch."""
-    asked = problem(
-        device(local=(2, 0), cpu=table((1e9, 1.0, 1.0))), target=0.5, local_epochs=epochs, synthetic_value=0.5,
-        learning_curve=LearningCurve(alpha=2.0, beta=2.0, gamma=0.1),
-    )  # fmt: skip
-    fleet = build_fleet(asked)
-    assert _price_up(fleet, _Board(fleet, 0, 900.0), 0, 6) == pytest.approx(price, rel=1e-12)
-
-
-def test_samples_rise_where_their_worth_does_most():
-    """40 samples of which 30 are synthetic and worth half are worth 25: one more of them helps more than one on 30."""
-    cpu = table((1e9, 1.0, 1.0))
-    few, many = device("a", local=(30, 0), cpu=cpu), device("b", local=(10, 0), cpu=cpu)
-    asked = problem(few, many, target=(1 / 30 + 1 / 25.5) / 2, synthetic_value=0.5)
-    assert [share.samples for share in run(asked, [30.0, 40.0])] == [30, 41]
 
 
 def test_what_is_not_needed_is_given_back():

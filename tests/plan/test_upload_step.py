@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import radio
-from server.plan.fleet import build_fleet
+from server.plan.build import build_fleet
 from server.plan.problem import Radio
 from server.plan.upload_step import (
     _log_h,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from server.errors import ConfigError
-from server.plan.problem import AnalyticCpu, LearningCurve, OppTable, Radio
+from server.plan.problem import AnalyticCpu, Devices, LearningCurve, OppTable, Radio
 from server.plan.validate import validate
 from tests.plan.builders import device, problem, table
 
@@ -20,10 +20,16 @@ LINK = Radio("shared_link", link_bits_per_s=2e6)
 SOUND = problem(device("a"), device("b", cpu=CURVE, radio=RADIO), target=0.1, bandwidth_hz=1e6)
 
 
-def refused(asked) -> str:
+def refused(make, *parts, **fields) -> str:
+    """The sentence with which the problem that is made so is refused, at once or when it is validated."""
     with pytest.raises(ConfigError) as error:
-        validate(asked)
+        validate(make(*parts, **fields))
     return str(error.value)
+
+
+def beside(device_):
+    """The sound problem with one more device."""
+    return replace(SOUND, devices=Devices.of([*SOUND.devices, device_]))
 
 
 def test_the_sound_problem_passes():
@@ -38,7 +44,7 @@ def test_the_sound_problem_passes():
         ({"round_s": 0.0}, "round_s: 0.0 is not a finite number above 0"),
         ({"round_s": math.nan}, "round_s: nan is not a finite number above 0"),
         ({"round_s": math.inf}, "round_s: inf is not a finite number above 0"),
-        ({"local_epochs": 0}, "local_epochs: 0 is not a whole number above 0"),
+        ({"local_epochs": 0}, "local_epochs: 0 is not a whole number from 1 to 1000000"),
         ({"learning_curve": LearningCurve(0.0, 1.0, 0.0)}, "learning_curve.alpha: 0.0 is not"),
         ({"learning_curve": LearningCurve(1.0, -1.0, 0.0)}, "learning_curve.beta: -1.0 is not"),
         ({"learning_curve": LearningCurve(1.0, 1.0, 1.0)}, "learning_curve.gamma: 1.0 is not in [0, 1)"),
@@ -48,11 +54,13 @@ def test_the_sound_problem_passes():
         ({"target_error": 0.0}, "target_error: 0.0 is not a finite number above 0"),
         ({"bandwidth_hz": None}, "bandwidth_hz: missing; radios on a shared band need it"),
         ({"bandwidth_hz": -1.0}, "bandwidth_hz: -1.0 is not a finite number above 0"),
-        ({"devices": ()}, "devices: none; a plan needs at least one"),
+        ({"devices": Devices.of(())}, "devices: none; a plan needs at least one"),
+        ({"energy_basis": "wall"}, "energy_basis: 'wall' is neither 'added' nor 'board'"),
+        ({"local_epochs": 1.5}, "local_epochs: 1.5 is not a whole number from 1 to 1000000"),
     ],
 )
 def test_fields_of_the_problem(fields, sentence):
-    assert refused(replace(SOUND, **fields)).startswith(sentence)
+    assert refused(replace, SOUND, **fields).startswith(sentence)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +70,7 @@ def test_fields_of_the_problem(fields, sentence):
         ({"local_counts": np.array([[1, 2]])}, "x: local_counts: not a list of whole numbers, one a class"),
         ({"local_counts": np.array([1, 2, 3])}, "x: local_counts: 3 classes, others have 2"),
         ({"local_counts": np.array([1, -2])}, "x: local_counts: a count is below 0"),
-        ({"storage_samples": -1}, "x: storage_samples: -1 is below 0"),
+        ({"storage_samples": -1}, "x: storage_samples: -1 is not a whole number from 0 to 2147483647"),
         ({"upload_bits": 0.0}, "x: upload_bits: 0.0 is not a finite number above 0"),
         ({"cpu": replace(CURVE, fixed_s_per_sample=-1.0)}, "x: cpu.fixed_s_per_sample: -1.0 is not a finite number, 0"),
         ({"cpu": replace(CURVE, power_idle_w=-1.0)}, "x: cpu.power_idle_w: -1.0 is not a finite number, 0 or more"),
@@ -70,7 +78,7 @@ def test_fields_of_the_problem(fields, sentence):
         ({"cpu": replace(CURVE, kappa_w_per_hz3=0.0)}, "x: cpu.kappa_w_per_hz3: 0.0 is not"),
         ({"cpu": replace(CURVE, freq_min_hz=0.0)}, "x: cpu.freq_min_hz: 0.0 is not"),
         ({"cpu": replace(CURVE, freq_max_hz=math.inf)}, "x: cpu.freq_max_hz: inf is not"),
-        ({"cpu": replace(CURVE, power_static_w=math.nan)}, "x: cpu.power_static_w: nan is not finite"),
+        ({"cpu": replace(CURVE, power_static_w=math.nan)}, "x: cpu.power_static_w: nan is not a finite number"),
         ({"cpu": replace(CURVE, freq_min_hz=3e9)}, "x: cpu.freq_min_hz: above freq_max_hz"),
         (
             {"cpu": replace(CURVE, power_static_w=0.998)},
@@ -81,7 +89,7 @@ def test_fields_of_the_problem(fields, sentence):
             "x: opps: columns empty or of",
         ),
         ({"cpu": OppTable(np.zeros(0), np.zeros(0), np.zeros(0), 0.0)}, "x: opps: columns empty or of unequal length"),
-        ({"cpu": table((1e9, 1.0, 1.0), idle_w=-1.0)}, "x: opps.power_idle_w: -1.0 is not a finite number, 0 or more"),
+        ({"cpu": table((1e9, 1.0, 1.0), idle_w=-1.0)}, "x: cpu.power_idle_w: -1.0 is not a finite number, 0 or more"),
         ({"cpu": table((2e9, 1.0, 3.0), (1e9, 2.0, 2.0))}, "x: opps.freq_hz: not in ascending order"),
         ({"cpu": table((1e9, 1.0, 3.0), (1e9, 2.0, 2.0))}, "x: opps.freq_hz: not in ascending order"),
         ({"cpu": table((0.0, 1.0, 3.0))}, "x: opps.freq_hz: 0.0 is not a finite number above 0"),
@@ -95,7 +103,13 @@ def test_fields_of_the_problem(fields, sentence):
         ({"radio": replace(RADIO, amplifier_efficiency=0.0)}, "x: radio.amplifier_efficiency: 0.0 is not in (0, 1]"),
         ({"radio": replace(RADIO, amplifier_efficiency=1.1)}, "x: radio.amplifier_efficiency: 1.1 is not in (0, 1]"),
         ({"radio": replace(RADIO, overhead_w=-0.1)}, "x: radio.overhead_w: -0.1 is not a finite number, 0 or more"),
-        ({"radio": replace(RADIO, levels_w=(0.1,))}, "x: radio.levels_w: discrete power levels are not planned yet"),
+        ({"radio": replace(RADIO, levels_w=())}, "x: radio.levels_w: empty; state the levels, or leave it out"),
+        ({"radio": replace(RADIO, levels_w=(0.1, 0.05))}, "x: radio.levels_w: not in ascending order"),
+        ({"radio": replace(RADIO, levels_w=(0.0, 0.05))}, "x: radio.levels_w: 0.0 is not a finite number above 0"),
+        ({"radio": replace(RADIO, levels_w=(0.05, 0.2))}, "x: radio.levels_w: 0.2 is above tx_power_max_w 0.1"),
+        ({"radio": replace(LINK, levels_w=(0.05,))}, "x: radio.levels_w: a radio of kind 'shared_link' has none;"),
+        ({"radio": replace(RADIO, tx_power_max_w=math.nan)}, "x: radio.tx_power_max_w: nan is not a number"),
+        ({"radio": replace(FIXED, tx_power_w=0.0)}, "x: radio.tx_power_w: 0.0 is not a finite number above 0"),
         ({"radio": replace(RADIO, kind="pigeon")}, "x: radio.kind: 'pigeon' is none of scheduled, fixed_power, shared"),
         (
             {"radio": replace(RADIO, tx_power_max_w=None)},
@@ -115,12 +129,11 @@ def test_fields_of_the_problem(fields, sentence):
     ],
 )
 def test_fields_of_a_device(fields, sentence):
-    asked = replace(SOUND, devices=(*SOUND.devices, replace(device("x"), **fields)))
-    assert refused(asked).startswith(sentence)
+    assert refused(beside, replace(device("x"), **fields)).startswith(sentence)
 
 
 def test_without_classes():
-    assert "local_counts: not a list" in refused(problem(device(local=())))
+    assert "local_counts: not a list" in refused(problem, device(local=()))
 
 
 def test_a_whole_board_table_may_lie_near_idle():

@@ -23,7 +23,7 @@ from edge_client.protocol.messages import (
     Update,
     UploadOutcome,
 )
-from server.plan.problem import DevicePlan, Plan
+from server.plan.problem import DevicePlan, PlanRecord
 from server.run_dir import (
     Enrolled,
     FinalRecord,
@@ -172,7 +172,7 @@ def strategy_plan(strategy: str) -> StrategyPlan:
         )
         for device in "ab"
     )  # fmt: skip
-    plan = Plan(
+    plan = PlanRecord(
         method="exact", energy_basis="added", energy_j=84.0, lower_bound_j=84.0, relative_gap=0.0,
         executed_energy_j=84.0, executed_gap=0.0, price_error_j=0.0, price_bandwidth_j_per_hz=0.0,
         seconds=0.1, devices=devices,

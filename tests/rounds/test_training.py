@@ -17,7 +17,7 @@ from edge_client.protocol.weights import digest, pack
 from models.networks import initial_weights
 from server.config import BrokerConfig, DataConfig, FleetConfig, RunConfig, TrainingConfig
 from server.errors import FleetError
-from server.plan.problem import DevicePlan, Plan, PlannedSegment
+from server.plan.problem import DevicePlan, PlannedSegment, PlanRecord
 from server.progress import Progress
 from server.rounds import training
 from server.rounds.aggregate import WeightedMean
@@ -57,7 +57,9 @@ PLAN = StrategyPlan(
     round_s=10.0,
     target_error=0.2,
     certified=True,
-    plan=Plan("dual", "added", 7.0, 7.0, 0.0, 7.0, 0.0, 0.0, 0.0, 0.0, (device_plan("a", 2), device_plan("b", 0))),
+    plan=PlanRecord(
+        "dual", "added", 7.0, 7.0, 0.0, 7.0, 0.0, 0.0, 0.0, 0.0, (device_plan("a", 2), device_plan("b", 0))
+    ),
 )
 ENROLLED = tuple(
     Enrolled(

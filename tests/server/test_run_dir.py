@@ -11,7 +11,7 @@ from edge_client.protocol.chunks import blob_ref
 from edge_client.protocol.messages import NetworkSpec
 from edge_client.protocol.weights import digest, pack
 from server.errors import DataError
-from server.plan.problem import DevicePlan, Plan, PlannedSegment
+from server.plan.problem import DevicePlan, PlannedSegment, PlanRecord
 from server.run_dir import Origin, PlannedWork, RoundRecord, RunDir, RunInfo, StrategyPlan
 from tests.rounds.fake_device import closed_of, update_of
 from tests.rounds.test_live import task_of
@@ -94,7 +94,7 @@ def test_a_plan_comes_back_as_it_was_and_numpy_numbers_are_numbers(tmp_path: Pat
         executed_compute_j=2.0,
         synth_counts=(0, 1),
     )
-    plan = Plan("dual", "added", 2.25, 2.25, 0.0, 2.25, 0.0, 0.1, 0.0, 0.01, (device,))
+    plan = PlanRecord("dual", "added", 2.25, 2.25, 0.0, 2.25, 0.0, 0.1, 0.0, 0.01, (device,))
     saved = StrategyPlan(strategy="fimi", round_s=np.float64(3.0), target_error=0.1, plan=plan, certified=True)
     folder = run_dir(tmp_path)
     folder.save_plan(saved)
