@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from server import making
+from server import making, planning
 from server.errors import ConfigError, FimiServerError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ EXIT_CODES = """exit codes:
   1    an error that the server did not foresee
   2    the run file or the command line is wrong
   3    a data set, a checkpoint or a file of the run directory is missing or broken
-  4    no plan keeps the constraints; the message names the one that binds
+  4    no plan keeps the constraints, or a checked plan breaks one; the message names it
   5    no broker, its port is taken, or it refuses us or cannot be trusted
   6    too few devices, or a device cannot take part
   7    a package of an extra is not installed; the message has the line that installs it
@@ -95,10 +95,11 @@ def build_parser() -> argparse.ArgumentParser:
         ("report", "report.json and report.html from what is on record", report_command),
     ):
         step = commands.add_parser(name, help=what)
-        step.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+        step.add_argument("run_dir", type=Path, metavar="RUN_DIR", nargs="?" if name == "plan" else None)
         step.set_defaults(function=function)
         if name == "plan":
             step.add_argument("--drop-infeasible", action="store_true", help=without)
+            planning.add_options(step)
         if name == "synth":
             step.add_argument("--fresh", action="store_true", help=fresh)
 
@@ -107,6 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
     deal.add_argument("--out", type=Path, required=True, metavar="DIR")
     deal.set_defaults(function=partition_command)
     making.add_commands(commands)
+    planning.add_commands(commands)
     return parser
 
 
@@ -157,6 +159,9 @@ def devices_command(arguments: argparse.Namespace) -> None:
 
 def plan_command(arguments: argparse.Namespace) -> None:
     """fimi-server plan"""
+    if not planning.plans_a_run(arguments):
+        planning.plan_command(arguments)
+        return
     from server import steps
 
     run, left = _open_unstarted(arguments.run_dir)

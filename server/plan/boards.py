@@ -18,8 +18,8 @@ from server.plan.fleet import Fleet
 from server.plan.problem import Executed, Segments
 
 _SLACK = 1e-9  # of a sample: a count this close to a whole number is that number
-ENDS = 2  # the last two of a device's candidates are the least and the most it can train
 _AROUND = np.arange(-2, 4)  # samples, or batches, from where the continuous plan is
+_AFAR = np.concatenate([-(4 ** np.arange(15, 0, -1)), 4 ** np.arange(1, 16)])  # samples from there, up to any number
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,19 @@ class Boards:
 
     def near(self, rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         """Whole samples (M, W) worth a look for devices `rows` (M,) that would train `wanted` (M,) in the continuum:
-        those around it, those that fill the time between two borders of batches, and the least and the most."""
-        base = np.floor(wanted + _SLACK)
-        found = np.concatenate([base[:, None] + _AROUND, np.tile(base[:, None], 2 * len(_AROUND))], axis=1)
+        those around it, and those that fill the time when the clock changes at a border of batches."""
+        base = np.floor(wanted + _SLACK)[:, None]
+        found = np.concatenate([base + _AROUND, np.repeat(base, 2 * len(_AROUND), axis=1)], axis=1)
         tabled = self._table[rows] >= 0
         found[tabled, len(_AROUND) :] = self._filling(rows[tabled], np.maximum(wanted[tabled], 1.0))
-        ends = np.stack([self.least[rows], self.most[rows]], axis=1)
-        return np.concatenate([np.clip(found, ends[:, :1], ends[:, 1:]).astype(np.int64), ends], axis=1)
+        return self._possible(rows, found)
+
+    def far(self, rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        """Whole samples (M, W) ever farther from `wanted` (M,), to the least and the most that devices can train."""
+        return self._possible(rows, np.floor(wanted + _SLACK)[:, None] + _AFAR)
+
+    def _possible(self, rows: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        return np.clip(samples, self.least[rows, None], self.most[rows, None]).astype(np.int64)
 
     def executed(self, samples: np.ndarray) -> Executed:
         """What all devices are told to do, for whole samples (I,)."""

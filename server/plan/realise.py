@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models import energy
-from server.plan.boards import ENDS, Boards
+from server.plan.boards import Boards
 from server.plan.columnar import row_of, starts
 from server.plan.device_step import Points
 from server.plan.diagnosis import PAD, NoPlanError, named
@@ -24,7 +24,8 @@ from server.plan.problem import Executed
 
 _CHUNK = 16_384  # devices at a time
 _ROUNDING = 1e-12  # relative, of the target: what a mean may lose to rounding
-_LOOKS = 8  # how often the candidates are moved to where the samples went
+_LOOKS = 20  # how often the candidates may be moved to where the samples went
+_SPARE = 1e-4  # of all joules: if error that is left over is worth more, it is worth looking farther
 _TRIMMED = 2_000  # steps before and behind the last one whose devices may take one back
 
 
@@ -34,61 +35,85 @@ def realise(fleet: Fleet, points: Points, batch_size: int = 1) -> Executed:
     if fleet.target_error is None:
         return boards.executed(fleet.local.astype(np.int64))
     _room_for_one(boards)
-    wanted = points.samples
+    best = _climb(boards, points.samples, afar=False)
+    if best is None or best.spare_j > _SPARE * best.joules:
+        best = _look_afar(boards, points.samples, best)
+    return boards.executed(best.samples)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Whole samples (I,) that keep the target, their joules, and those that left-over error is worth."""
+
+    samples: np.ndarray
+    joules: float
+    spare_j: float
+
+
+def _look_afar(boards: Boards, wanted: np.ndarray, best: _Found | None) -> _Found:
+    """The best of ladders that reach from the least to the most samples, each closer to what the last one found."""
     for _ in range(_LOOKS):
-        ladder = _ladder(boards, wanted)
-        wanted = _climb(boards, ladder, wanted)
-        if ((ladder.low <= wanted) & (wanted <= ladder.high)).all():
+        found = _climb(boards, wanted if best is None else best.samples, afar=True)
+        if found is None and best is None:
+            raise _out_of_reach(boards)
+        if found is None or (best is not None and found.joules >= best.joules):
             break
-    return boards.executed(wanted)
+        best = found
+    assert best is not None
+    return best
 
 
 @dataclass(frozen=True)
 class _Ladder:
-    """Each device's candidates on its hull, ragged (N,): from the cheapest to the most accurate. `low` and `high` (I,)
-    are the ends of where it was looked closely."""
+    """Each device's candidates on its hull, ragged (N,): from the cheapest to the most accurate."""
 
     start: np.ndarray
     samples: np.ndarray
     loss: np.ndarray
     joules: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
 
 
-def _ladder(boards: Boards, wanted: np.ndarray) -> _Ladder:
+def _ladder(boards: Boards, wanted: np.ndarray, afar: bool) -> _Ladder:
     parts = []
     for first in range(0, len(wanted), _CHUNK):
         rows = np.arange(first, min(first + _CHUNK, len(wanted)))
-        samples, loss, joules = _candidates(boards, rows, wanted[rows])
+        samples, loss, joules = _candidates(boards, rows, wanted[rows], afar)
         kept = energy.falling_hulls(loss, joules)
         order = np.argsort(np.where(kept, -loss, np.inf), axis=1, kind="stable")
         steps = np.arange(loss.shape[1]) < kept.sum(axis=1)[:, None]
         along = (np.take_along_axis(values, order, axis=1)[steps] for values in (samples, loss, joules))
-        close = samples[:, :-ENDS]
-        parts.append((kept.sum(axis=1), *along, close.min(axis=1), close.max(axis=1)))
+        parts.append((kept.sum(axis=1), *along))
     count, *columns = (np.concatenate(column) for column in zip(*parts, strict=True))
     return _Ladder(starts(count), *columns)
 
 
-def _candidates(boards: Boards, rows: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _candidates(
+    boards: Boards, rows: np.ndarray, wanted: np.ndarray, afar: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(samples, loss, joules), each (M, W), of what the devices `rows` may do."""
     samples = boards.near(rows, wanted)
+    if afar:
+        samples = np.concatenate([samples, boards.far(rows, wanted)], axis=1)
     return samples, boards.losses(rows, samples), boards.joules(rows, samples)
 
 
-def _climb(boards: Boards, ladder: _Ladder, wanted: np.ndarray) -> np.ndarray:
-    """Whole samples (I,) that keep the target: the cheapest ones, then the steps that a joule buys most with."""
-    fleet, start = boards.fleet, ladder.start
+def _climb(boards: Boards, wanted: np.ndarray, afar: bool) -> _Found | None:
+    """Whole samples (I,) near `wanted`, or also `afar`, that keep the target: the cheapest ones, then the steps that a
+    joule buys most with. None where no candidates keep it, or the cheapest do and cheaper ones might lie afar."""
+    fleet, ladder = boards.fleet, _ladder(boards, wanted, afar)
+    start = ladder.start
     assert fleet.target_error is not None
-    allowed = len(fleet) * fleet.allowed_loss
+    allowed = len(fleet) * (fleet.allowed_loss + 0.5 * _ROUNDING * fleet.target_error)
     inner = np.ones(len(ladder.loss), dtype=bool)
     inner[start[1:] - 1] = False  # no step up from a device's last candidate
     at = np.flatnonzero(inner)
     gain = ladder.loss[at] - ladder.loss[at + 1]
-    order = np.argsort((ladder.joules[at + 1] - ladder.joules[at]) / gain, kind="stable")
+    price = (ladder.joules[at + 1] - ladder.joules[at]) / gain
+    order = np.argsort(price, kind="stable")
     missing = float(ladder.loss[start[:-1]].sum()) - allowed
     taken = 0 if missing <= 0 else int(np.searchsorted(np.cumsum(gain[order]), missing)) + 1
+    if taken == 0 and not afar and (ladder.samples[start[:-1]] > boards.least).any():
+        return None
     device = row_of(start)[at][order]
     while True:
         samples = ladder.samples[start[:-1] + np.bincount(device[:taken], minlength=len(fleet))]
@@ -96,18 +121,24 @@ def _climb(boards: Boards, ladder: _Ladder, wanted: np.ndarray) -> np.ndarray:
             break
         taken += 1
         if taken > len(order):
-            raise _out_of_reach(boards)
+            return None
     nearby = np.unique(device[max(0, taken - _TRIMMED) : taken + _TRIMMED])
-    return _trim(boards, samples, nearby, wanted[nearby])
+    samples, spare = _trim(boards, samples, nearby, _candidates(boards, nearby, wanted[nearby], afar))
+    joules = float(boards.joules(np.arange(len(fleet)), samples[:, None]).sum())
+    return _Found(samples, joules, spare * float(price[order[taken - 1]]) if taken else 0.0)
 
 
-def _trim(boards: Boards, samples: np.ndarray, rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Gives error that is left over back to the devices `rows`, where it saves most, until nobody can use it."""
+def _trim(
+    boards: Boards, samples: np.ndarray, rows: np.ndarray, candidates: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, float]:
+    """Gives error that is left over back to the devices `rows`, where it saves most, until nobody can use it; the
+    samples then, and the error that is still left."""
     fleet = boards.fleet
     assert fleet.target_error is not None
     everybody = np.arange(len(fleet))
-    slack = float(len(fleet) * fleet.allowed_loss - boards.losses(everybody, samples[:, None]).sum())
-    choice, loss, joules = _candidates(boards, rows, wanted)
+    allowed = len(fleet) * (fleet.allowed_loss + 0.5 * _ROUNDING * fleet.target_error)
+    slack = allowed - float(boards.losses(everybody, samples[:, None]).sum())
+    choice, loss, joules = candidates
     now = (choice == samples[rows, None]).argmax(axis=1)
     device = np.arange(len(rows))
     while len(rows):
@@ -120,7 +151,7 @@ def _trim(boards: Boards, samples: np.ndarray, rows: np.ndarray, wanted: np.ndar
         now[best] = column
     trimmed = samples.copy()
     trimmed[rows] = choice[device, now]
-    return trimmed
+    return trimmed, slack
 
 
 def _room_for_one(boards: Boards) -> None:

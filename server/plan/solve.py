@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,11 +13,11 @@ from server.plan.build import build_fleet
 from server.plan.check import violations
 from server.plan.compute_step import compute_joules
 from server.plan.device_step import Points
-from server.plan.dual import Dual, solve_dual
+from server.plan.dual import solve_dual
 from server.plan.feasible import most_accurate
 from server.plan.fill import class_fill
 from server.plan.fleet import Fleet
-from server.plan.methods import Method, find
+from server.plan.methods import Method, refuse_method
 from server.plan.problem import Executed, Plan, Problem, Shares
 from server.plan.realise import realise
 from server.plan.repair import repair
@@ -23,22 +25,39 @@ from server.plan.upload_step import upload_joules
 from server.plan.validate import validate
 
 
-def solve(problem: Problem, *, batch_size: int = 1, method: Method = "exact", evaluations: int | None = None) -> Plan:
+def solve(
+    problem: Problem,
+    *,
+    batch_size: int = 1,
+    method: Method = "exact",
+    evaluations: int | None = None,
+    on_step: Callable[[str], None] | None = None,
+) -> Plan:
     """The plan of least joules with its certificate; by `method`, with so many evaluations where it searches.
 
     The lower bound is the exact solver's, whatever the method. A device changes its clock only at the end of a batch of
-    `batch_size`. Raises `ConfigError` for values that make no sense and `NoPlanError` (an `InfeasibleError`) with a
-    diagnosis where no plan exists.
+    `batch_size`. `on_step` is called with the name of each step when it is done. Raises `ConfigError` for values that
+    make no sense and `NoPlanError` (an `InfeasibleError`) with a diagnosis where no plan exists.
     """
+    done = on_step or (lambda _: None)
     validate(problem)
+    refuse_method(problem, method, evaluations)
+    done("validate")
     started = time.perf_counter()
     fleet = build_fleet(problem)
+    done("build")
     safe = most_accurate(fleet)
     dual = solve_dual(fleet)
-    points = repair(fleet, find(fleet, dual, method, evaluations), safe)
+    points = repair(fleet, dual.step.points, safe)
     seconds = time.perf_counter() - started
-    plan = _plan(problem, fleet, points, dual, realise(fleet, points, batch_size), method, seconds)
+    done("solve")
+    executed = realise(fleet, points, batch_size)
+    done("realise")
+    bound = Bound(dual.bound_j, dual.price_error_j, dual.price_medium_j)
+    plan = plan_of(problem, fleet, points, executed, bound, method, seconds)
+    done("fill")
     broken = violations(problem, plan)
+    done("check")
     if broken:
         raise RuntimeError(f"the planner broke its own constraints (please report this): {'; '.join(broken[:5])}")
     return plan
@@ -49,9 +68,19 @@ def relative_gap(energy_j: float, bound_j: float) -> float:
     return (energy_j - bound_j) / max(abs(energy_j), abs(bound_j))
 
 
-def _plan(
-    problem: Problem, fleet: Fleet, points: Points, dual: Dual, executed: Executed, method: Method, seconds: float
+@dataclass(frozen=True)
+class Bound:
+    """What no plan can cost less than, and the prices that prove it."""
+
+    joules: float
+    price_error_j: float
+    price_medium_j: float
+
+
+def plan_of(
+    problem: Problem, fleet: Fleet, points: Points, executed: Executed, bound: Bound, method: str, seconds: float
 ) -> Plan:
+    """The plan with its totals and classes."""
     compute_j = compute_joules(fleet, points.samples, points.compute_s)
     upload_j = upload_joules(fleet, points.upload_s, points.bandwidth_hz)
     energy_j = float(compute_j.sum() + upload_j.sum())
@@ -61,12 +90,12 @@ def _plan(
         method=method,
         energy_basis=problem.energy_basis,
         energy_j=energy_j,
-        lower_bound_j=dual.bound_j,
-        relative_gap=relative_gap(energy_j, dual.bound_j),
+        lower_bound_j=bound.joules,
+        relative_gap=relative_gap(energy_j, bound.joules),
         executed_energy_j=executed_j,
-        executed_gap=relative_gap(executed_j, dual.bound_j),
-        price_error_j=dual.price_error_j,
-        price_bandwidth_j_per_hz=dual.price_medium_j,
+        executed_gap=relative_gap(executed_j, bound.joules),
+        price_error_j=bound.price_error_j,
+        price_bandwidth_j_per_hz=bound.price_medium_j,
         seconds=seconds,
         devices=Shares(
             ids=devices.ids,

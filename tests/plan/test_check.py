@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from server.plan import solve as solve_module
 from server.plan.check import violations
 from server.plan.problem import AnalyticCpu, Plan, PlannedSegment, Problem, Radio, Shares
 from server.plan.solve import solve
-from tests.plan.builders import device, problem, table
+from tests.plan.builders import KINDS, device, problem, random_problem, table
 
 SINGLE = table((1e9, 1.0, 1.0))
 CURVE = AnalyticCpu(0.0, 1e9, 2.0, 0.0, 1e-27, 5e8, 2e9)
@@ -184,3 +186,65 @@ def test_many_devices_with_the_same_fault_are_counted():
     assert found[0] == "d0: upload_s is less than the link takes"
     assert len(found) == 10
     assert_caught(many, replace(plan, devices=Shares.of(late)), "the same kind of thing with 20 more devices")
+
+
+# ---- plans broken on purpose, of every kind of fleet -------------------------------------------------------------
+
+NUMBERS = ("compute_j", "upload_j", "executed_compute_s", "executed_compute_j", "executed_samples")
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 100),
+    kind=st.sampled_from(KINDS),
+    name=st.sampled_from(NUMBERS),
+    row=st.integers(0, 4),
+    factor=st.sampled_from([0.0, 0.5, 1 - 1e-6, 1 + 1e-6, 2.0, -1.0]),
+)
+def test_no_number_of_a_device_can_be_changed_unseen(seed, kind, name, row, factor):
+    asked = random_problem(seed, 5, kind, "mixed", 0.5)
+    plan = solve(asked, batch_size=32)
+    told = getattr(plan.devices[row], name)
+    value = told + (1 if factor > 1 else -1) if name == "executed_samples" else factor * told
+    assert violations(asked, plan) == []
+    assert violations(asked, changed(plan, row, **{name: value}))
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 100),
+    kind=st.sampled_from(KINDS),
+    name=st.sampled_from(["samples", "compute_s", "upload_s", "bandwidth_hz"]),
+    row=st.integers(0, 4),
+    factor=st.sampled_from([0.9, 1.1]),
+)
+def test_a_perturbed_optimum_breaks_something_or_costs_something(seed, kind, name, row, factor):
+    """More of one thing alone may be legal, but then the joules no longer are what they were said to be."""
+    asked = random_problem(seed, 5, kind, "mixed", 0.5)
+    plan = solve(asked, batch_size=32)
+    broken = changed(plan, row, **{name: factor * getattr(plan.devices[row], name)})
+    idling = name in ("compute_s", "upload_s") and factor > 1  # where there is time, and nothing draws power meanwhile
+    free = getattr(plan.devices[row], name) == 0 or idling
+    assert free or violations(asked, broken)
+
+
+def test_an_upload_that_fills_the_round_shows_in_the_gap():
+    """s forced to T - t: 79 s more at half a watt. Told honestly, the gap is there to see; else it is caught."""
+    asked = problem(device(), round_s=100.0)
+    plan = solve(asked)
+    slow = changed(plan, 0, upload_s=80.0, upload_j=40.0)
+    slow = replace(slow, energy_j=60.0, executed_energy_j=60.0)
+    assert_caught(asked, slow, "relative_gap 0.0 should be 0.658")
+    honest = replace(slow, relative_gap=1 - 20.5 / 60.0, executed_gap=1 - 20.5 / 60.0)
+    assert violations(asked, honest) == []
+
+
+def test_a_search_that_looked_at_half_of_the_domain_shows_in_the_gap():
+    """Half of the storage: what is optimal there costs more, and the bound of the whole problem says so."""
+    cheap, dear = device("a", cpu=SINGLE), device("b", cpu=table((1e9, 1.0, 4.0)))
+    asked = problem(cheap, dear, target=3 / 80)
+    whole, half = solve(asked), solve(problem(replace(cheap, storage_samples=20), dear, target=3 / 80))
+    assert half.energy_j > whole.energy_j
+    assert half.lower_bound_j > whole.energy_j  # a bound of half a domain is none of the whole
+    claimed = replace(half, lower_bound_j=whole.lower_bound_j)
+    assert_caught(asked, claimed, "relative_gap")

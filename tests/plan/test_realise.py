@@ -11,6 +11,7 @@ import pytest
 from server.plan.build import build_fleet
 from server.plan.device_step import Points
 from server.plan.problem import AnalyticCpu
+from server.plan.random_fleet import random_fleet
 from server.plan.realise import realise
 from server.plan.solve import solve
 from tests.plan.builders import device, problem, random_problem, table
@@ -113,3 +114,29 @@ def test_rounding_costs_little(count, limit):
 def test_batches_of_32_cost_little_more():
     asked = random_problem(2, 20, "wired", "tables", 0.5)
     assert solve(asked, batch_size=32).executed_gap < 5e-3
+
+
+def test_a_little_too_few_samples_near_by_are_looked_for_afar():
+    # five boards are at a kink, where a sample more moves a whole batch to a quicker clock; the sixth can train a few
+    # more, beyond what is looked at first, and not the next number that fills its time, 255 more
+    plan = solve(random_fleet(6, 3, "wired", tables=True), batch_size=32)
+    assert plan.executed_gap < 1e-3
+
+
+@pytest.mark.parametrize("factor", [1.5, 3.0])
+def test_plans_that_are_far_from_the_best_lose_their_samples(factor):
+    asked = random_problem(3, 20, "wired", "mixed", 0.5)
+    fleet = build_fleet(asked)
+    best = solve(asked, batch_size=32)
+    many = np.clip(factor * best.devices.samples, fleet.local, fleet.most)
+    points = Points(many, best.devices.compute_s, best.devices.upload_s, best.devices.bandwidth_hz)
+    done = realise(fleet, points, 32)
+    assert done.compute_j.sum() == pytest.approx(best.devices.executed.compute_j.sum(), rel=1e-3)
+    assert fleet.mean_error(done.samples) <= fleet.target_error * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("tables", [True, False])
+@pytest.mark.parametrize(("count", "limit"), [(20, 5e-3), (1000, 5e-4)])
+def test_whole_batches_cost_little(count, limit, tables):
+    plan = solve(random_fleet(count, 1, "wired", tables=tables), batch_size=32)
+    assert plan.executed_gap < (limit if tables else 1e-3)

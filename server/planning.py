@@ -1,0 +1,229 @@
+"""The planner alone, without a run: `fimi-server plan --fleet|--random` and `fimi-server check-plan`."""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from server.errors import ConfigError, InfeasibleError
+
+if TYPE_CHECKING:
+    from server.plan.problem import Plan, Problem
+    from server.plan.sweep import Range
+
+# Written out, because the modules that define them load numpy, which a command's help must not wait for.
+METHODS = ("exact", "ce", "ga", "gradient", "cvxpy")
+RADIO_CHOICES = ("scheduled", "fixed_power", "shared_link", "wired", "levels", "mixed")
+BATCH_SIZE = 32
+_OWN = ("fleet", "random", "fleet_out", "method", "evaluations", "out", "plot", "sweep", "target_error", "round_s",
+        "bandwidth_hz")  # fmt: skip
+
+
+def add_options(plan: argparse.ArgumentParser) -> None:
+    """What `fimi-server plan` takes beside a run directory."""
+    whose = plan.add_argument_group("a plan without a run")
+    whose.add_argument("--fleet", type=Path, metavar="FLEET.json", help="plan this fleet")
+    whose.add_argument("--random", type=int, metavar="N", help="plan a fleet of N devices out of the shipped profiles")
+    whose.add_argument("--seed", type=int, default=0, help="of --random, and of methods that search (default: 0)")
+    whose.add_argument("--radio", choices=RADIO_CHOICES, default="scheduled", help="of --random (default: scheduled)")
+    whose.add_argument("--tables", action="store_true", help="of --random: measured tables instead of analytic laws")
+    whose.add_argument("--fleet-out", type=Path, metavar="FILE", help="write the fleet as it is planned")
+    how = plan.add_argument_group("how it is planned")
+    how.add_argument("--method", choices=METHODS, default="exact", help="default: exact")
+    how.add_argument("--evaluations", type=int, metavar="N", help="of methods that search")
+    size = f"samples; the clock changes only at the end of a batch (default: {BATCH_SIZE})"
+    how.add_argument("--batch-size", type=int, metavar="B", default=BATCH_SIZE, help=size)
+    _add_terms(how)
+    what = plan.add_argument_group("what comes out")
+    what.add_argument("--out", metavar="PLAN.json", help="write the plan; - for standard output")
+    what.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the plan, or the sweep")
+    what.add_argument("--sweep", metavar="AXIS=LO:HI:N", help="N plans, AXIS being target-error or round-s")
+    what.add_argument("--timings", action="store_true", help="seconds and memory of each step, on standard error")
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """check-plan."""
+    check = commands.add_parser("check-plan", help="recompute a plan's energy and every constraint from the two files")
+    check.add_argument("--fleet", type=Path, required=True, metavar="FLEET.json")
+    check.add_argument("--plan", type=Path, required=True, metavar="PLAN.json")
+    _add_terms(check)
+    check.set_defaults(function=check_plan_command)
+
+
+def _add_terms(group: Any) -> None:
+    group.add_argument("--target-error", type=float, metavar="X", help="instead of the fleet's target_error")
+    group.add_argument("--round-s", type=float, metavar="T", help="instead of the fleet's round_s")
+    group.add_argument("--bandwidth-hz", type=float, metavar="B", help="instead of the fleet's bandwidth_hz")
+
+
+def plans_a_run(arguments: argparse.Namespace) -> bool:
+    """Whether `fimi-server plan` means a run directory; raises `ConfigError` where it means neither or both."""
+    if arguments.run_dir is None:
+        if (arguments.fleet is None) == (arguments.random is None):
+            raise ConfigError("plan needs one of RUN_DIR, --fleet FLEET.json and --random N")
+        return False
+    given = [f"--{name.replace('_', '-')}" for name in _OWN if getattr(arguments, name) not in (None, "exact")]
+    if given:
+        raise ConfigError(f"{', '.join(given)}: not with RUN_DIR, whose RUN.toml says how it is planned")
+    return True
+
+
+def plan_command(arguments: argparse.Namespace) -> None:
+    """fimi-server plan --fleet | --random"""
+    if arguments.sweep is not None and arguments.out is not None:
+        raise ConfigError("--out writes one plan and --sweep makes many: leave one of them out")
+    if arguments.batch_size < 1:
+        raise ConfigError(f"--batch-size: {arguments.batch_size} is not a whole number above 0")
+    over = None
+    if arguments.sweep is not None:
+        from server.plan.sweep import parse_range
+
+        over = parse_range(arguments.sweep)
+    arguments.timings = Timings() if arguments.timings else None
+    say = sys.stderr if arguments.out == "-" else sys.stdout
+    problem = _with_terms(_problem(arguments), arguments)
+    _done(arguments, "read" if arguments.fleet else "make")
+    if arguments.drop_infeasible:
+        problem = _without_infeasible(problem, say)
+    if arguments.fleet_out is not None:
+        from server.plan.plan_io import save_problem
+
+        save_problem(problem, arguments.fleet_out)
+        _done(arguments, "write")
+        print(f"fleet: {arguments.fleet_out}", file=say)
+    if over is not None:
+        _sweep(problem, over, arguments)
+    else:
+        _plan(problem, arguments, say)
+
+
+def check_plan_command(arguments: argparse.Namespace) -> None:
+    """fimi-server check-plan"""
+    from server.plan.check import violations
+    from server.plan.plan_io import load_plan, load_problem
+    from server.plan.plan_text import counted, number, share
+    from server.plan.validate import validate
+
+    problem = _with_terms(load_problem(arguments.fleet), arguments)
+    validate(problem)
+    plan = load_plan(arguments.plan)
+    found = violations(problem, plan)
+    for sentence in found:
+        print(sentence)
+    if found:
+        raise InfeasibleError(f"{arguments.plan} is no sound plan for {arguments.fleet}: {found[0]}")
+    print(
+        f"{arguments.plan}: sound; {number(plan.energy_j)} J, gap {share(plan.relative_gap)}, executed "
+        f"{number(plan.executed_energy_j)} J, gap {share(plan.executed_gap)}, {counted(len(plan.devices))}"
+    )
+
+
+class Timings:
+    """Says how long each step took, and the most memory that the process has had so far."""
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+
+    def __call__(self, step: str) -> None:
+        now = time.perf_counter()
+        peak_bytes = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(f"{step:9s} {now - self._since:7.2f} s  {peak_bytes / 2**30:5.2f} GiB", file=sys.stderr)
+        self._since = now
+
+
+# ---- helpers -----------------------------------------------------------------------------------------------------
+
+
+def _done(arguments: argparse.Namespace, step: str) -> None:
+    if arguments.timings is not None:
+        arguments.timings(step)
+
+
+def _problem(arguments: argparse.Namespace) -> Problem:
+    if arguments.fleet is not None:
+        from server.plan.plan_io import load_problem
+
+        return load_problem(arguments.fleet)
+    if arguments.random < 1:
+        raise ConfigError(f"--random: {arguments.random} is not a whole number above 0")
+    if arguments.seed < 0:
+        raise ConfigError(f"--seed: {arguments.seed} is below 0")
+    from server.plan.random_fleet import random_fleet
+
+    return random_fleet(arguments.random, arguments.seed, arguments.radio, tables=arguments.tables)
+
+
+def _with_terms(problem: Problem, arguments: argparse.Namespace) -> Problem:
+    terms = {name: getattr(arguments, name) for name in ("target_error", "round_s", "bandwidth_hz")}
+    return replace(problem, **{name: value for name, value in terms.items() if value is not None})
+
+
+def _without_infeasible(problem: Problem, say: Any) -> Problem:
+    from server.plan.diagnosis import named
+    from server.plan.leave_out import without_infeasible
+
+    problem, out = without_infeasible(problem)
+    if out:
+        first = next(iter(out))
+        print(f"left out: {named(tuple(out))} ({first}: {out[first]})", file=say)
+    return problem
+
+
+def _solve(problem: Problem, arguments: argparse.Namespace) -> Plan:
+    from server.plan.solve import solve
+
+    return solve(
+        problem,
+        batch_size=arguments.batch_size,
+        method=arguments.method,
+        evaluations=arguments.evaluations,
+        on_step=arguments.timings,
+    )
+
+
+def _plan(problem: Problem, arguments: argparse.Namespace, say: Any) -> None:
+    from server.plan.plan_text import LISTED, describe, device_table
+
+    plan = _solve(problem, arguments)
+    print("\n".join(describe(problem, plan)), file=say)
+    if len(plan.devices) <= LISTED:
+        print("\n".join(["", *device_table(problem, plan)]), file=say)
+    if arguments.out == "-":
+        from server.plan.plan_io import encode_plan
+
+        sys.stdout.write(encode_plan(plan).decode())
+    elif arguments.out is not None:
+        from server.plan.plan_io import save_plan
+
+        save_plan(plan, Path(arguments.out))
+        _done(arguments, "write")
+        print(f"plan: {arguments.out}", file=say)
+    if arguments.plot is not None:
+        from server.plan.plot import draw_plan, save_png
+
+        save_png(draw_plan(problem, plan), arguments.plot)
+        print(f"plot: {arguments.plot}", file=say)
+
+
+def _sweep(problem: Problem, over: Range, arguments: argparse.Namespace) -> None:
+    from server.plan.plan_text import sweep_header, sweep_row, table
+    from server.plan.sweep import sweep
+
+    points = list(sweep(problem, over, lambda varied: _solve(varied, arguments)))
+    print("\n".join(table(sweep_header(over), map(sweep_row, points))))
+    reasons = [point.reason for point in points if point.reason]
+    if reasons:
+        print(f"no plan for {len(reasons)} of {len(points)} values: {reasons[-1]}")
+    if len(reasons) == len(points):
+        raise InfeasibleError(f"no value of {over.axis} has a plan: {reasons[-1]}")
+    if arguments.plot is not None:
+        from server.plan.plot import save_png
+        from server.plan.plot_sweep import draw_sweep
+
+        save_png(draw_sweep(problem, over, points), arguments.plot)
+        print(f"plot: {arguments.plot}")

@@ -1,0 +1,157 @@
+"""fimi-server plan without a run, and check-plan, as commands."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from server import cli, planning
+from server.plan import file_forms, methods, random_fleet
+from server.plan.plan_io import save_problem
+from tests.plan.builders import device, problem, table
+
+README = Path(__file__).resolve().parents[2] / "server" / "plan" / "README.md"
+
+
+def run(*arguments: object) -> int:
+    return cli.main([str(argument) for argument in arguments])
+
+
+def test_names_written_out_for_the_help_are_those_of_the_modules():
+    assert planning.METHODS == methods.METHODS
+    assert planning.RADIO_CHOICES == random_fleet.RADIO_CHOICES
+
+
+def test_a_random_fleet_is_planned_written_and_checked(tmp_path, capsys):
+    fleet, plan, plot = (tmp_path / name for name in ("fleet.json", "plan.json", "plan.png"))
+    assert run("plan", "--random", 8, "--seed", 3, "--tables", "--fleet-out", fleet, "--out", plan, "--plot", plot) == 0
+    said = capsys.readouterr().out
+    assert "exact: " in said
+    assert "8 devices" in said
+    assert said.count("\nraspberry-pi-") + said.count("\njetson-") == 8  # one line a device
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert run("check-plan", "--fleet", fleet, "--plan", plan) == 0
+    assert capsys.readouterr().out.startswith(f"{plan}: sound; ")
+    again = tmp_path / "again.json"
+    assert run("plan", "--fleet", fleet, "--out", again) == 0
+    one, other = (json.loads(path.read_text()) for path in (plan, again))
+    assert {**one, "seconds": 0} == {**other, "seconds": 0}
+    for share in one["devices"]:
+        assert sum(segment["samples"] for segment in share["executed"]["segments"]) == share["executed"]["samples"]
+
+
+def test_terms_on_the_command_line_go_before_the_files(tmp_path, capsys):
+    fleet, plan = tmp_path / "fleet.json", tmp_path / "plan.json"
+    save_problem(problem(device(cpu=table((1e9, 1.0, 1.0))), target=0.1), fleet)
+    assert run("plan", "--fleet", fleet, "--target-error", 0.05, "--round-s", 50, "--out", plan) == 0
+    assert json.loads(plan.read_text())["energy_j"] == pytest.approx(20.5)
+    assert run("check-plan", "--fleet", fleet, "--plan", plan) == 0  # more accurate than asked
+    assert run("plan", "--fleet", fleet, "--out", plan) == 0
+    capsys.readouterr()
+    assert run("check-plan", "--fleet", fleet, "--plan", plan, "--target-error", 0.05) == 4
+    out, err = capsys.readouterr()
+    assert "the mean error of samples" in out
+    assert err.startswith(f"fimi-server: {plan} is no sound plan for {fleet}: the mean error of samples")
+
+
+def test_a_plan_on_standard_output_stands_there_alone(tmp_path, capsys):
+    fleet = tmp_path / "fleet.json"
+    save_problem(problem(device()), fleet)
+    assert run("plan", "--fleet", fleet, "--out", "-") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["energy_j"] == pytest.approx(20.5)
+    assert err.startswith("exact: 20.5 J added a round of at most 1,000 s, 1 device")
+
+
+def test_steps_are_timed_on_demand(tmp_path, capsys):
+    assert run("plan", "--random", 2, "--timings", "--out", tmp_path / "plan.json") == 0
+    steps = [line.split()[0] for line in capsys.readouterr().err.splitlines()]
+    assert steps == ["make", "validate", "build", "solve", "realise", "fill", "check", "write"]
+
+
+def test_a_changed_plan_is_caught(tmp_path, capsys):
+    fleet, plan = tmp_path / "fleet.json", tmp_path / "plan.json"
+    run("plan", "--random", 3, "--radio", "mixed", "--fleet-out", fleet, "--out", plan)
+    file = json.loads(plan.read_text())
+    file["devices"][1]["executed"]["compute_j"] *= 0.99
+    plan.write_text(json.dumps(file))
+    capsys.readouterr()
+    assert run("check-plan", "--fleet", fleet, "--plan", plan) == 4
+    assert "executed_compute_j" in capsys.readouterr().out
+
+
+def test_devices_that_make_it_impossible(tmp_path, capsys):
+    fleet, kept = tmp_path / "fleet.json", tmp_path / "kept.json"
+    save_problem(problem(device("a"), device("slow", local=(20, 0)), round_s=15.0), fleet)
+    assert run("plan", "--fleet", fleet) == 4
+    assert "round_s 15 is too short for slow" in capsys.readouterr().err
+    plan = tmp_path / "plan.json"
+    assert run("plan", "--fleet", fleet, "--drop-infeasible", "--fleet-out", kept, "--out", plan) == 0
+    assert "left out: slow (slow: needs 21 s of a round of 15 s)" in capsys.readouterr().out
+    assert run("check-plan", "--fleet", kept, "--plan", plan) == 0
+    assert run("check-plan", "--fleet", fleet, "--plan", plan) == 4
+    assert "the plan's devices are not the problem's" in capsys.readouterr().err
+
+
+def test_a_sweep_is_a_table_and_a_picture(tmp_path, capsys):
+    fleet, plot = tmp_path / "fleet.json", tmp_path / "sweep.png"
+    save_problem(problem(device(cpu=table((1e9, 1.0, 1.0))), target=0.1), fleet)
+    assert run("plan", "--fleet", fleet, "--sweep", "target-error=0.001:0.101:3", "--plot", plot) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:2] == ["target-error", "J"]
+    assert lines[1].split() == ["0.001", *"-" * 8]
+    assert lines[2].split()[:2] == ["0.051", "20.11"]
+    assert lines[4].startswith("no plan for 1 of 3 values: target_error 0.001 is out of reach")
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert run("plan", "--fleet", fleet, "--sweep", "target-error=0.001:0.002:3") == 4
+    assert "no value of target-error has a plan" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["plan"], 2, "plan needs one of RUN_DIR, --fleet FLEET.json and --random N"),
+        (["plan", "--fleet", "f", "--random", "3"], 2, "plan needs one of"),
+        (["plan", "run", "--out", "p", "--round-s", "3"], 2, "--out, --round-s: not with RUN_DIR"),
+        (["plan", "--fleet", "none.json"], 2, "none.json: No such file or directory"),
+        (["plan", "--random", "0"], 2, "--random: 0 is not a whole number above 0"),
+        (["plan", "--random", "2", "--seed", "-1"], 2, "--seed: -1 is below 0"),
+        (["plan", "--random", "2", "--batch-size", "0"], 2, "--batch-size: 0 is not a whole number above 0"),
+        (["plan", "--random", "2", "--sweep", "x=1:2:3"], 2, "is not AXIS=LO:HI:N"),
+        (["plan", "--random", "2", "--sweep", "round-s=1:2:3", "--out", "p"], 2, "leave one of them out"),
+        (["plan", "--random", "2", "--evaluations", "9"], 2, "evaluations: only methods that search count them"),
+        (["plan", "--random", "2", "--method", "ce"], 2, "method: 'ce' is not there yet"),
+        (["plan", "--random", "2", "--round-s", "nan"], 2, "round_s: nan is not a finite number above 0"),
+        (["plan", "--random", "2", "--target-error", "-1"], 2, "target_error: -1.0 is not a finite number above 0"),
+        (["plan", "--random", "2", "--round-s", "0.001"], 4, "round_s 0.001 is too short for"),
+        (["plan", "--random", "2", "--out", "nowhere/p.json"], 2, "give a path that can be written"),
+        (["check-plan", "--fleet", "none.json", "--plan", "p"], 2, "none.json: No such file or directory"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(arguments, code, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) == code
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.startswith("fimi-server: ")
+    assert said.count("\n") == 1
+
+
+def test_every_option_is_explained():
+    text = README.read_text()
+    (commands,) = (action for action in cli.build_parser()._actions if action.dest == "command")
+    for command in ("plan", "check-plan"):
+        for action in commands.choices[command]._actions:
+            for option in action.option_strings:
+                if option.startswith("--") and option != "--help":
+                    assert option in text, option
+
+
+def test_every_field_of_the_files_is_explained():
+    text = README.read_text()
+    for name in vars(file_forms):
+        for field in getattr(getattr(file_forms, name), "__struct_fields__", ()):
+            assert re.search(rf"\b{field}\b", text), (name, field)
