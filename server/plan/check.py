@@ -176,12 +176,16 @@ def _band(found: _Found, problem: Problem, shares: Shares, banded: np.ndarray) -
     noise = 1.0 / radios.gain_over_noise_hz_per_w
     needed_w = np.where(asked, radio.tx_power_w(devices.upload_bits, band, shares.upload_s, noise), np.nan)
     right_w = np.where(radios.of_kind("scheduled"), needed_w, radios.tx_power_w)
-    levelled = np.flatnonzero(asked & (np.diff(devices.levels.start) > 0))
-    for i in levelled.tolist():  # the told level if the radio has it, else none
-        own = devices.levels.watts[devices.levels.start[i] : devices.levels.start[i + 1]]
-        right_w[i] = own[np.abs(own - shares.tx_power_w[i]).argmin()]
     limit_w = np.where(radios.of_kind("scheduled"), radios.tx_power_max_w, radios.tx_power_w)
-    limit_w[levelled] = right_w[levelled]
+    levelled = np.diff(devices.levels.start) > 0
+    if levelled.any():  # right is the level that was told, or the one next to it
+        rows, watts = row_of(devices.levels.start), devices.levels.watts
+        distance = np.nan_to_num(np.abs(watts - shares.tx_power_w[rows]), nan=np.inf)
+        least = np.zeros(len(shares))
+        least[levelled] = np.minimum.reduceat(distance, devices.levels.start[:-1][levelled])
+        nearest = distance == least[rows]
+        right_w[rows[nearest]] = watts[nearest]
+        limit_w[levelled] = right_w[levelled]
     found.where(
         asked & ~_at_most(needed_w, limit_w), lambda i: f"the upload needs {needed_w[i]} W, more than {limit_w[i]} W"
     )

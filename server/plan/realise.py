@@ -34,7 +34,8 @@ def realise(fleet: Fleet, points: Points, batch_size: int = 1) -> Executed:
     boards = Boards(fleet, points.upload_s, batch_size)
     if fleet.target_error is None:
         return boards.executed(fleet.local.astype(np.int64))
-    _room_for_one(boards)
+    if not fleet.pooled:
+        _room_for_one(boards)
     best = _climb(boards, points.samples, afar=False)
     if best is None or best.spare_j > _SPARE * best.joules:
         best = _look_afar(boards, points.samples, best)

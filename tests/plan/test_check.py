@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from server.plan import solve as solve_module
 from server.plan.check import violations
-from server.plan.problem import AnalyticCpu, Plan, PlannedSegment, Problem, Radio, Shares
+from server.plan.problem import AnalyticCpu, Devices, Plan, PlannedSegment, Problem, Radio, Shares
 from server.plan.solve import solve
 from tests.plan.builders import KINDS, device, problem, random_problem, table
 
@@ -156,6 +156,29 @@ def test_a_table_counts_idling_on_the_board_s_basis_alone(basis, compute_j, uplo
     assert_caught(
         asked, changed(plan, 0, executed_compute_j=wrong_j), f"a: executed_compute_j {wrong_j} should be {compute_j}"
     )
+
+
+def test_a_radio_sends_with_one_of_its_levels():
+    """The optimum of a radio that could be set to any power, told as if it had levels: 0.1 W are needed for 2 s."""
+    free = replace(RADIO, tx_power_max_w=0.3)
+    asked = problem(device("b", cpu=SINGLE, radio=free, bits=2e6), device("c"), round_s=12.0, bandwidth_hz=1e6)
+    plan = solve(asked)
+    assert plan.devices[0].tx_power_w == pytest.approx(0.1)
+
+    def told(*levels: float, watts: float = 0.1) -> list[str]:
+        stepped = Devices.of([replace(asked.devices[0], radio=replace(free, levels_w=levels)), asked.devices[1]])
+        joules = watts / 0.5 * 2.0
+        share = {"tx_power_w": watts, "upload_j": joules}
+        new = changed(plan, 0, **share)
+        total = float((new.devices.compute_j + new.devices.upload_j).sum())
+        new = replace(new, energy_j=total, executed_energy_j=total, lower_bound_j=total)
+        return violations(replace(asked, devices=stepped), replace(new, relative_gap=0.0, executed_gap=0.0))
+
+    exact = plan.devices[0].tx_power_w
+    assert told(0.05, exact, watts=exact) == []
+    assert told(0.05, 0.2, watts=0.2) == []  # more than is needed is no fault but in joules, which say so
+    assert told(0.05, 0.2, watts=exact)[0].startswith("b: the upload needs 0.0999")
+    assert any("b: tx_power_w 0.1 should be 0.15" in what for what in told(0.15, 0.3, watts=0.1))
 
 
 def test_nothing_trained_takes_no_time():
