@@ -2,8 +2,8 @@
 
 FimiServerError
 ├── ConfigError      the run file or the command line is wrong: mend it          exit 2
-├── DataError        a data set is missing, broken or mixed: mend it             exit 3
-├── InfeasibleError  no plan keeps the constraints: relax what it names          exit 4
+├── InfeasibleError  no plan keeps the constraints: relax what it names          exit 3
+├── DataError        a data set is missing, broken or mixed: mend it             exit 4
 ├── BrokerError      no broker, the port is taken, or it does not let us in      exit 5
 ├── FleetError       too few devices answered                                    exit 6
 └── MissingExtraError a package of an extra is not installed                     exit 7
@@ -22,11 +22,11 @@ class ConfigError(FimiServerError):
     exit_code = 2
 
 
-class DataError(FimiServerError):
+class InfeasibleError(FimiServerError):
     exit_code = 3
 
 
-class InfeasibleError(FimiServerError):
+class DataError(FimiServerError):
     exit_code = 4
 
 

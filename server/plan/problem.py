@@ -30,8 +30,9 @@ from server.plan.devices import (
 )
 
 __all__ = [
-    "CONTINUOUS", "AccuracyModel", "AnalyticCpu", "Device", "DevicePlan", "Devices", "EnergyBasis", "Executed", "LearningCurve",
-    "OppTable", "Plan", "PlanRecord", "PlannedSegment", "Problem", "Radio", "RadioKind", "Segments", "Shares",
+    "CONTINUOUS", "AccuracyModel", "AnalyticCpu", "Device", "DevicePlan", "Devices", "EnergyBasis", "Executed",
+    "LearningCurve", "OppTable", "Plan", "PlanRecord", "PlannedSegment", "Problem", "Radio", "RadioKind", "Segments",
+    "Shares",
 ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from server.errors import InfeasibleError
@@ -106,7 +107,7 @@ def test_a_mean_error_out_of_reach_is_nobodys_fault():
     # 0.038 is kept by b and c alone: a is named, b, as bad, is not
     error = refusal(replace(asked, target_error=0.038))
     assert error.devices == ("a",)
-    assert solve(replace(asked, devices=asked.devices[1:], target_error=0.038)).energy_j > 0
+    assert solve(replace(asked, devices=asked.devices.take(np.array([1, 2])), target_error=0.038)).energy_j > 0
 
 
 def test_accuracy_beyond_the_time():

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
+from server.plan.build import build_fleet
 from server.plan.check import violations
 from server.plan.diagnosis import NoPlanError
-from server.plan.fleet import build_fleet
 from server.plan.problem import OppTable, Problem
 from server.plan.solve import solve
 from tests.plan.builders import KINDS, device, problem, random_problem, table
