@@ -23,8 +23,8 @@ from server.rounds.link import Link
 from server.rounds.live import open_fleet
 from tests.e2e.world import write_world
 from tests.edge_client import trees
+from tests.edge_client.agents import NETWORK, write_data
 from tests.edge_client.conftest import MOSQUITTO, Broker, free_port
-from tests.edge_client.test_agent import NETWORK, write_data
 
 ROOT = Path(__file__).resolve().parents[2]
 HELLO = ServerHello(server_id="s", run="r", network=NETWORK)

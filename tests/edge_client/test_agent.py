@@ -3,144 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import aiomqtt
 import numpy as np
 import pytest
 
-from edge_client.agent.link import Line
-from edge_client.agent.shell import Setup, Shell
-from edge_client.agent.upload import Pacer
-from edge_client.config import parse_broker
 from edge_client.errors import LinkError
-from edge_client.events import Device
-from edge_client.hardware.board import discover
 from edge_client.protocol.chunks import blob_ref
 from edge_client.protocol.messages import (
     Abort,
     Bye,
     Chunk,
     Join,
-    NetworkSpec,
     ProfileReport,
     ProfileRequest,
     Segment,
     ServerHello,
-    Task,
     TaskClosed,
     Update,
     UpdateAck,
 )
-from edge_client.protocol.shards import pack_shard
-from edge_client.protocol.topics import Topics
 from edge_client.protocol.weights import pack, unpack
-from edge_client.training import data
 from tests.edge_client import trees
+from tests.edge_client.agents import NETWORK, TOPICS, fleet, make_shell, served, shard, start_round, task, weights
 from tests.edge_client.conftest import Broker
-from tests.edge_client.fleet_server import CHUNK_BYTES, FleetServer
-from tests.edge_client.pieces import split
-
-NETWORK = NetworkSpec(name="softmax", image_shape=(8, 8, 1), n_classes=3)
-TOPICS = Topics("test-fleet")
-
-
-def write_data(path: Path, n: int = 40) -> None:
-    rng = np.random.default_rng(5)
-    labels = np.arange(n) % 3
-    images = (rng.integers(0, 60, (n, 8, 8, 1)) + 90 * labels[:, None, None, None]).astype(np.uint8)
-    np.savez(path, x=images, y=labels, n_classes=3)
-
-
-def make_shell(tmp_path: Path, port: int) -> Shell:
-    fs = trees.nano(tmp_path / "root")
-    write_data(tmp_path / "d.npz")
-    samples = data.load(tmp_path / "d.npz")
-    board = discover(fs, trees.settings(tmp_path / "root"))
-    line = Line(parse_broker(f"mqtt://127.0.0.1:{port}"), TOPICS, "dev-1", 64 * 1024, backoff_s=(0.05, 0.1))
-    return Shell(
-        Setup(
-            device=Device(
-                "dev-1", samples.label_counts, samples.image_shape, 30, board.capabilities(("numpy",)), "test"
-            ),
-            line=line,
-            board=board,
-            data=tmp_path / "d.npz",
-            state_dir=tmp_path / "state",
-            runtime="numpy",
-            threads=1,
-            meter_period_s=0.02,
-            heartbeat_s=0.05,
-        )
-    )
-
-
-@contextlib.asynccontextmanager
-async def served(broker: Broker) -> AsyncIterator[FleetServer]:
-    """A server that listens."""
-    async with aiomqtt.Client("127.0.0.1", broker.port, protocol=aiomqtt.ProtocolVersion.V5) as client:
-        server = FleetServer(client, TOPICS, "dev-1")
-        listening = asyncio.create_task(server.listen())
-        try:
-            yield server
-        finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
-
-
-@contextlib.asynccontextmanager
-async def fleet(tmp_path: Path, broker: Broker) -> AsyncIterator[tuple[FleetServer, Shell]]:
-    """A server and a client, joined."""
-    async with served(broker) as server:
-        shell = make_shell(tmp_path, broker.port)
-        running = asyncio.create_task(shell.run())
-        try:
-            await server.hello(ServerHello(server_id="s", run="r1", network=NETWORK))
-            await server.wait_for(Join)
-            yield server, shell
-        finally:
-            shell.stop("the test is over")
-            await asyncio.wait_for(running, 30)
-
-
-def weights(scale: float = 0.0) -> bytes:
-    return pack({"w": np.full((64, 3), scale, np.float32), "b": np.zeros(3, np.float32)})
-
-
-def shard(n: int = 20) -> bytes:
-    rng = np.random.default_rng(1)
-    return pack_shard(rng.integers(0, 255, (n, 8, 8, 1), dtype=np.uint8), np.arange(n) % 3)
-
-
-def task(round_: int = 0, synth: bytes | None = None, model: bytes | None = None, **change: object) -> Task:
-    n_synth = 20 if synth is not None else 0
-    total = 2 * (40 + n_synth)
-    values: dict[str, object] = {
-        "run": "r1",
-        "round": round_,
-        "network": NETWORK,
-        "model": blob_ref(model or weights(), CHUNK_BYTES),
-        "shard": blob_ref(synth, CHUNK_BYTES) if synth is not None else None,
-        "local_epochs": 2,
-        "local_samples": 40,
-        "synth_samples": n_synth,
-        "batch_size": 8,
-        "learning_rate": 0.05,
-        "momentum": 0.9,
-        "weight_decay": 0.0,
-        "clip_norm": None,
-        "seed": 3,
-        "segments": (Segment(freq_hz=710.4e6, samples=total // 2), Segment(freq_hz=1479e6, samples=total - total // 2)),
-        "tx_power_w": None,
-        "upload_bits_per_s": None,
-        "chunk_bytes": CHUNK_BYTES,
-        "deadline_s": 30.0,
-        "lease_s": 30.0,
-        **change,
-    }
-    return Task(**values)  # type: ignore[arg-type]
+from tests.edge_client.fleet_server import CHUNK_BYTES
 
 
 async def test_a_round_from_the_join_to_the_last_word(tmp_path: Path, broker: Broker) -> None:
@@ -186,11 +73,6 @@ async def test_a_round_from_the_join_to_the_last_word(tmp_path: Path, broker: Br
     policy = tmp_path / "root" / trees.POLICY
     assert (policy / "scaling_governor").read_text().strip() == "schedutil"
     assert not (tmp_path / "root/run/fimi/settings.json").exists()
-
-
-async def start_round(server: FleetServer, work: Task, model: bytes) -> None:
-    await server.say(work)
-    await server.send_blob(model, TOPICS.model)
 
 
 async def test_lost_chunks_are_asked_for_by_index(tmp_path: Path, broker: Broker) -> None:
@@ -359,27 +241,6 @@ async def test_a_shard_is_kept_over_a_restart(tmp_path: Path, broker: Broker) ->
         assert (await server.wait_for(Update)).samples == 120
 
 
-async def test_an_upload_keeps_to_its_rate_and_small_chunks_to_the_brokers_limit(
-    tmp_path: Path, broker: Broker
-) -> None:
-    async with fleet(tmp_path, broker) as (server, _):
-        await start_round(server, task(upload_bits_per_s=20_000.0, chunk_bytes=10**6), weights())
-        update = await server.wait_for(Update)
-        size_bits = 8 * update.weights.size_bytes
-        assert update.weights.chunk_bytes == 64 * 1024 - 512
-        assert update.upload.duration_s >= size_bits / 20_000
-        assert update.upload.bits >= size_bits
-        assert update.upload.radio.capability == "unsupported"
-
-
-def test_a_message_too_large_for_the_broker_is_refused_before_it_is_published(tmp_path: Path) -> None:
-    link = make_shell(tmp_path, 1)._link
-    chunk = split(bytes(link.room_bytes), link.room_bytes)[0]
-    link.post(chunk)
-    with pytest.raises(LinkError, match="a Chunk of 70[0-9]+ bytes exceeds the broker's limit of 65536"):
-        link.post(split(bytes(70_000), 70_000)[0])
-
-
 async def test_a_broker_that_refuses_this_client_ends_it(tmp_path: Path, broker: Broker) -> None:
     broker.stop()
     broker.allow("allow_anonymous false")
@@ -387,12 +248,3 @@ async def test_a_broker_that_refuses_this_client_ends_it(tmp_path: Path, broker:
     shell = make_shell(tmp_path, broker.port)
     with pytest.raises(LinkError, match="it does not let us in .*; give --broker a user and password"):
         await asyncio.wait_for(shell.run(), 30)
-
-
-def test_the_pacer_keeps_the_mean_rate() -> None:
-    pacer = Pacer(8000.0)  # 1000 bytes a second
-    assert pacer.delay_s(500, 10.0) == 0.5
-    assert pacer.delay_s(500, 10.5) == 0.5
-    assert pacer.delay_s(1000, 10.6) == pytest.approx(1.4)
-    assert pacer.delay_s(100, 20.0) == pytest.approx(0.1)  # silence is not saved up
-    assert Pacer(None).delay_s(10**9, 0.0) == 0.0

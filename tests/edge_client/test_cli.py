@@ -18,9 +18,9 @@ from edge_client.errors import SetupError
 from edge_client.protocol.messages import Join, Segment, ServerHello, TaskClosed
 from firmware_profiles.strict import ConfigError, load_toml
 from tests.edge_client import trees
+from tests.edge_client.agents import NETWORK, TOPICS, served, start_round, task, weights, write_data
 from tests.edge_client.conftest import Broker, free_port
 from tests.edge_client.fleet_server import FleetServer
-from tests.edge_client.test_agent import NETWORK, TOPICS, served, start_round, task, weights, write_data
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from edge_client.protocol.messages import TaskClosed, Update
+from tests.edge_client.agents import fleet, start_round, task, weights
 from tests.edge_client.conftest import Broker
-from tests.edge_client.test_agent import fleet, start_round, task, weights
 
 
 @pytest.mark.parametrize(

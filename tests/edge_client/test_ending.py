@@ -14,8 +14,8 @@ from edge_client import cli
 from edge_client.errors import LinkError
 from edge_client.protocol.messages import TaskClosed
 from tests.edge_client import trees
+from tests.edge_client.agents import served, write_data
 from tests.edge_client.conftest import Broker
-from tests.edge_client.test_agent import served, write_data
 from tests.edge_client.test_cli import REPOSITORY, TOPICS, end, held, start_client, train_for_ever
 
 
