@@ -157,6 +157,6 @@ def test_what_cannot_be_fetched_is_one_sentence(tmp_path: Path, site: str, capsy
         "http://127.0.0.1:1/x": " cannot be fetched ([Errno 111] Connection refused)",
         "cifar.tar.gz": " cannot be fetched (unknown url type: 'cifar.tar.gz')",
     }.items():
-        assert cli.main(["fetch", "cifar10", "--out", str(tmp_path / "d"), "--url", url]) == 3
+        assert cli.main(["fetch", "cifar10", "--out", str(tmp_path / "d"), "--url", url]) == 4
         assert capsys.readouterr().err == f"fimi-server: {url}{why}{again}"
     assert names(tmp_path / "d") == []

@@ -48,9 +48,9 @@ def test_commands_are_documented() -> None:
     [
         (["run"], 2, "run needs either RUN.toml or --resume RUN_DIR"),
         (["run", "none.toml"], 2, "none.toml"),
-        (["report", "nowhere"], 3, "nowhere is not a run directory"),
-        (["devices", "--out", "nowhere"], 3, "no device has enrolled yet"),
-        (["run", "--resume", "nowhere"], 3, "nowhere is not a run directory"),
+        (["report", "nowhere"], 4, "nowhere is not a run directory"),
+        (["devices", "--out", "nowhere"], 4, "no device has enrolled yet"),
+        (["run", "--resume", "nowhere"], 4, "nowhere is not a run directory"),
         (["run", "--resume", "nowhere", "--fresh"], 2, "for new samples: fimi-server synth --fresh RUN_DIR"),
     ],
 )
@@ -70,7 +70,7 @@ def test_a_run_that_is_refused_at_once_leaves_nothing(tmp_path: Path, capsys: py
     run = tmp_path / "run.toml"
     run.write_text('strategy = "tfl"\n[data]\nsource = "nowhere"\n[fleet]\ndevices = 2\n')
     for command in ("run", "devices"):
-        assert cli.main([command, str(run), "--out", str(tmp_path / "runs")]) == 3
+        assert cli.main([command, str(run), "--out", str(tmp_path / "runs")]) == 4
         said = capsys.readouterr()
         assert "no data set 'nowhere'" in said.err
         assert "the run directory is removed again" in said.out
@@ -80,7 +80,7 @@ def test_a_run_that_is_refused_at_once_leaves_nothing(tmp_path: Path, capsys: py
 def test_more_samples_than_there_are_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     run = write_world(tmp_path / "world", rounds=1, strategies=["tfl"], local_samples=100)
     run.write_text(run.read_text().replace("local_samples = 100", "local_samples = 500"))
-    assert cli.main(["run", str(run), "--out", str(tmp_path / "runs")]) == 3
+    assert cli.main(["run", str(run), "--out", str(tmp_path / "runs")]) == 4
     assert list((tmp_path / "runs").iterdir()) == []
 
 
@@ -146,5 +146,5 @@ def test_partition_writes_a_file_a_device(tmp_path: Path, capsys: pytest.Capture
     assert sum(len(part.labels) for part in parts) == 20
     assert all(part.n_classes == 3 for part in parts)
     run.write_text('strategy = "tfl"\n[data]\nsource = "d.npz"\nlocal_samples = 100\n[fleet]\ndevices = 2\n')
-    assert cli.main(["partition", str(run), "--out", str(tmp_path / "parts")]) == 3
+    assert cli.main(["partition", str(run), "--out", str(tmp_path / "parts")]) == 4
     assert "2 devices of 100 samples need 200, the private part of d has 30" in capsys.readouterr().err
