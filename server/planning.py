@@ -14,6 +14,7 @@ from server.errors import ConfigError, InfeasibleError
 
 if TYPE_CHECKING:
     from server.plan.problem import Plan, Problem
+    from server.plan.robust import Robust
     from server.plan.sweep import Range
 
 # Written out, because the modules that define them load numpy, which a command's help must not wait for.
@@ -21,7 +22,7 @@ METHODS = ("exact", "ce", "ga", "gradient", "cvxpy")
 RADIO_CHOICES = ("scheduled", "fixed_power", "shared_link", "wired", "levels", "mixed")
 BATCH_SIZE = 32
 _OWN = ("fleet", "random", "fleet_out", "method", "evaluations", "out", "plot", "sweep", "target_error", "round_s",
-        "bandwidth_hz")  # fmt: skip
+        "bandwidth_hz", "robust")  # fmt: skip
 
 
 def add_options(plan: argparse.ArgumentParser) -> None:
@@ -39,8 +40,10 @@ def add_options(plan: argparse.ArgumentParser) -> None:
     size = f"samples; the clock changes only at the end of a batch (default: {BATCH_SIZE})"
     how.add_argument("--batch-size", type=int, metavar="B", default=BATCH_SIZE, help=size)
     _add_terms(how)
+    robust = "plan for slow boards and bad channels, so that this share of devices is in time (by devices[].spread)"
+    how.add_argument("--robust", type=float, metavar="SHARE", help=robust)
     what = plan.add_argument_group("what comes out")
-    what.add_argument("--out", metavar="PLAN.json", help="write the plan; - for standard output")
+    what.add_argument("--out", metavar="PLAN.json", help="write the plan, or the sweep; - for standard output")
     what.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the plan, or the sweep")
     what.add_argument("--sweep", metavar="AXIS=LO:HI:N", help="N plans, AXIS being target-error or round-s")
     what.add_argument("--timings", action="store_true", help="seconds and memory of each step, on standard error")
@@ -75,8 +78,6 @@ def plans_a_run(arguments: argparse.Namespace) -> bool:
 
 def plan_command(arguments: argparse.Namespace) -> None:
     """fimi-server plan --fleet | --random"""
-    if arguments.sweep is not None and arguments.out is not None:
-        raise ConfigError("--out writes one plan and --sweep makes many: leave one of them out")
     if arguments.batch_size < 1:
         raise ConfigError(f"--batch-size: {arguments.batch_size} is not a whole number above 0")
     over = None
@@ -90,14 +91,10 @@ def plan_command(arguments: argparse.Namespace) -> None:
     _done(arguments, "read" if arguments.fleet else "make")
     if arguments.drop_infeasible:
         problem = _without_infeasible(problem, say)
-    if arguments.fleet_out is not None:
-        from server.plan.plan_io import save_problem
-
-        save_problem(problem, arguments.fleet_out)
-        _done(arguments, "write")
-        print(f"fleet: {arguments.fleet_out}", file=say)
+    if arguments.robust is None:
+        _save_fleet(problem, arguments, say)
     if over is not None:
-        _sweep(problem, over, arguments)
+        _sweep(problem, over, arguments, say)
     else:
         _plan(problem, arguments, say)
 
@@ -186,11 +183,33 @@ def _solve(problem: Problem, arguments: argparse.Namespace) -> Plan:
     )
 
 
-def _plan(problem: Problem, arguments: argparse.Namespace, say: Any) -> None:
-    from server.plan.plan_text import LISTED, describe, device_table
+def _robust(problem: Problem, arguments: argparse.Namespace) -> Robust:
+    from server.plan.robust import plan_for_share
 
-    plan = _solve(problem, arguments)
-    print("\n".join(describe(problem, plan)), file=say)
+    return plan_for_share(problem, arguments.robust, lambda slower: _solve(slower, arguments))
+
+
+def _save_fleet(problem: Problem, arguments: argparse.Namespace, say: Any) -> None:
+    if arguments.fleet_out is None:
+        return
+    from server.plan.plan_io import save_problem
+
+    save_problem(problem, arguments.fleet_out)
+    _done(arguments, "write")
+    print(f"fleet: {arguments.fleet_out}", file=say)
+
+
+def _plan(problem: Problem, arguments: argparse.Namespace, say: Any) -> None:
+    from server.plan.plan_text import LISTED, describe, device_table, in_time
+
+    if arguments.robust is None:
+        plan, robust = _solve(problem, arguments), []
+    else:
+        found = _robust(problem, arguments)
+        problem, plan = found.planned, found.plan
+        robust = [in_time(found.in_time, arguments.robust)]
+        _save_fleet(problem, arguments, say)
+    print("\n".join(describe(problem, plan) + robust), file=say)
     if len(plan.devices) <= LISTED:
         print("\n".join(["", *device_table(problem, plan)]), file=say)
     if arguments.out == "-":
@@ -210,15 +229,34 @@ def _plan(problem: Problem, arguments: argparse.Namespace, say: Any) -> None:
         print(f"plot: {arguments.plot}", file=say)
 
 
-def _sweep(problem: Problem, over: Range, arguments: argparse.Namespace) -> None:
+def _sweep(problem: Problem, over: Range, arguments: argparse.Namespace, say: Any) -> None:
     from server.plan.plan_text import sweep_header, sweep_row, table
-    from server.plan.sweep import sweep
+    from server.plan.sweep import SweepPoint, encode_sweep, sweep
 
-    points = list(sweep(problem, over, lambda varied: _solve(varied, arguments)))
-    print("\n".join(table(sweep_header(over), map(sweep_row, points))))
+    def solved(varied: Problem) -> Plan:
+        return _solve(varied, arguments) if arguments.robust is None else _robust(varied, arguments).plan
+
+    points: list[SweepPoint] = []
+    try:
+        since = time.perf_counter()
+        for point in sweep(problem, over, solved):
+            points.append(point)
+            each_s = (time.perf_counter() - since) / len(points)
+            left = len(over.values) - len(points)
+            if each_s > 1 and left:
+                print(f"{len(points)} of {len(over.values)}, {each_s * left:.0f} s left", file=sys.stderr)
+    finally:  # an interruption shows what there is
+        print("\n".join(table(sweep_header(over), map(sweep_row, points))), file=say)
+    if arguments.out == "-":
+        sys.stdout.write(encode_sweep(over, points).decode())
+    elif arguments.out is not None:
+        from server.plan.plan_io import save_bytes
+
+        save_bytes([encode_sweep(over, points)], Path(arguments.out))
+        print(f"sweep: {arguments.out}", file=say)
     reasons = [point.reason for point in points if point.reason]
     if reasons:
-        print(f"no plan for {len(reasons)} of {len(points)} values: {reasons[-1]}")
+        print(f"no plan for {len(reasons)} of {len(points)} values: {reasons[-1]}", file=say)
     if len(reasons) == len(points):
         raise InfeasibleError(f"no value of {over.axis} has a plan: {reasons[-1]}")
     if arguments.plot is not None:
@@ -226,4 +264,4 @@ def _sweep(problem: Problem, over: Range, arguments: argparse.Namespace) -> None
         from server.plan.plot_sweep import draw_sweep
 
         save_png(draw_sweep(problem, over, points), arguments.plot)
-        print(f"plot: {arguments.plot}")
+        print(f"plot: {arguments.plot}", file=say)

@@ -205,7 +205,7 @@ def _executed(found: _Found, problem: Problem, shares: Shares, sane: np.ndarray)
     )
     found.where(np.diff(segments.start) > 2, "more than two segments")
     found.where(np.bincount(rows[segments.samples < 1], minlength=count) > 0, "a segment without samples")
-    tau, joules = _at_clock(problem, rows, segments.freq_hz)
+    tau, joules = at_clock(problem, rows, segments.freq_hz)
     strange = np.full(count, np.nan)
     strange[rows[np.isnan(tau)]] = segments.freq_hz[np.isnan(tau)]
     found.where(~np.isnan(strange), lambda i: f"{strange[i]} Hz is no clock of the device")
@@ -221,7 +221,7 @@ def _executed(found: _Found, problem: Problem, shares: Shares, sane: np.ndarray)
         found.where(sane & ~_same(told, right), sentence)
 
 
-def _at_clock(problem: Problem, rows: np.ndarray, freq_hz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def at_clock(problem: Problem, rows: np.ndarray, freq_hz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(seconds, joules on the basis) of a sample at each clock (N,) of the devices `rows`; NaN where there is none."""
     devices, laws = problem.devices, problem.devices.laws
     tau = energy.seconds_per_sample(freq_hz, laws.fixed_s_per_sample[rows], laws.cycles_per_sample[rows])

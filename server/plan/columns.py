@@ -14,7 +14,7 @@ import numpy as np
 
 from server.errors import ConfigError
 from server.plan.columnar import each, joined, names, ragged_joined, ragged_rows, starts
-from server.plan.devices import MOST_SAMPLES, RADIO_KINDS, AnalyticCpu, Device, OppTable, Radio
+from server.plan.devices import MOST_SAMPLES, RADIO_KINDS, AnalyticCpu, Device, OppTable, Radio, Spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +68,14 @@ class Levels:
 
 
 @dataclass(frozen=True, eq=False)
+class Spreads:
+    """How far devices may be from what is stated of them, each (I,); see `devices.Spread`."""
+
+    speed: np.ndarray
+    gain: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Devices(Sequence[Device]):
     """All devices: `local_counts` (I, C) int32, `storage_samples` (I,) int64, other columns (I,) float64."""
 
@@ -80,6 +88,7 @@ class Devices(Sequence[Device]):
     opps: Opps
     radios: Radios
     levels: Levels
+    spreads: Spreads
 
     @classmethod
     def of(cls, devices: Iterable[Device]) -> Devices:
@@ -105,6 +114,7 @@ class Devices(Sequence[Device]):
                 *(column(radios, name) for name in names(Radios)[1:]),
             ),
             levels=Levels(starts(map(len, levels)), _flat(levels)),
+            spreads=Spreads(*(column([d.spread for d in devices], name) for name in names(Spreads))),
         )
 
     @cached_property
@@ -135,6 +145,7 @@ class Devices(Sequence[Device]):
             upload_bits=float(self.upload_bits[i]),
             cpu=self._cpu(i),
             radio=self._radio(i),
+            spread=Spread(float(self.spreads.speed[i]), float(self.spreads.gain[i])),
         )
 
     def _cpu(self, i: int) -> AnalyticCpu | OppTable:
@@ -163,7 +174,13 @@ class Devices(Sequence[Device]):
             opps=ragged_rows(self.opps, rows),
             radios=each(self.radios, lambda values: values[rows]),
             levels=ragged_rows(self.levels, rows),
+            spreads=each(self.spreads, lambda values: values[rows]),
         )
+
+    def named(self, ids: Iterable[str]) -> Devices:
+        """Those of the devices with one of the ids, in the order they stand in here."""
+        wanted = set(ids)
+        return self.take(np.array([i for i, id_ in enumerate(self.ids) if id_ in wanted], dtype=np.int64))
 
     @classmethod
     def joined(cls, parts: Sequence[Devices]) -> Devices:
@@ -178,6 +195,7 @@ class Devices(Sequence[Device]):
             opps=ragged_joined([part.opps for part in parts]),
             radios=joined([part.radios for part in parts]),
             levels=ragged_joined([part.levels for part in parts]),
+            spreads=joined([part.spreads for part in parts]),
         )
 
 

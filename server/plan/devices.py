@@ -71,6 +71,17 @@ class Radio:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """How far a device may be from what is stated of it: standard deviations of the natural logarithm, 0 for none.
+
+    `speed` is of seconds a sample at any clock, `gain` of the channel gain, or of the link rate where a link has one.
+    """
+
+    speed: float = 0.0
+    gain: float = 0.0
+
+
+@dataclass(frozen=True)
 class Device:
     """One device: its data (whole local_counts (C,)), its processor (a measured table or the law), its radio."""
 
@@ -80,6 +91,7 @@ class Device:
     upload_bits: float
     cpu: AnalyticCpu | OppTable
     radio: Radio
+    spread: Spread = Spread()
 
     @property
     def local_samples(self) -> int:

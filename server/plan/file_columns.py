@@ -10,9 +10,18 @@ from msgspec import structs
 
 from server.errors import ConfigError
 from server.plan.columnar import columns, names, row_of, starts
-from server.plan.columns import Devices, Laws, Levels, Opps, Radios, column, stacked
+from server.plan.columns import Devices, Laws, Levels, Opps, Radios, Spreads, column, stacked
 from server.plan.devices import RADIO_KINDS
-from server.plan.file_forms import CpuFile, DeviceFile, ExecutedFile, OppFile, RadioFile, SegmentFile, ShareFile
+from server.plan.file_forms import (
+    CpuFile,
+    DeviceFile,
+    ExecutedFile,
+    OppFile,
+    RadioFile,
+    SegmentFile,
+    ShareFile,
+    SpreadFile,
+)
 from server.plan.problem import CONTINUOUS, Executed, Segments, Shares
 
 
@@ -32,6 +41,7 @@ def devices_of(files: Sequence[DeviceFile], place: Place, classes: int) -> Devic
     laws = Laws(*(column(cpus, name) for name in names(Laws)))
     _refuse_half_laws(files, laws, place)
     levels = [radio.levels_w or () for radio in radios]
+    spreads = [file.spread for file in files]
     return Devices(
         ids=tuple(file.id for file in files),
         local_counts=_counts([file.local_counts for file in files], classes, "local_counts", place),
@@ -45,6 +55,7 @@ def devices_of(files: Sequence[DeviceFile], place: Place, classes: int) -> Devic
             *(column(radios, name) for name in names(Radios)[1:]),
         ),
         levels=Levels(starts(map(len, levels)), np.fromiter(chain.from_iterable(levels), dtype=float)),
+        spreads=Spreads(*(np.nan_to_num(column(spreads, name)) for name in names(Spreads))),
     )
 
 
@@ -87,9 +98,9 @@ def device_files(devices: Devices) -> Iterator[DeviceFile]:
     rows = zip(
         devices.ids, devices.local_counts.tolist(), devices.storage_samples.tolist(), devices.upload_bits.tolist(),
         devices.power_idle_w.tolist(), laws, pairwise(opps.start.tolist()), radios,
-        pairwise(levels.start.tolist()), strict=True,
+        pairwise(levels.start.tolist()), devices.spreads.speed.tolist(), devices.spreads.gain.tolist(), strict=True,
     )  # fmt: skip
-    for id_, counts, storage, bits, idle_w, law, (first, last), radio, (low, high) in rows:
+    for id_, counts, storage, bits, idle_w, law, (first, last), radio, (low, high), speed, gain in rows:
         yield DeviceFile(
             id=id_,
             local_counts=counts,
@@ -98,6 +109,7 @@ def device_files(devices: Devices) -> Iterator[DeviceFile]:
             cpu=CpuFile(idle_w, *law),
             opps=tuple(points[first:last]) if last > first else None,
             radio=structs.replace(radio, levels_w=tuple(watts[low:high])) if high > low else radio,
+            spread=SpreadFile(speed, gain) if speed or gain else None,
         )
 
 

@@ -53,6 +53,13 @@ class RadioFile(_File, frozen=True, gc=False):
     levels_w: Annotated[tuple[float, ...], Meta(min_length=1)] | None = None
 
 
+class SpreadFile(_File, frozen=True, gc=False):
+    """Standard deviations of the natural logarithm: of seconds a sample, and of the channel gain or link rate."""
+
+    speed: float = 0.0
+    gain: float = 0.0
+
+
 class DeviceFile(_File, frozen=True, kw_only=True, gc=False):
     id: str
     local_counts: Annotated[tuple[Count, ...], Meta(min_length=1)]
@@ -61,6 +68,7 @@ class DeviceFile(_File, frozen=True, kw_only=True, gc=False):
     cpu: CpuFile
     opps: Annotated[tuple[OppFile, ...], Meta(min_length=1)] | None = None
     radio: RadioFile
+    spread: SpreadFile | None = None
 
 
 class FleetHead(_File, frozen=True, kw_only=True, gc=False):

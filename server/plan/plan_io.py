@@ -35,11 +35,11 @@ def load_plan(path: Path) -> Plan:
 
 
 def save_problem(problem: Problem, path: Path) -> None:
-    _write(path, _problem_bytes(problem))
+    save_bytes(_problem_bytes(problem), path)
 
 
 def save_plan(plan: Plan, path: Path) -> None:
-    _write(path, _plan_bytes(plan))
+    save_bytes(_plan_bytes(plan), path)
 
 
 def encode_problem(problem: Problem) -> bytes:
@@ -123,8 +123,8 @@ def _placed(message: str, first: int) -> str:
 # ---- writing -----------------------------------------------------------------------------------------------------
 
 
-def _write(path: Path, pieces: Iterable[bytes]) -> None:
-    """The whole file or none of it."""
+def save_bytes(pieces: Iterable[bytes], path: Path) -> None:
+    """The whole file or none of it; raises `ConfigError` where it cannot be written."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("wb") as file:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from server.plan.problem import DevicePlan, Plan, Problem
+from server.plan.robust import InTime
 from server.plan.sweep import Range, SweepPoint
 
 LISTED = 20  # devices that a terminal shows
@@ -48,6 +49,14 @@ def describe(problem: Problem, plan: Plan) -> list[str]:
     if problem.devices.radios.of_kind("scheduled", "fixed_power").any():
         prices.append(f"{number(plan.price_bandwidth_j_per_hz * 1e6)} J saved by 1 MHz more")
     return lines + [f"prices: {', '.join(prices)}"] * bool(prices)
+
+
+def in_time(found: InTime, asked: float) -> str:
+    """How many devices a robust plan has in time, beside how many were asked for."""
+    return (
+        f"robust: {asked:.1%} of devices asked to be in time; {found.mean:.2%} were in {found.draws:,} rounds drawn "
+        f"from their spreads, the least punctual device in {found.share.min():.1%}"
+    )
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -18,7 +18,7 @@ from firmware_profiles.schema import Profile
 from models import learning_curve
 from server.plan.build import build_fleet
 from server.plan.columnar import starts
-from server.plan.columns import Devices, Laws, Levels, Opps, Radios
+from server.plan.columns import Devices, Laws, Levels, Opps, Radios, Spreads
 from server.plan.devices import RADIO_KINDS, LearningCurve
 from server.plan.problem import Problem
 from server.plan.upload_step import least_medium_use
@@ -39,6 +39,8 @@ SLOWEST = 0.4  # share of the top clock below which no training is planned
 POINTS = 6  # of a measured table
 COMPUTE_SHARE = 0.6  # of the round
 ROOM = 1.3  # bandwidth over what is needed
+SPEED_SPREAD = 0.03  # of a board's seconds a sample from round to round, warm or cold
+FADING = 2.0 * np.log(10.0) / 10.0  # standard deviation of a channel's logarithm from round to round: 2 dB
 
 
 def random_fleet(count: int, seed: int, radio: RadioChoice = "scheduled", *, tables: bool = False) -> Problem:
@@ -69,6 +71,7 @@ def random_fleet(count: int, seed: int, radio: RadioChoice = "scheduled", *, tab
         opps=_opps(rng, points, board, tau_s, idle_w, load, stated=tables),
         radios=_radios(rng, radio, profiles, board, bits, upload_s, watts * rng.uniform(0.25, 0.5, count)),
         levels=_levels(count, stated=radio == "levels"),
+        spreads=Spreads(np.full(count, SPEED_SPREAD), np.full(count, FADING)),
     )
     draft = Problem(devices, round_s, 1, 1.0, CURVE, SYNTHETIC_VALUE, "added", 1.0)
     fleet = build_fleet(draft)

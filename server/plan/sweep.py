@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Literal, get_args
 
+import msgspec
 import numpy as np
 
 from server.errors import ConfigError
@@ -44,6 +45,13 @@ class SweepPoint:
     price_bandwidth_j_per_hz: float = np.nan
     seconds: float = np.nan
     reason: str = ""
+
+
+def encode_sweep(over: Range, points: list[SweepPoint]) -> bytes:
+    """A sweep as JSON: the axis and its points, null for what a value without a plan does not have."""
+    encoder = msgspec.json.Encoder(enc_hook=lambda number: number.item())  # numpy's scalars
+    lines = map(encoder.encode, map(asdict, points))
+    return b'{\n "axis": "%s",\n "points": [\n  %s\n ]\n}\n' % (over.axis.encode(), b",\n  ".join(lines))
 
 
 def parse_range(text: str) -> Range:

@@ -62,6 +62,8 @@ def _devices(problem: Problem) -> None:
     _laws(first, problem)
     _tables(first, problem)
     _radios(first, devices)
+    first.if_negative("spread.speed", devices.spreads.speed)
+    first.if_negative("spread.gain", devices.spreads.gain)
     first.refuse()
 
 

@@ -39,7 +39,9 @@ def main() -> None:
     worker = None
     try:
         with socket.create_connection((host, int(port))) as connection:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # not between the start and its name
             worker = subprocess.Popen([sys.executable, __file__, "edge_client.training.worker", str(samples)])
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
             while connection.recv(4096):
                 pass
     finally:
@@ -50,6 +52,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "edge_client.training.worker":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # inherited
         burn(Path(sys.argv[2]))
     else:
         main()

@@ -106,6 +106,13 @@ def test_a_sweep_is_a_table_and_a_picture(tmp_path, capsys):
     assert lines[2].split()[:2] == ["0.051", "20.11"]
     assert lines[4].startswith("no plan for 1 of 3 values: target_error 0.001 is out of reach")
     assert plot.read_bytes().startswith(b"\x89PNG")
+    points = tmp_path / "sweep.json"
+    assert run("plan", "--fleet", fleet, "--sweep", "target-error=0.001:0.101:3", "--out", points) == 0
+    written = json.loads(points.read_text())
+    assert written["axis"] == "target-error"
+    assert [point["value"] for point in written["points"]] == pytest.approx([0.001, 0.051, 0.101])
+    assert [point["energy_j"] for point in written["points"]] == [None, pytest.approx(1.0 * 1000 / 51 + 0.5), 10.5]
+    capsys.readouterr()
     assert run("plan", "--fleet", fleet, "--sweep", "target-error=0.001:0.002:3") == 3
     assert "no value of target-error has a plan" in capsys.readouterr().err
 
@@ -121,7 +128,7 @@ def test_a_sweep_is_a_table_and_a_picture(tmp_path, capsys):
         (["plan", "--random", "2", "--seed", "-1"], 2, "--seed: -1 is below 0"),
         (["plan", "--random", "2", "--batch-size", "0"], 2, "--batch-size: 0 is not a whole number above 0"),
         (["plan", "--random", "2", "--sweep", "x=1:2:3"], 2, "is not AXIS=LO:HI:N"),
-        (["plan", "--random", "2", "--sweep", "round-s=1:2:3", "--out", "p"], 2, "leave one of them out"),
+        (["plan", "--random", "2", "--robust", "1"], 2, "robust: a share of 1.0 is not in [0.5, 1)"),
         (["plan", "--random", "2", "--evaluations", "9"], 2, "evaluations: only methods that search count them"),
         (["plan", "--random", "2", "--method", "ce"], 2, "method: 'ce' is not there yet"),
         (["plan", "--random", "2", "--round-s", "nan"], 2, "round_s: nan is not a finite number above 0"),
@@ -155,3 +162,20 @@ def test_every_field_of_the_files_is_explained():
     for name in vars(file_forms):
         for field in getattr(getattr(file_forms, name), "__struct_fields__", ()):
             assert re.search(rf"\b{field}\b", text), (name, field)
+
+
+def test_a_robust_plan_says_how_many_are_in_time_and_is_checked_on_its_own_fleet(tmp_path, capsys):
+    fleet, plan = tmp_path / "slow.json", tmp_path / "plan.json"
+    arguments = ("--random", 5, "--radio", "mixed", "--tables", "--robust", 0.9)
+    assert run("plan", *arguments, "--fleet-out", fleet, "--out", plan) == 0
+    said = capsys.readouterr().out
+    found = re.search(r"robust: 90.0% of devices asked to be in time; (\d+\.\d+)% were in 10,000 rounds", said)
+    assert found and 90.0 <= float(found[1]) < 95.0
+    assert run("check-plan", "--fleet", fleet, "--plan", plan) == 0
+
+
+def test_without_spreads_nothing_is_robust(tmp_path, capsys):
+    fleet = tmp_path / "fleet.json"
+    save_problem(problem(device()), fleet)
+    assert run("plan", "--fleet", fleet, "--robust", 0.9) == 2
+    assert "devices[].spread: nobody states one" in capsys.readouterr().err
