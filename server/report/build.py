@@ -11,10 +11,11 @@ import msgspec
 from server.files import write_atomic
 from server.report import drawing, figures, metrics, tables
 from server.report.clocks import clocks_by_device
+from server.report.foretold import foretold, reached
 from server.report.load import load_run
 from server.report.metrics import Summary
 from server.report.page import page
-from server.report.values import RunData
+from server.report.values import OutlayData, RunData
 
 MEANING = (
     "Added joules are those above each board's idle floor, from receipt of a task to the acknowledgement of its "
@@ -53,11 +54,18 @@ def as_json(data: RunData, summaries: dict[str, Summary], target: float | None) 
         "starved_share": metrics.starved_share(data.strategies),
         "clocks": {name: dataclasses.asdict(clock) for name, clock in clocks_by_device(data.strategies).items()},
         "loop": {run.name: dataclasses.asdict(run.loop) for run in data.strategies if run.loop},
+        "outlay": None if data.outlay is None else as_outlay(data, data.outlay),
         "energy_basis": data.energy_basis,
         "seeds": [data.seed],
         "versions": data.versions,
         "notes": list(data.notes),
     }
+
+
+def as_outlay(data: RunData, outlay: OutlayData) -> dict[str, Any]:
+    """The prediction for the whole training with what each strategy took."""
+    measured = {run.name: dataclasses.asdict(reached(run, outlay.target_accuracy)) for run in data.strategies}
+    return dataclasses.asdict(outlay) | {"strategies": measured}
 
 
 def as_page(
@@ -90,6 +98,7 @@ def as_page(
             table
             for table in (
                 tables.plans(data),
+                foretold(data),
                 tables.learning(data),
                 tables.devices(data),
                 tables.work(summaries),

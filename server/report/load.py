@@ -13,6 +13,7 @@ from edge_client.protocol.messages import EnergyReading, SegmentOutcome, TaskClo
 from server.closed_loop import misses
 from server.config import RunConfig, load_config
 from server.errors import DataError, FleetError
+from server.outlay import Choice
 from server.plan.problem import EnergyBasis
 from server.replanning import believe
 from server.report.metrics import total
@@ -20,6 +21,8 @@ from server.report.values import (
     DeviceRow,
     LoopRow,
     MissRow,
+    OutlayData,
+    OutlayRow,
     PlanRow,
     RoundRow,
     RunData,
@@ -55,6 +58,7 @@ def load_run(path: Path) -> RunData:
         config_text=without_passwords((path / "config.toml").read_text()),
         versions=info.versions,
         notes=tuple(notes(config, folder, devices)),
+        outlay=outlay_data(folder.load("outlay.json", Choice)) if folder.has("outlay.json") else None,
         learning=json.loads((path / "learning.json").read_text()) if folder.has("learning.json") else None,
     )
 
@@ -108,6 +112,12 @@ def loop_row(folder: RunDir, name: str, records: tuple[RoundRecord, ...]) -> Loo
         ),
         revisions=tuple((one.round, one.reason) for one in folder.revisions(name)),
     )
+
+
+def outlay_data(choice: Choice) -> OutlayData:
+    """What the report shows of the choice between amounts of data."""
+    rows = tuple(OutlayRow(one.fill_factor, one.rounds, one.round_j, one.total_j) for one in choice.candidates)
+    return OutlayData(choice.target_accuracy, rows)
 
 
 def plan_row(chosen: StrategyPlan) -> PlanRow:

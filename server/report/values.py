@@ -133,6 +133,24 @@ class Samples:
 
 
 @dataclass(frozen=True)
+class OutlayRow:
+    """One amount of data: predicted rounds to the target, and joules of a round and in all on the plan's basis."""
+
+    fill_factor: float
+    rounds: float
+    round_j: float
+    total_j: float
+
+
+@dataclass(frozen=True)
+class OutlayData:
+    """With plan.target_accuracy: the amounts of data that were foretold to reach it, the chosen one first."""
+
+    target_accuracy: float
+    candidates: tuple[OutlayRow, ...]
+
+
+@dataclass(frozen=True)
 class RunData:
     """Everything a report reads out of a run directory.
 
@@ -151,4 +169,5 @@ class RunData:
     config_text: str
     versions: dict[str, str]
     notes: tuple[str, ...] = ()
+    outlay: OutlayData | None = None
     learning: dict[str, Any] | None = None  # learning.json: the curve and eta that the plans rest on
