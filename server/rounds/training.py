@@ -72,7 +72,7 @@ async def train_strategy(
     on_record = len(done)
     weights = folder.model(strategy) or course.initial
     some = fixed_subset(len(course.y_test), course.config.data.test_samples_per_round, course.config.seed)
-    goal = stop_accuracy(folder, strategy, course.config.training.stop_at)
+    goal = stop_accuracy(folder, strategy, course.config)
     own_words = partial(file_words, folder, course.config.strategies, current=strategy)
     for number in range(len(done) + 1, course.config.training.rounds + 1):
         if holds([record.accuracy for record in done], goal):
@@ -120,12 +120,14 @@ async def train_strategy(
     progress.say(f"{strategy}: {final.accuracy:.4f} on all {final.test_samples} test images")
 
 
-def stop_accuracy(folder: RunDir, strategy: Strategy, stop_at: Strategy | None) -> float | None:
-    """The accuracy at which this strategy may end: that of the last round of `stop_at`; None for that one itself."""
-    if stop_at is None or stop_at == strategy:
-        return None
-    rounds = folder.rounds(stop_at)
-    return rounds[-1].accuracy if rounds else None
+def stop_accuracy(folder: RunDir, strategy: Strategy, config: RunConfig) -> float | None:
+    """The accuracy at which this strategy may end: plan.target_accuracy, or if that is lower the last of the strategy
+    that training.stop_at names; None where there is neither."""
+    goals = [] if config.plan.target_accuracy is None else [config.plan.target_accuracy]
+    stop_at = config.training.stop_at
+    if stop_at is not None and stop_at != strategy and (rounds := folder.rounds(stop_at)):
+        goals.append(rounds[-1].accuracy)
+    return min(goals, default=None)
 
 
 def holds(accuracies: Sequence[float], goal: float | None) -> bool:

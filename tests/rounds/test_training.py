@@ -15,7 +15,7 @@ from edge_client.protocol.chunks import blob_ref
 from edge_client.protocol.messages import NetworkSpec, TaskClosed
 from edge_client.protocol.weights import digest, pack
 from models.networks import initial_weights
-from server.config import BrokerConfig, DataConfig, FleetConfig, RunConfig, TrainingConfig
+from server.config import BrokerConfig, DataConfig, FleetConfig, PlanConfig, RunConfig, TrainingConfig
 from server.errors import FleetError
 from server.plan.problem import DevicePlan, PlannedSegment, PlanRecord
 from server.progress import Progress
@@ -195,6 +195,16 @@ async def test_a_strategy_ends_once_it_holds_what_the_first_one_ended_with(tmp_p
     again.save_round(tfl, INITIAL)
     await train(ScriptedFleet(*["both"] * 9), again, of)
     assert len(again.rounds("fimi")) == 2
+
+
+async def test_a_training_ends_once_it_holds_its_target_accuracy(tmp_path: Path) -> None:
+    folder = RunDir.create(tmp_path, "r", now=0.0)
+    of = course(rounds=9)
+    easy = PlanConfig(target_accuracy=1e-9, rounds="rounds.json")
+    await train(ScriptedFleet(*["both"] * 9), folder, replace(of, config=msgspec.structs.replace(of.config, plan=easy)))
+    reached = [record.accuracy > 0 for record in folder.rounds("fimi")]
+    assert reached[-2:] == [True, True]
+    assert len(reached) < 9
 
 
 def test_holding_takes_two_rounds_in_a_row() -> None:
