@@ -74,7 +74,7 @@ class PlanConfig(Section, frozen=True, kw_only=True):
     accuracy_model: Literal["pooled", "device_mean"] = "pooled"  # whose data the learning curve is asked about
     target_error: Annotated[float, Meta(gt=0, lt=1)] | None = None  # error allowed; left out: see fill_factor
     fill_factor: Annotated[float, Meta(gt=1)] = 2.0  # target_error left out: the error with so many times the data
-    target_accuracy: Annotated[float, Meta(gt=0, lt=1)] | None = None  # to reach for the least joules: chooses fill_factor
+    target_accuracy: Annotated[float, Meta(gt=0, lt=1)] | None = None  # to reach for the least joules
     rounds: str | None = None  # rounds.json of `fimi-server fit-rounds`, which target_accuracy needs
     round_s: Positive | None = None  # compute and upload in seconds; left out: round_slack times the least that goes
     round_slack: Annotated[float, Meta(ge=1)] = 1.5
