@@ -36,7 +36,8 @@ def add_options(plan: argparse.ArgumentParser) -> None:
     whose.add_argument("--fleet-out", type=Path, metavar="FILE", help="write the fleet as it is planned")
     how = plan.add_argument_group("how it is planned")
     how.add_argument("--method", choices=METHODS, default="exact", help="default: exact")
-    how.add_argument("--evaluations", type=int, metavar="N", help="of methods that search")
+    count = "candidates of ce, ga and gradient (default: as many as end within a minute)"
+    how.add_argument("--evaluations", type=int, metavar="N", help=count)
     size = f"samples; the clock changes only at the end of a batch (default: {BATCH_SIZE})"
     how.add_argument("--batch-size", type=int, metavar="B", default=BATCH_SIZE, help=size)
     _add_terms(how)
@@ -173,14 +174,20 @@ def _without_infeasible(problem: Problem, say: Any) -> Problem:
 
 def _solve(problem: Problem, arguments: argparse.Namespace) -> Plan:
     from server.plan.solve import solve
+    from server.search_line import SearchLine
 
-    return solve(
+    line = SearchLine(arguments.method, sys.stderr)
+    plan = solve(
         problem,
         batch_size=arguments.batch_size,
         method=arguments.method,
         evaluations=arguments.evaluations,
+        seed=arguments.seed,
+        report=line,
         on_step=arguments.timings,
     )
+    line.end()
+    return plan
 
 
 def _robust(problem: Problem, arguments: argparse.Namespace) -> Robust:

@@ -17,7 +17,7 @@ from server.plan.dual import solve_dual
 from server.plan.feasible import most_accurate
 from server.plan.fill import class_fill
 from server.plan.fleet import Fleet
-from server.plan.methods import Method, refuse_method
+from server.plan.methods import Method, Report, find, refuse_method
 from server.plan.problem import Executed, Plan, Problem, Shares
 from server.plan.realise import realise
 from server.plan.repair import repair
@@ -31,13 +31,17 @@ def solve(
     batch_size: int = 1,
     method: Method = "exact",
     evaluations: int | None = None,
+    seed: int = 0,
+    report: Report | None = None,
     on_step: Callable[[str], None] | None = None,
 ) -> Plan:
     """The plan of least joules with its certificate; by `method`, with so many evaluations where it searches.
 
-    The lower bound is the exact solver's, whatever the method. A device changes its clock only at the end of a batch of
-    `batch_size`. `on_step` is called with the name of each step when it is done. Raises `ConfigError` for values that
-    make no sense and `NoPlanError` (an `InfeasibleError`) with a diagnosis where no plan exists.
+    The lower bound is the exact solver's, whatever the method; `seconds` are the method's own. A search draws from
+    `seed` and tells `report` how far it is; Ctrl-C ends it with the best found so far. A device changes its clock only
+    at the end of a batch of `batch_size`. `on_step` is called with the name of each step when it is done. Raises
+    `ConfigError` for values that make no sense and `NoPlanError` (an `InfeasibleError`) with a diagnosis where no plan
+    exists.
     """
     done = on_step or (lambda _: None)
     validate(problem)
@@ -48,7 +52,12 @@ def solve(
     done("build")
     safe = most_accurate(fleet)
     dual = solve_dual(fleet)
-    points = repair(fleet, dual.step.points, safe)
+    if method == "exact":
+        found = dual.step.points
+    else:
+        started = time.perf_counter()
+        found = find(fleet, method, evaluations, seed, report)
+    points = repair(fleet, found, safe)
     seconds = time.perf_counter() - started
     done("solve")
     executed = realise(fleet, points, batch_size)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from server import cli, planning
+from server import cli, planning, search_line
 from server.plan import file_forms, methods, random_fleet
 from server.plan.plan_io import save_problem
 from tests.plan.builders import device, problem, table
@@ -96,6 +96,44 @@ def test_devices_that_make_it_impossible(tmp_path, capsys):
     assert "the plan's devices are not the problem's" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("method", ["ce", "ga", "gradient"])
+def test_a_search_says_what_it_did_and_its_plan_is_sound(method, tmp_path, capsys):
+    fleet, plan = tmp_path / "fleet.json", tmp_path / "plan.json"
+    asked = ("--random", 4, "--fleet-out", fleet, "--out", plan, "--method", method, "--evaluations", 300)
+    assert run("plan", *asked) == 0
+    said = capsys.readouterr()
+    assert said.out.count(f"{method}: ") == 1
+    assert re.fullmatch(method + r": \d+ of 300 candidates, best [\d.]+ J\n", said.err)
+    told = json.loads(plan.read_text())
+    assert told["method"] == method
+    assert told["lower_bound_j"] <= told["energy_j"] <= 1.01 * told["lower_bound_j"]
+    assert run("check-plan", "--fleet", fleet, "--plan", plan) == 0
+
+
+def test_cvxpy_plans_what_the_exact_solver_plans(tmp_path, capsys):
+    fleet, plan = tmp_path / "fleet.json", tmp_path / "plan.json"
+    assert run("plan", "--random", 4, "--tables", "--fleet-out", fleet, "--out", plan, "--method", "cvxpy") == 0
+    assert capsys.readouterr().err == ""
+    told = json.loads(plan.read_text())
+    assert told["method"] == "cvxpy"
+    assert abs(told["relative_gap"]) < 1e-5
+    assert run("check-plan", "--fleet", fleet, "--plan", plan) == 0
+
+
+def test_an_interrupted_search_gives_what_it_has_found(tmp_path, capsys, monkeypatch):
+    class Impatient(search_line.SearchLine):
+        def __call__(self, spent, asked, best_j):
+            super().__call__(spent, asked, best_j)
+            if spent > 100:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(search_line, "SearchLine", Impatient)
+    plan = tmp_path / "plan.json"
+    assert run("plan", "--random", 4, "--out", plan, "--method", "ce", "--evaluations", 1000) == 0
+    assert re.fullmatch(r"ce: 1[0-4]\d of 1,000 candidates, best [\d.]+ J\n", capsys.readouterr().err)
+    assert json.loads(plan.read_text())["relative_gap"] < 0.5
+
+
 def test_a_sweep_is_a_table_and_a_picture(tmp_path, capsys):
     fleet, plot = tmp_path / "fleet.json", tmp_path / "sweep.png"
     save_problem(problem(device(cpu=table((1e9, 1.0, 1.0))), target=0.1), fleet)
@@ -130,7 +168,20 @@ def test_a_sweep_is_a_table_and_a_picture(tmp_path, capsys):
         (["plan", "--random", "2", "--sweep", "x=1:2:3"], 2, "is not AXIS=LO:HI:N"),
         (["plan", "--random", "2", "--robust", "1"], 2, "robust: a share of 1.0 is not in [0.5, 1)"),
         (["plan", "--random", "2", "--evaluations", "9"], 2, "evaluations: only methods that search count them"),
-        (["plan", "--random", "2", "--method", "ce"], 2, "method: 'ce' is not there yet"),
+        (["plan", "--random", "2", "--method", "ga", "--evaluations", "0"], 2, "evaluations: 0 is not a whole number"),
+        (
+            ["plan", "--random", "2", "--method", "cvxpy", "--evaluations", "9"],
+            2,
+            "only methods that search count them",
+        ),
+        (["plan", "--random", "51", "--method", "cvxpy"], 2, "51 devices are too many for cvxpy, a check for up to 50"),
+        (["plan", "--random", "2", "--radio", "levels", "--method", "ce"], 2, "planned by the method 'exact' only"),
+        (["plan", "--random", "2", "--method", "ce", "--round-s", "0.001"], 3, "round_s 0.001 is too short for"),
+        (
+            ["plan", "--random", "2", "--method", "cvxpy", "--target-error", "0.1"],
+            3,
+            "target_error 0.1 lies at or below",
+        ),
         (["plan", "--random", "2", "--round-s", "nan"], 2, "round_s: nan is not a finite number above 0"),
         (["plan", "--random", "2", "--target-error", "-1"], 2, "target_error: -1.0 is not a finite number above 0"),
         (["plan", "--random", "2", "--round-s", "0.001"], 3, "round_s 0.001 is too short for"),
