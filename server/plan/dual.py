@@ -1,28 +1,37 @@
 """The prices that couple devices: lambda (joules per unit of mean error) and mu (joules per hertz or share).
 
 The dual function is concave and, err and E_com being strictly convex, smooth in both: what the devices answer at a
-price (mean error, medium used) falls with that price without a jump. Both prices together are found by a quasi-Newton
-search on logarithmic axes, where the answers are nearly power laws; where it fails, and where only one price is sought,
-by bracketing: mu outside, lambda inside. Every search ends on the side where the constraints hold.
+price (mean error, medium used) falls with that price without a jump. The prices are found by Newton's method on
+logarithmic axes, where the answers are nearly power laws, with the slopes that the devices themselves give; a large
+fleet asks a few thousand of its devices first. Where Newton fails the prices are bracketed: mu outside, lambda inside.
+Every search ends on the side where the constraints hold.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
 
 import numpy as np
 
-from server.plan.compute_step import cheapest_seconds
-from server.plan.device_step import Step, device_step, joules, total_use
+from server.plan.crowd import Crowd, Totals
 from server.plan.fleet import Fleet
+from server.plan.points import Step
 from server.plan.roots import falling_root
+from server.plan.scales import error_scale, least_joules, medium_scale
+from server.plan.subset import subset
 
 _NEAR = 1e-10  # relative, of the error above the floor and of the medium: what a search may leave unused
-_NEWTON_STEPS = 25
+_WARM_NEAR = 2e-8  # the same for a large fleet that is planned again: a third of the time, and a gap to match
+_LARGE = 20_000  # devices
+_FINE = 1e-9  # of the time used by a device, where a price is bracketed
+_NEWTON_STEPS = 30
+_STRIDE = 2.0  # e-folds that one step may go
+_STIFFNESS = 1e-6  # added to the slopes
+ROUNDING = 1e-14  # relative, of what is summed
+_NOTHING = 1e-12  # relative, of the joules: a medium that costs no more than that in all is free
 _FURTHEST = 90.0  # e-folds that a price may lie from its guess
+_SAMPLE = 3_000  # devices that are asked first
 
 
 @dataclass(frozen=True)
@@ -35,170 +44,178 @@ class Dual:
     bound_j: float
 
 
-def solve_dual(fleet: Fleet, fixed_error_price_j: float | None = None) -> Dual:
-    """The best prices; with `fixed_error_price_j` only mu is sought (mean error is then an objective)."""
-    search = _Search(fleet, fixed_error_price_j)
-    step = None
-    if math.isfinite(fleet.capacity):
-        step = search.both_prices() or search.at(search.medium_price())
-    else:
-        step = search.at(0.0)
+def solve_dual(fleet: Fleet, fixed_error_price_j: float | None = None, warm: Dual | None = None) -> Dual:
+    """The best prices; with `fixed_error_price_j` only mu is sought (mean error is then an objective).
+
+    `warm` is the answer of a similar fleet with the same devices in the same order.
+    """
+    return quick_dual(fleet, fixed_error_price_j, warm) or bracketed_dual(fleet, fixed_error_price_j)
+
+
+def quick_dual(fleet: Fleet, fixed_error_price_j: float | None = None, warm: Dual | None = None) -> Dual | None:
+    """The best prices by Newton's method; None where it does not find them."""
+    price_s_w = None if warm is None or len(warm.step.price_s_w) != len(fleet) else warm.step.price_s_w
+    search = _Search(fleet, fixed_error_price_j, price_s_w)
+    step = search.newton(search.guess() if warm is None else search.filled(warm.price_error_j, warm.price_medium_j))
+    return None if step is None else _dual(fleet, step)
+
+
+def bracketed_dual(fleet: Fleet, fixed_error_price_j: float | None = None) -> Dual:
+    """The best prices by bracketing, patient and sure; those of the edge where there are none."""
+    search = _Search(fleet, fixed_error_price_j, None)
+    return _dual(fleet, search.bracketed(search.guess()))
+
+
+def _dual(fleet: Fleet, step: Step) -> Dual:
     return Dual(step.price_error_j, step.price_medium_j, step, bound(fleet, step))
 
 
 def bound(fleet: Fleet, step: Step) -> float:
-    """sum of the devices' bounds - lambda*(allowed loss) - mu*B: below the least energy for any prices >= 0."""
-    total = float(step.bound_j.sum())
+    """sum of the devices' bounds - lambda*Delta - mu*B: below the least energy for any prices >= 0.
+
+    What rounding may have added is taken off again: it counts where the prices are those of an edge, beyond all
+    measure. Raises `ValueError` for a negative price, which bounds nothing.
+    """
+    if step.price_error_j < 0 or step.price_medium_j < 0 or not bool((step.price_s_w >= 0).all()):
+        raise ValueError("a price is negative: the devices' answers to it bound nothing from below")
+    coupled_j = 0.0
     if step.price_error_j > 0 and fleet.target_error is not None:
-        total -= step.price_error_j * fleet.allowed_loss
+        coupled_j += step.price_error_j * fleet.target_error
     if step.price_medium_j > 0:
-        total -= step.price_medium_j * fleet.capacity
-    return total
+        coupled_j += step.price_medium_j * fleet.capacity
+    waited_j = float(step.price_s_w.sum()) * fleet.round_s
+    total_j = float(step.bound_j.sum()) - coupled_j
+    return total_j - ROUNDING * (float(np.abs(step.bound_j).sum()) + coupled_j + waited_j)
 
 
 class _Search:
-    """The root searches; remembers the last answers as the next start."""
+    """The search for lambda and mu, each either sought or known; prices are written as [ln lambda, ln mu]."""
 
-    def __init__(self, fleet: Fleet, fixed_error_price_j: float | None):
+    def __init__(self, fleet: Fleet, fixed_error_price_j: float | None, price_s_w: np.ndarray | None):
         self.fleet = fleet
-        self.fixed = fixed_error_price_j
-        if fleet.target_error is None:
-            self.fixed = 0.0
-        self.warm: Step | None = None
-        self.log_error_price: float | None = None
+        self.crowd = Crowd(fleet, price_s_w)
+        if fixed_error_price_j is None and (fleet.target_error is None or _accurate_anyway(fleet)):
+            fixed_error_price_j = 0.0
+        self.fixed_error_j = fixed_error_price_j
+        nothing = 1e5 * _NOTHING if fixed_error_price_j else _NOTHING  # an error is asked for less finely
+        free_j = nothing * least_joules(fleet, fixed_error_price_j) / fleet.capacity
+        self.least = np.log(np.maximum([0.0, free_j], 1e-300))
+        takers = int(np.count_nonzero(fleet.links.banded | fleet.links.shared))
+        self.sought = np.array([fixed_error_price_j is None, takers > 1])  # a lone one has all of the medium
+        self.near = _NEAR if price_s_w is None or len(fleet) < _LARGE else _WARM_NEAR
 
-    def medium_price(self) -> float:
-        """mu with the medium used up, or one so small that leaving some of it costs nothing."""
+    def filled(self, price_error_j: float, price_medium_j: float) -> np.ndarray:
+        """Prices to start from: those given where they are of any use."""
+        at = np.array([self.fixed_error_j or 0.0, 0.0])
+        given = np.array([price_error_j, price_medium_j])
+        at[self.sought] = given[self.sought]
+        with np.errstate(divide="ignore"):
+            at = np.log(at)
+        missing = self.sought & ~np.isfinite(at)
+        return np.where(missing, self._scales(), at) if missing.any() else at
 
-        @cache
-        def excess(log_price: float) -> float:
-            return self._use_excess(self.at(math.exp(log_price)))
+    def guess(self) -> np.ndarray:
+        """Prices to start from when none are known: those of a sample of the devices, or their order of magnitude."""
+        fleet, fixed = self.fleet, self.fixed_error_j
+        if len(fleet) > 2 * _SAMPLE and self.sought.any():
+            share = _SAMPLE / len(fleet)
+            rows = np.sort(np.random.default_rng(0).choice(len(fleet), _SAMPLE, replace=False))
+            few = _Search(subset(fleet, rows, fleet.capacity * share), None if fixed is None else fixed * share, None)
+            step = few.newton(few.guess())
+            scarce = step is not None and not (self.sought[1] and math.log(step.price_medium_j) <= few.least[1])
+            if step is not None and scarce:  # or a few devices make the medium scarce: a sample may lack them
+                return self.filled(step.price_error_j / share, step.price_medium_j)
+        return self._scales()
 
-        return math.exp(_price_root(excess, math.log(self._medium_scale()), math.log(8.0), _NEAR)[1])
+    def _scales(self) -> np.ndarray:
+        fleet, fixed = self.fleet, self.fixed_error_j
+        at = self.filled(1.0, 1.0)
+        if self.sought[0]:
+            at[0] = math.log(error_scale(fleet))
+        if self.sought[1]:
+            # without joules to pay for, an error of `fixed` is what the medium is worth
+            at[1] = math.log(fixed / fleet.capacity if fixed else medium_scale(fleet))
+        return at
 
-    def both_prices(self) -> Step | None:
-        """Both constraints met by Broyden's method in (ln lambda, ln mu); None where it does not get there."""
-        if self.fixed is not None or self.fleet.pooled or self._accurate_anyway():
-            return None  # a pooled target makes the answers jump with lambda
-        at = np.log([self._error_scale(), self._medium_scale()])
-        step, excess = self._excess(at)
-        slope = self._slopes(at, excess)
+    def newton(self, at: np.ndarray) -> Step | None:
+        """All constraints met by Newton's method from prices nearby; None where it does not get there.
+
+        The last step is not asked for: where it is short enough the points follow their slopes.
+        """
+        low, high = np.full(2, -np.inf)[self.sought], np.full(2, np.inf)[self.sought]
+        close = math.sqrt(0.1 * self.near)  # what the slopes leave open goes with the square
+        near = 1e-2 if self.sought.any() else close
         for _ in range(_NEWTON_STEPS):
-            if np.all((excess <= 0) & (excess >= -_NEAR)):
-                return step
-            try:
-                move = np.linalg.solve(slope, -0.5 * _NEAR - excess)
-            except np.linalg.LinAlgError:
+            with np.errstate(over="ignore"):
+                prices = np.exp(at)
+            excess, slope = self._excess(self.crowd.at(float(prices[0]), float(prices[1]), near))
+            if not (np.isfinite(excess).all() and np.isfinite(slope).all()):
                 return None
-            move *= min(1.0, 2.0 / max(float(np.abs(move).max()), 1e-300))
-            step, after = self._excess(at + move)
-            if not np.all(np.isfinite(after)):
-                return None
-            slow = np.abs(after).max() > 0.3 * np.abs(excess).max()
-            at = at + move
-            if slow and np.abs(after).max() > 1e-6:
-                slope = self._slopes(at, after)
-            else:
-                slope = slope + np.outer(after - excess - slope @ move, move) / float(move @ move)
-            excess = after
+            here = at[self.sought]
+            free = (here <= self.least[self.sought]) & (excess <= 0)
+            steep = slope - _STIFFNESS * np.eye(len(excess))  # across flat stretches, too
+            move = np.where(free, 0.0, np.linalg.solve(steep, -0.5 * self.near - excess))
+            far = float(np.abs(np.where(free, 0.0, excess)).max(initial=0.0))
+            if far <= close and near <= close and float(np.abs(move).max(initial=0.0)) <= 0.1:
+                both = np.zeros(2)
+                both[self.sought] = move
+                return self.crowd.answers((float(both[0]), float(both[1])))
+            low, high = np.where(excess > 0, here, low), np.where(excess > 0, high, here)
+            there = here + np.clip(move, -_STRIDE, _STRIDE)
+            lost = (np.abs(move) > _STRIDE) & (low < high) & (high - low < np.inf)
+            at = at.copy()
+            at[self.sought] = np.maximum(np.where(lost, 0.5 * (low + high), there), self.least[self.sought])
+            near = max(min(near, 0.1 * far * far), close)
         return None
 
-    def _excess(self, log_prices: np.ndarray) -> tuple[Step, np.ndarray]:
-        """The answers and ln of (error above the floor, medium used) over what is allowed."""
-        step = self._step(math.exp(log_prices[0]), math.exp(log_prices[1]))
-        return step, np.array([self._error_excess(step), self._use_excess(step)])
+    def bracketed(self, at: np.ndarray) -> Step:
+        """The prices by bracketing, mu outside and lambda inside; they end at their edges where nothing suffices."""
+        if self.sought[1]:
+            ends = self.least[1], at[1] + _FURTHEST
+            at[1] = falling_root(lambda log_medium: self._error_priced(at, log_medium), at[1], _NEAR, *ends)
+        self._error_priced(at, at[1])
+        self.crowd.at(float(np.exp(at[0])), float(np.exp(at[1])), 1e-12)
+        return self.crowd.answers()
 
-    def _slopes(self, at: np.ndarray, excess: np.ndarray) -> np.ndarray:
-        """The 2x2 derivative of `_excess`, by differences."""
-        columns = [(self._excess(at + 1e-3 * unit)[1] - excess) / 1e-3 for unit in np.eye(2)]
-        return np.stack(columns, axis=1)
+    def _error_priced(self, at: np.ndarray, log_medium: float) -> tuple[float, float]:
+        """The excess of the medium and its slope in ln mu, with the lambda that goes with a mu, written into `at`."""
+        at[1] = log_medium
 
-    def _error_excess(self, step: Step) -> float:
+        def asked(log_error: float) -> tuple[np.ndarray, np.ndarray]:
+            return self._excess(self.crowd.at(math.exp(log_error), math.exp(log_medium), _FINE))
+
+        def error(log_error: float) -> tuple[float, float]:
+            excess, slope = asked(log_error)
+            return float(excess[0]), float(slope[0, 0])
+
+        if self.sought[0]:
+            at[0] = falling_root(error, at[0], 0.01 * _NEAR, at[0] - _FURTHEST, at[0] + _FURTHEST)
+        if not self.sought[1]:
+            return 0.0, 0.0
+        excess, slope = asked(at[0])
+        along = slope[-1, -1]
+        if self.sought[0] and slope[0, 0] < 0:
+            along -= slope[1, 0] * slope[0, 1] / slope[0, 0]
+        return float(excess[-1]), float(along)
+
+    def _excess(self, totals: Totals) -> tuple[np.ndarray, np.ndarray]:
+        """ln of (error above the floor, medium used) over what is allowed, where sought, and its slopes."""
         fleet = self.fleet
-        assert fleet.target_error is not None
-        above = fleet.mean_error(step.points.samples) - fleet.curve.gamma
-        return math.log(above / (fleet.target_error - fleet.curve.gamma))
-
-    def _use_excess(self, step: Step) -> float:
-        return math.log(total_use(self.fleet, step.points) / self.fleet.capacity)
-
-    def _accurate_anyway(self) -> bool:
-        """Whether the local samples alone keep the target: lambda is then 0."""
-        fleet = self.fleet
-        assert fleet.target_error is not None
-        return bool(fleet.local.all()) and fleet.mean_error(fleet.local) <= fleet.target_error
-
-    def at(self, price_medium_j: float) -> Step:
-        """The answers at a given mu and the lambda that goes with it."""
-        if self.fixed is not None:
-            return self._step(self.fixed, price_medium_j)
-        if self._accurate_anyway():
-            return self._step(0.0, price_medium_j)
-        steps: dict[float, Step] = {}
-
-        @cache
-        def excess(log_price: float) -> float:
-            steps[log_price] = self._step(math.exp(log_price), price_medium_j)
-            return self._error_excess(steps[log_price])
-
-        guess, reach = self.log_error_price, 0.1
-        if guess is None:
-            guess, reach = math.log(self._error_scale()), math.log(4.0)
-        short, self.log_error_price = _price_root(excess, guess, reach, 0.01 * _NEAR)
-        return self._across(steps[short], steps[self.log_error_price])
-
-    def _across(self, short: Step, enough: Step) -> Step:
-        """The answers between two sides of a jump, such that the target is just kept; both cost the same there."""
-        fleet = self.fleet
-        if not fleet.pooled or short is enough:
-            return enough
-        has, gets = (float(fleet.worth(step.points.samples).mean()) for step in (short, enough))
-        if not has < fleet.wanted_worth < gets:
-            return enough
-        weight = (fleet.wanted_worth - has) / (gets - has)
-        return replace(enough, points=short.points.blend(enough.points, weight))
-
-    def _step(self, price_error_j: float, price_medium_j: float) -> Step:
-        self.warm = device_step(self.fleet, price_error_j, price_medium_j, self.warm)
-        return self.warm
-
-    def _error_scale(self) -> float:
-        """The lambda at which a middling device trains half of what it could."""
-        fleet, curve = self.fleet, self.fleet.curve
-        _, per_sample = cheapest_seconds(fleet, np.zeros(len(fleet)))
-        if fleet.pooled:
-            return float(np.median(per_sample)) * len(fleet) * fleet.epochs / (fleet.worth_slope * fleet.eta)
-        worth = fleet.local + 0.5 * fleet.eta * (fleet.most - fleet.local)
-        scale = per_sample * np.maximum(worth, 1.0) ** (1.0 + curve.beta)
-        return float(np.median(scale)) * len(fleet) * fleet.epochs / (curve.alpha * curve.beta * fleet.eta)
-
-    def _medium_scale(self) -> float:
-        """The joules of a fleet that pays little for its medium, over what there is of it."""
-        fleet = self.fleet
-        if self.fixed is not None and self.fixed > 0:
-            return self.fixed / fleet.capacity
-        points = device_step(fleet, 0.0, 0.0).points
-        return max(float(joules(fleet, points).sum()), 1e-12) / fleet.capacity
+        floor = fleet.curve.gamma * len(fleet)
+        above = totals.error - floor
+        allowed = (fleet.target_error or 0.0) * len(fleet) - floor
+        with np.errstate(all="ignore"):
+            sums = np.array([above, totals.use])
+            excess = np.log(sums / np.array([allowed, fleet.capacity]))
+            excess = np.where(np.abs(excess) < ROUNDING, 0.0, excess)
+            slope = (
+                np.array([[totals.error_by_error, totals.error_by_medium], [totals.use_by_error, totals.use_by_medium]])
+                / sums[:, None]
+            )
+        return excess[self.sought], slope[np.ix_(self.sought, self.sought)]
 
 
-def _price_root(excess: Callable[[float], float], guess: float, reach: float, near: float) -> tuple[float, float]:
-    """Logs of two prices, the same or next to each other: `excess` (falling) is above 0 at the first and in [-near, 0]
-    at the second, or jumps between them. Twice the lowest tried where it never rises above 0, the highest where it
-    never falls to it (the caller's problem is then at the very edge of what can be done)."""
-    low = high = guess
-    if excess(guess) > 0:
-        while excess(high) > 0:
-            if high - guess > _FURTHEST:
-                return high, high
-            low, high, reach = high, high + reach, 2.0 * reach
-    else:
-        while excess(low) <= 0:
-            if excess(low) >= -near or guess - low > _FURTHEST:
-                return low, low
-            high, low, reach = low, low - reach, 2.0 * reach
-
-    def values(log_prices: np.ndarray) -> np.ndarray:
-        return np.array([excess(float(log_price)) for log_price in log_prices])
-
-    short, enough = falling_root(values, np.array([low]), np.array([high]), 1e-14, near)
-    return float(short[0]), float(enough[0])
+def _accurate_anyway(fleet: Fleet) -> bool:
+    """Whether the local samples alone keep the target: lambda is then 0."""
+    assert fleet.target_error is not None
+    return bool(fleet.local.all()) and fleet.mean_error(fleet.local) <= fleet.target_error

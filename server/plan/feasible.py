@@ -11,16 +11,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from server.plan.device_step import Points
 from server.plan.diagnosis import PAD, NoPlanError, named
 from server.plan.dual import solve_dual
 from server.plan.fleet import Fleet, Tables
+from server.plan.points import Points
 from server.plan.upload_step import least_medium_use, least_upload_s
 
 
 def most_accurate(fleet: Fleet) -> Points:
     """The points of least mean error; raises `NoPlanError` where no plan keeps every constraint."""
-    _data(fleet)
+    with_data(fleet)
     _alone(fleet)
     _together(fleet)
     points = _train_all(fleet)
@@ -28,7 +28,8 @@ def most_accurate(fleet: Fleet) -> Points:
     return points
 
 
-def _data(fleet: Fleet) -> None:
+def with_data(fleet: Fleet) -> None:
+    """Raises `NoPlanError` for devices that have nothing to train on."""
     empty = fleet.most == 0
     if empty.any():
         ids = _ids(fleet, empty)
@@ -96,13 +97,22 @@ def _shortest_round_s(fleet: Fleet) -> float:
 
 
 def _train_all(fleet: Fleet) -> Points:
-    """Everybody trains all it can: alone where nothing is shared, else by the price of the medium."""
-    if fleet.target_error is None or not np.isfinite(fleet.capacity):
-        upload_s = least_upload_s(fleet)
-        samples = np.minimum(fleet.most, (fleet.round_s - upload_s) / (fleet.epochs * fleet.tau_min_s))
-        samples = np.maximum(samples, fleet.local)
-        return Points(samples, fleet.epochs * samples * fleet.tau_min_s, upload_s, np.zeros(len(fleet)))
-    return solve_dual(_without_energy(fleet), fixed_error_price_j=1.0).step.points
+    """Everybody trains all it can; where the medium does not reach for that, by its price."""
+    links = fleet.links
+    taking = links.banded | links.shared
+    upload_s = least_upload_s(fleet)
+    full_s = fleet.round_s - fleet.epochs * fleet.most * fleet.tau_min_s
+    roomy = taking & (full_s >= upload_s)
+    use = np.zeros(len(fleet))
+    use[taking] = np.inf
+    use[roomy] = least_medium_use(fleet, np.where(roomy, full_s, fleet.round_s))[roomy]
+    if use.sum() > fleet.capacity:
+        return solve_dual(_without_energy(fleet), fixed_error_price_j=1.0).step.points
+    upload_s = np.where(taking, full_s, upload_s)
+    samples = np.clip((fleet.round_s - upload_s) / (fleet.epochs * fleet.tau_min_s), fleet.local, fleet.most)
+    samples = np.where(taking, fleet.most, samples)
+    band_hz = np.where(links.banded, use, 0.0)
+    return Points(samples, fleet.epochs * samples * fleet.tau_min_s, upload_s, band_hz)
 
 
 def _without_energy(fleet: Fleet) -> Fleet:
@@ -115,6 +125,7 @@ def _without_energy(fleet: Fleet) -> Fleet:
         fixed_power=fleet.links.banded,
         efficiency=np.full(count, np.inf),
         overhead_w=np.zeros(count),
+        levels_w=None,
     )
     tables = Tables(np.arange(count), tau, np.zeros_like(tau), np.ones_like(tau))
     nobody = np.zeros(0)
@@ -172,4 +183,4 @@ def _alone_to_blame(fleet: Fleet, points: Points, target: float) -> tuple[str, .
 
 
 def _ids(fleet: Fleet, mask: np.ndarray) -> tuple[str, ...]:
-    return tuple(name for name, chosen in zip(fleet.ids, mask, strict=True) if chosen)
+    return tuple(fleet.ids[i] for i in np.flatnonzero(mask))

@@ -61,6 +61,13 @@ class Links:
     levels_w: np.ndarray | None = None
 
     @property
+    def leveled(self) -> np.ndarray:
+        """Those whose power is one of several levels."""
+        if self.levels_w is None:
+            return np.zeros(len(self.scheduled), dtype=bool)
+        return self.scheduled & np.isfinite(self.levels_w).any(axis=1)
+
+    @property
     def banded(self) -> np.ndarray:
         """Those that take bandwidth from the cell."""
         return self.scheduled | self.fixed_power
@@ -93,7 +100,7 @@ class Fleet:
     pooled: bool = False
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.local)
 
     def worth(self, samples: np.ndarray) -> np.ndarray:
         """Effective samples x (I,) of every device when it trains `samples` (I,)."""

@@ -13,7 +13,7 @@ from server.plan.build import build_fleet
 from server.plan.check import violations
 from server.plan.compute_step import compute_joules
 from server.plan.device_step import Points
-from server.plan.dual import solve_dual
+from server.plan.exact import solve_exact
 from server.plan.feasible import most_accurate
 from server.plan.fill import class_fill
 from server.plan.fleet import Fleet
@@ -50,14 +50,12 @@ def solve(
     started = time.perf_counter()
     fleet = build_fleet(problem)
     done("build")
-    safe = most_accurate(fleet)
-    dual = solve_dual(fleet)
-    if method == "exact":
-        found = dual.step.points
-    else:
+    solved = solve_exact(fleet)
+    points, dual = solved.points, solved.dual
+    if method != "exact":
         started = time.perf_counter()
         found = find(fleet, method, evaluations, seed, report)
-    points = repair(fleet, found, safe)
+        points = repair(fleet, found, lambda: most_accurate(fleet))
     seconds = time.perf_counter() - started
     done("solve")
     executed = realise(fleet, points, batch_size)

@@ -10,18 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import radio
+from server.plan.blocks import split
 from server.plan.build import build_fleet
 from server.plan.problem import Radio
-from server.plan.upload_step import (
-    _log_h,
-    cheapest_upload,
-    inside,
-    least_medium_use,
-    least_upload_s,
-    on_band,
-    on_power,
-    spread,
-)
+from server.plan.upload_laws import inside, log_h, on_band, on_power, spread
+from server.plan.upload_step import least_medium_use, least_upload_s, power_shares
 from tests.plan.builders import device, problem
 
 BITS, BAND_HZ = 2e6, 1e6
@@ -31,9 +24,15 @@ def fleet_of(link: Radio):
     return build_fleet(problem(device(radio=link, bits=BITS), round_s=100.0, bandwidth_hz=BAND_HZ))
 
 
+def sent(link: Radio, price_w: float, price_medium_j: float):
+    side = split(fleet_of(link))[0].upload
+    with np.errstate(all="ignore"):
+        return side.at(np.array([price_w]), price_medium_j)
+
+
 def step(link: Radio, price_w: float, price_medium_j: float):
-    upload_s, band_hz, priced = cheapest_upload(fleet_of(link), np.array([price_w]), price_medium_j)
-    return float(upload_s[0]), float(band_hz[0]), float(priced[0])
+    found = sent(link, price_w, price_medium_j)
+    return float(found.seconds[0]), float(found.use[0]), float(found.priced_j[0])
 
 
 def h(x):
@@ -50,22 +49,71 @@ X = np.array([0.1, 1.0, 3.0, 5.0, 20.0, 39.9, 40.0, 40.1, 60.0, 200.0])
         (inside, lambda x: h(x) ** 2 / x),
         (on_band, h),
         (on_power, lambda x: h(x) * np.expm1(x) ** 2 / (x**2 * np.exp(x))),
-        (spread, lambda x: np.expm1(x) / x),
     ],
 )
 def test_inverses(inverse, law):
-    assert inverse(law(X)) == pytest.approx(X, rel=1e-12)
+    log_x, slope = inverse(np.log(law(X)))
+    assert log_x == pytest.approx(np.log(X), abs=1e-10)
+    assert inverse.exactly(np.log(law(X))) == pytest.approx(X, rel=1e-12)
+    steep = (np.log(law(X * 1.00001)) - np.log(law(X / 1.00001))) / 2e-5
+    assert slope == pytest.approx(1 / steep, rel=1e-5)
 
 
 def test_the_logarithm_of_h_by_hand():
     # h(1) = 1, h(2) = e**2 + 1; beyond 40 log h = x + log(x - 1)
-    found = _log_h(np.array([1.0, 2.0, 39.0, 40.0, 41.0, 600.0]))
+    found = log_h(np.array([1.0, 2.0, 39.0, 40.0, 41.0, 600.0]))
     ends = [39.0 + math.log(38.0), 40.0 + math.log(39.0), 41.0 + math.log(40.0), 600.0 + math.log(599.0)]
     assert found == pytest.approx([0.0, math.log(math.e**2 + 1.0), *ends], rel=1e-14)
 
 
-def test_inverses_stay_within_their_grid():
-    assert inside(np.array([0.0, 1e300])) == pytest.approx([1e-14, 600.0], rel=0.5)
+def test_the_spread_of_an_upload_is_exact():
+    x = np.array([1e-9, 1e-3, 0.0199, 0.0201, 1.0, 20.0, 500.0])
+    assert spread(np.expm1(x) / x)[1:] == pytest.approx(x[1:], rel=1e-10)
+    assert spread(np.expm1(x) / x)[0] == pytest.approx(1e-9, rel=1e-3)  # all that 1 + 5e-10 can tell
+
+
+def test_inverses_stay_within_their_range():
+    log_x, _ = inside(np.array([-np.inf, np.inf]))
+    assert np.exp(log_x) == pytest.approx([1e-30, 600.0], rel=0.1)
+
+
+KINDS_AT_WORK = {
+    "inside": (Radio("scheduled", 1e8, 1.0, amplifier_efficiency=0.4, overhead_w=0.3), 0.2, 1e-6),
+    "on the band": (Radio("scheduled", 1e8, 1.0, amplifier_efficiency=0.4, overhead_w=0.3), 0.2, 1e-9),
+    "at full power": (Radio("scheduled", 1e7, 0.05, amplifier_efficiency=0.4, overhead_w=0.3), 9.0, 1e-6),
+    "at a fixed power": (Radio("fixed_power", 1e7, tx_power_w=0.1, overhead_w=0.3), 0.2, 1e-6),
+    "of a link": (Radio("shared_link", link_bits_per_s=2e6, tx_power_w=0.4, overhead_w=0.3), 0.2, 4.5),
+}
+
+
+@pytest.mark.parametrize("name", KINDS_AT_WORK)
+def test_slopes_are_those_of_the_answers(name):
+    link, price_w, medium_j = KINDS_AT_WORK[name]
+    tiny = 1e-5
+    found = sent(link, price_w, medium_j)
+    dearer, further = sent(link, price_w + tiny, medium_j), sent(link, price_w, medium_j * math.exp(tiny))
+    for slope, other, what in (
+        (found.seconds_by_price, dearer, "seconds"),
+        (found.use_by_price, dearer, "use"),
+        (found.seconds_by_medium, further, "seconds"),
+        (found.use_by_medium, further, "use"),
+    ):
+        change = getattr(other, what)[0] - getattr(found, what)[0]
+        assert change == pytest.approx(tiny * slope[0], rel=1e-3, abs=1e-9 * getattr(found, what)[0])
+    # and the priced joules rise with the seconds and the use
+    assert dearer.priced_j[0] - found.priced_j[0] == pytest.approx(tiny * found.seconds[0], rel=1e-4)
+    assert further.priced_j[0] - found.priced_j[0] == pytest.approx(tiny * medium_j * found.use[0], rel=1e-4)
+
+
+def test_the_corner_of_full_power_and_the_whole_band_is_reached_without_a_jump():
+    link = Radio("scheduled", 1e7, 1.0, amplifier_efficiency=0.4, overhead_w=0.3)
+    corner_s = float(least_upload_s(fleet_of(link))[0])
+    prices = np.geomspace(0.01, 100, 4001)
+    seconds = np.array([step(link, price, 1e-9)[0] for price in prices])
+    assert seconds[0] > corner_s
+    assert seconds[-1] == pytest.approx(corner_s, rel=1e-15)
+    assert (np.diff(seconds) <= 1e-11 * corner_s).all()
+    assert np.abs(np.diff(seconds)).max() < 5e-3 * corner_s
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -110,17 +158,23 @@ def test_no_band_is_cheaper_at_a_fixed_power(log_gain, price_w, log_medium):
 def test_a_shared_link_by_hand():
     link = Radio("shared_link", link_bits_per_s=2e6, tx_power_w=0.4, amplifier_efficiency=0.8, overhead_w=0.3)
     # s = sqrt(mu * 1 s / W) = sqrt(4.5 / 0.5) = 3; 0.5 J of sending, 1.5 J of waiting, 1.5 J for a third of the link
-    assert step(link, 0.2, 4.5) == pytest.approx((3.0, 0.0, 3.5))
+    assert step(link, 0.2, 4.5) == pytest.approx((3.0, 1 / 3, 3.5))
     # free: all of the link
-    assert step(link, 0.2, 0.0) == pytest.approx((1.0, 0.0, 1.0))
+    assert step(link, 0.2, 0.0) == pytest.approx((1.0, 1.0, 1.0))
     # nothing to pay for seconds: longer than any round
     idle = Radio("shared_link", link_bits_per_s=2e6)
-    assert step(idle, 0.0, 1.0) == pytest.approx((200.0, 0.0, 1 / 200))
+    assert step(idle, 0.0, 1.0) == pytest.approx((200.0, 1 / 200, 1 / 200))
 
 
 def test_a_wire_by_hand():
     link = Radio("wired", link_bits_per_s=1e6, overhead_w=0.3)
     assert step(link, 0.2, 7.0) == pytest.approx((2.0, 0.0, 1.0))
+
+
+def test_shares_of_the_largest_power():
+    fleet = fleet_of(Radio("scheduled", 1e7, 0.4))
+    assert power_shares(fleet, np.array([2.0]), np.array([1e6])) == pytest.approx([0.25])
+    assert power_shares(fleet, np.array([1e-9]), np.array([1e-3])) == [math.inf]
 
 
 def test_the_fastest_upload():

@@ -1,0 +1,53 @@
+"""Orders of magnitude of the prices of a fleet, to start a search from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models import radio
+from server.plan.compute_step import compute_joules
+from server.plan.fleet import Fleet
+
+
+def error_scale(fleet: Fleet) -> float:
+    """The lambda at which a middling device trains half of what it could."""
+    curve = fleet.curve
+    per_sample = compute_joules(fleet, np.ones(len(fleet)), fleet.epochs * fleet.tau_idle_s) / fleet.epochs
+    worth = np.maximum(fleet.local + 0.5 * fleet.eta * (fleet.most - fleet.local), 1.0)
+    scale = float(np.median(per_sample * worth ** (1.0 + curve.beta)))
+    return max(scale, 1e-300) * len(fleet) * fleet.epochs / (curve.alpha * curve.beta * fleet.eta)
+
+
+def least_joules(fleet: Fleet, fixed_error_price_j: float | None) -> float:
+    """A sum that the energy of no plan is below: local samples at the cheapest clocks. Where an error is priced instead
+    of joules, the price of what no plan is below."""
+    if fixed_error_price_j:
+        return fixed_error_price_j * fleet.mean_error(np.maximum(fleet.most, 1.0))
+    samples = np.maximum(fleet.local, 1.0)
+    return float(compute_joules(fleet, samples, fleet.epochs * samples * fleet.tau_idle_s).sum())
+
+
+def medium_scale(fleet: Fleet) -> float:
+    """The mu at which a middling device, sending half of the round, takes its equal share of the medium."""
+    links = fleet.links
+    taking = np.flatnonzero(links.banded | links.shared)
+    share = fleet.capacity / len(taking)
+    half_s = 0.5 * fleet.round_s
+    watts = links.overhead_w[taking] + links.power_w[taking] / links.efficiency[taking]
+    price = watts * half_s / share
+    chosen = links.scheduled[taking]
+    rows = taking[chosen]
+    # dE/db of a chosen power: c*s*h(x)/eff, less than at full power
+    x = np.minimum(radio.nats_per_use(fleet.upload_bits[rows], share, half_s), 40.0)
+    least = links.noise_w_per_hz[rows] * half_s * radio.expm1_gap(x) / links.efficiency[rows]
+    price[chosen] = np.minimum(price[chosen], least)
+    paid = price[price > 0]
+    if not len(paid):  # what sending itself costs nothing competes with training for the time
+        paid = _training_w(fleet) * half_s / share
+    return float(np.median(paid))
+
+
+def _training_w(fleet: Fleet) -> np.ndarray:
+    """Watts (I,) of training at the cheapest clock."""
+    joules = compute_joules(fleet, np.ones(len(fleet)), fleet.epochs * fleet.tau_idle_s)
+    return joules / (fleet.epochs * fleet.tau_idle_s)

@@ -1,0 +1,172 @@
+"""Random fleets of any size as arrays, for the planner's benchmarks: every draw has a plan, and time, band and storage
+are short for some of its devices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from models import energy, learning_curve, radio
+from server.plan.fleet import Curves, Fleet, Links, Tables
+from server.plan.problem import LearningCurve
+from server.plan.upload_step import least_upload_s
+
+RADIOS = ("scheduled", "fixed_power", "shared_link", "wired", "mixed")
+CPUS = ("curves", "tables", "both")
+CURVE = LearningCurve(2.0, 0.4, 0.05)
+ETA = 0.6
+_POINTS = 6  # operating points of a table
+
+
+def random_fleet(
+    count: int,
+    seed: int,
+    *,
+    radio_kind: str = "mixed",
+    cpus: str = "curves",
+    basis: str = "added",
+    epochs: int = 1,
+    accuracy: float | None = 0.5,
+    slack: float = 1.1,
+    levels: int = 0,
+) -> Fleet:
+    """`count` devices from a seed. `slack` (> 1) is the round over the least with equal shares of the medium;
+    `accuracy` in [0, 1] the target between all local samples and what then still fits; `levels` those of a radio."""
+    rng = np.random.default_rng(seed)
+    idle_w = rng.uniform(1.5, 4.0, count)
+    local = rng.integers(200, 400, count).astype(float)
+    overhead_w = rng.choice([0.0, 0.3], count) + (idle_w if basis == "board" else 0.0)
+    links = _links(rng, count, radio_kind, overhead_w, levels)
+    tables, curves = _processors(rng, count, cpus, rng.uniform(0.05, 0.5, count) + (idle_w if basis == "board" else 0.0))
+    fleet = Fleet(
+        ids=tuple(f"d{i}" for i in range(count)),
+        local=local,
+        most=local + rng.integers(0, 400, count),
+        upload_bits=rng.uniform(3e7, 6e7, count),
+        tau_min_s=_by_row(tables, curves, tables.tau_s[:, 0], _seconds(curves, curves.freq_max_hz)),
+        tau_idle_s=_by_row(tables, curves, tables.tau_s[:, -1], _seconds(curves, _cheapest_hz(curves))),
+        tables=tables,
+        curves=curves,
+        links=links,
+        epochs=epochs,
+        round_s=1.0,
+        target_error=None,
+        curve=CURVE,
+        eta=ETA,
+        capacity=1e6 * count if links.banded.any() else 1.0 if links.shared.any() else float("inf"),
+    )
+    return _possible(fleet, accuracy, slack)
+
+
+def _possible(fleet: Fleet, accuracy: float | None, slack: float) -> Fleet:
+    """The fleet with a round and a target that a plan with equal shares of the medium keeps."""
+    takers = max(1, int(np.count_nonzero(fleet.links.banded | fleet.links.shared)))
+    if fleet.links.shared.any():
+        upload_s = least_upload_s(fleet) * np.where(fleet.links.shared, takers, 1)
+    else:
+        upload_s = least_upload_s(replace(fleet, capacity=fleet.capacity / takers))
+    tau_s = fleet.epochs * fleet.tau_min_s
+    round_s = slack * float((fleet.local * tau_s + upload_s).max())
+    if accuracy is None:
+        return replace(fleet, round_s=round_s, most=fleet.local)
+    first = fleet.mean_error(fleet.local)
+    last = fleet.mean_error(np.clip((round_s - upload_s) / tau_s, fleet.local, fleet.most))
+    return replace(fleet, round_s=round_s, target_error=first + accuracy * (last - first))
+
+
+def changed(fleet: Fleet, seed: int, part: float = 0.01) -> Fleet:
+    """The same devices a round later: joules, seconds and channels drifted by `part`."""
+    rng = np.random.default_rng(seed)
+    count = len(fleet)
+
+    def drift(size: int) -> np.ndarray:
+        return np.exp(part * rng.standard_normal(size))
+
+    tables, curves, links = fleet.tables, fleet.curves, fleet.links
+    watts = drift(len(curves.rows))  # of all of a curve, so that its cheapest clock stays
+    return replace(
+        fleet,
+        tables=replace(tables, joules=tables.joules * drift(len(tables.rows))[:, None]),
+        curves=replace(curves, kappa=curves.kappa * watts, power_static_w=curves.power_static_w * watts),
+        links=replace(links, noise_w_per_hz=links.noise_w_per_hz * drift(count)),
+        upload_bits=fleet.upload_bits * drift(count),
+    )
+
+
+def _links(rng: np.random.Generator, count: int, kind: str, overhead_w: np.ndarray, levels: int) -> Links:
+    kinds = rng.choice(["scheduled", "fixed_power", "wired"], count) if kind == "mixed" else np.full(count, kind)
+    scheduled, fixed, shared, wired = (kinds == name for name in ("scheduled", "fixed_power", "shared_link", "wired"))
+    rate = np.where(shared, rng.uniform(1e7, 4e7, count) * count, rng.uniform(5e6, 2e7, count))
+    gain = np.exp(rng.normal(np.log(1e8), 1.0, count).clip(np.log(5e7), None))
+    return Links(
+        scheduled=scheduled,
+        fixed_power=fixed,
+        shared=shared,
+        wired=wired,
+        noise_w_per_hz=np.where(scheduled | fixed, 1.0 / gain, np.nan),
+        power_w=np.where(scheduled, 0.2, np.where(wired, 0.0, 0.1)),
+        efficiency=np.full(count, 0.4),
+        overhead_w=overhead_w,
+        rate_bits_per_s=np.where(scheduled | fixed, np.nan, rate),
+        levels_w=np.where(scheduled[:, None], np.geomspace(0.02, 0.2, levels), np.nan) if levels else None,
+    )
+
+
+def _processors(rng: np.random.Generator, count: int, cpus: str, static_w: np.ndarray) -> tuple[Tables, Curves]:
+    fixed_s, cycles = rng.uniform(0.0, 0.01, count), rng.uniform(4e7, 6e7, count)
+    kappa, quickest_hz = rng.uniform(4e-28, 1e-27, count), rng.uniform(1.2e9, 1.8e9, count)
+    tabled = np.full(count, cpus == "tables") if cpus != "both" else rng.random(count) < 0.5
+    rows = np.flatnonzero(tabled)
+    freq_hz = quickest_hz[rows, None] * np.linspace(1.0, 0.3, _POINTS)
+    tau_s = fixed_s[rows, None] + cycles[rows, None] / freq_hz
+    joules = tau_s * (static_w[rows, None] + kappa[rows, None] * freq_hz**3)
+    cheapest = joules.argmin(axis=1, keepdims=True) if len(rows) else np.zeros((0, 1), dtype=np.int64)
+    point = np.minimum(np.arange(_POINTS), cheapest)  # samples of a convex law: its falling part is the hull
+    tables = Tables(rows, *(np.take_along_axis(column, point, axis=1) for column in (tau_s, joules, freq_hz)))
+    rest = np.flatnonzero(~tabled)
+    law = (fixed_s, cycles, static_w, kappa, 0.3 * quickest_hz, quickest_hz)
+    return tables, Curves(rest, *(column[rest] for column in law))
+
+
+def _seconds(curves: Curves, freq_hz: np.ndarray) -> np.ndarray:
+    return energy.seconds_per_sample(freq_hz, curves.fixed_s, curves.cycles)
+
+
+def _cheapest_hz(curves: Curves) -> np.ndarray:
+    law = (curves.fixed_s, curves.cycles, curves.power_static_w, curves.kappa, curves.freq_min_hz, curves.freq_max_hz)
+    return energy.cheapest_freq(np.zeros(len(curves.rows)), *law)
+
+
+def _by_row(tables: Tables, curves: Curves, of_tables: np.ndarray, of_curves: np.ndarray) -> np.ndarray:
+    values = np.empty(len(tables.rows) + len(curves.rows))
+    values[tables.rows], values[curves.rows] = of_tables, of_curves
+    return values
+
+
+def binding(
+    fleet: Fleet, samples: np.ndarray, compute_s: np.ndarray, upload_s: np.ndarray, hertz: np.ndarray
+) -> set[str]:
+    """The names of the bounds that some device stands at."""
+    links, near = fleet.links, 1e-7
+    tau_s = compute_s / (fleet.epochs * np.maximum(samples, 1e-12))
+    rows = np.flatnonzero(links.scheduled)
+    law = (fleet.upload_bits[rows], hertz[rows], upload_s[rows], links.noise_w_per_hz[rows])
+    stands = {
+        "round": compute_s + upload_s > fleet.round_s * (1 - near),
+        "early finish": compute_s + upload_s < fleet.round_s * (1 - near),
+        "highest clock": tau_s < fleet.tau_min_s * (1 + near),
+        "cheapest clock": tau_s > fleet.tau_idle_s * (1 - near),
+        "local samples": samples < fleet.local * (1 + near),
+        "storage": (samples > fleet.most * (1 - near)) & (fleet.most > fleet.local),
+        "highest power": radio.tx_power_w(*law) > links.power_w[rows] * (1 - near),
+        "whole band": (hertz > fleet.capacity * (1 - near)) & links.banded,
+        "target": np.array([fleet.target_error is not None and _reached(fleet, samples)]),
+    }
+    return {name for name, where in stands.items() if bool(where.any())}
+
+
+def _reached(fleet: Fleet, samples: np.ndarray) -> bool:
+    worth = learning_curve.effective_samples(fleet.local, samples, fleet.eta)
+    error = learning_curve.error(worth, fleet.curve.alpha, fleet.curve.beta, fleet.curve.gamma)
+    return bool(error.mean() > (fleet.target_error or 0.0) * (1 - 1e-7))

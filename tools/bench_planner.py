@@ -1,0 +1,165 @@
+"""How fast and how exact the exact planner is: `python -m tools.bench_planner scale | warm | random | levels`.
+
+Times are of `solve_exact`: from a fleet's arrays to points that keep every constraint, with their certificate. What is
+compared is measured in one run, in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import math
+import resource
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+
+from server.errors import InfeasibleError
+from server.plan.device_step import joules
+from server.plan.exact import Solved, solve_exact
+from server.plan.fleet import Fleet
+from server.plan.repair import kept
+from server.plan.solve import relative_gap
+from tools.bench_fleets import CPUS, RADIOS, binding, changed, random_fleet
+
+_REPEATS = ((5_000, 9), (50_000, 5), (200_000, 3))  # below so many devices: so many runs, of which the median counts
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="bench_planner", description=__doc__)
+    parts = parser.add_subparsers(dest="part", required=True)
+    scale = parts.add_parser("scale", help="seconds, memory and gap over the number of devices")
+    scale.add_argument("--devices", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
+    scale.add_argument("--tables", action="store_true", help="tables of six operating points instead of curves")
+    scale.add_argument("--radio", choices=RADIOS, default="mixed")
+    scale.add_argument("--seed", type=int, default=0)
+    warm = parts.add_parser("warm", help="planning again after every parameter drifted by one percent")
+    warm.add_argument("--devices", type=int, default=100_000)
+    warm.add_argument("--tables", action="store_true")
+    warm.add_argument("--radio", choices=RADIOS, default="mixed")
+    warm.add_argument("--turns", type=int, default=5)
+    many = parts.add_parser("random", help="gaps of many random fleets of 1 to 200 devices, of all kinds")
+    many.add_argument("--fleets", type=int, default=1_000)
+    many.add_argument("--seed", type=int, default=0)
+    many.add_argument("--conic", type=int, default=0, help="so many of those up to 20 devices: held against cvxpy")
+    levels = parts.add_parser("levels", help="gaps with discrete levels of power")
+    levels.add_argument("--devices", type=int, nargs="+", default=[3, 10, 100, 1_000])
+    levels.add_argument("--fleets", type=int, default=5, help="of each size")
+    asked = parser.parse_args(argv)
+    {"scale": _scale, "warm": _warm, "random": _random, "levels": _levels}[asked.part](asked)
+    return 0
+
+
+def _scale(asked: argparse.Namespace) -> None:
+    cpus = "tables" if asked.tables else "curves"
+    print(f"{asked.radio} radios, {cpus}: devices, seconds, over n log n (1 = as the first), gap, peak MiB")
+    first: float | None = None
+    for count in sorted(asked.devices):
+        fleet = random_fleet(count, asked.seed, radio_kind=asked.radio, cpus=cpus)
+        solved: list[Solved] = []
+        seconds = statistics.median(_timed(lambda: solved.append(solve_exact(fleet))) for _ in range(_repeats(count)))  # noqa: B023
+        cost = seconds / (count * math.log(count))
+        first = first or cost
+        print(f"{count:>9,}  {seconds:8.3f}  {cost / first:6.3f}  {_gap(fleet, solved[-1]):9.1e}  {_peak_mib():7.0f}")
+
+
+def _warm(asked: argparse.Namespace) -> None:
+    fleet = random_fleet(asked.devices, 0, radio_kind=asked.radio, cpus="tables" if asked.tables else "curves")
+    before = solve_exact(fleet)
+    cold_s, warm_s = [], []
+    for turn in range(asked.turns):
+        later = changed(fleet, turn)
+        again: list[Solved] = []
+        cold_s.append(_timed(lambda: solve_exact(later)))  # noqa: B023
+        warm_s.append(_timed(lambda: again.append(solve_exact(later, before.dual))))  # noqa: B023
+        print(f"cold {cold_s[-1]:.3f} s, warm {warm_s[-1]:.3f} s, gap {_gap(later, again[0]):.1e}")
+    cold, again_s = statistics.median(cold_s), statistics.median(warm_s)
+    print(f"{asked.devices:,} devices: cold {cold:.3f} s, warm {again_s:.3f} s, ratio {again_s / cold:.3f}")
+
+
+def _random(asked: argparse.Namespace) -> None:
+    """Fleets whose kinds go round and whose room is drawn."""
+    gaps, bounds, worst = [], Counter[str](), 0.0
+    compared = 0
+    started = time.perf_counter()
+    for index in range(asked.fleets):
+        fleet = _drawn(asked.seed + index, index)
+        solved = solve_exact(fleet)
+        if not kept(fleet, solved.points):
+            raise SystemExit(f"fleet {asked.seed + index}: a constraint is broken")
+        gaps.append(_gap(fleet, solved))
+        points = solved.points
+        bounds.update(binding(fleet, points.samples, points.compute_s, points.upload_s, points.bandwidth_hz))
+        if compared < asked.conic and len(fleet) <= 20:
+            compared += 1
+            worst = max(worst, _off_conic(fleet, float(joules(fleet, points).sum())))
+    seconds = time.perf_counter() - started
+    print(f"{asked.fleets} fleets in {seconds:.1f} s: gap {min(gaps):.1e} to {max(gaps):.1e}")
+    print("bounds that bind, in so many fleets: " + ", ".join(f"{name} {n}" for name, n in bounds.most_common()))
+    if compared:
+        print(f"{compared} fleets by cvxpy: at most {worst:.1e} off")
+
+
+def _drawn(seed: int, index: int) -> Fleet:
+    rng = np.random.default_rng(seed)
+    return random_fleet(
+        int(np.exp(rng.uniform(0.0, math.log(200.5)))),
+        seed,
+        radio_kind=RADIOS[index % len(RADIOS)],
+        cpus=CPUS[index // len(RADIOS) % len(CPUS)],
+        basis="board" if index % 2 else "added",
+        epochs=int(rng.integers(1, 4)),
+        accuracy=[None, 0.0, 0.1, 0.5, 0.9, 0.999][int(rng.integers(6))],
+        slack=float(1.0 + np.exp(rng.uniform(math.log(1e-3), math.log(3.0)))),
+    )
+
+
+def _off_conic(fleet: Fleet, energy_j: float) -> float:
+    """How far the energy is from that of the conic form of the whole problem, relative; 0 where cvxpy gives up."""
+    search = importlib.import_module("server.plan.search")
+    try:
+        other_j = float(joules(fleet, search.solve_cvxpy(fleet)).sum())
+    except InfeasibleError as error:
+        print(f"cvxpy gives up on {len(fleet)} devices: {error}", file=sys.stderr)
+        return 0.0
+    return abs(other_j - energy_j) / energy_j
+
+
+def _levels(asked: argparse.Namespace) -> None:
+    print("devices, gap of each fleet with five levels of power, seconds of all")
+    for count in asked.devices:
+        gaps = []
+        started = time.perf_counter()
+        for seed in range(asked.fleets):
+            fleet = random_fleet(count, seed, radio_kind="scheduled", cpus="both", slack=1.3, levels=5)
+            gaps.append(_gap(fleet, solve_exact(fleet)))
+        seconds = time.perf_counter() - started
+        print(f"{count:>7,}  {' '.join(f'{gap:.1e}' for gap in gaps)}  {seconds:.1f}")
+
+
+def _timed(job: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    job()
+    return time.perf_counter() - started
+
+
+def _repeats(count: int) -> int:
+    return next((runs for limit, runs in _REPEATS if count < limit), 1)
+
+
+def _gap(fleet: Fleet, solved: Solved) -> float:
+    return relative_gap(float(joules(fleet, solved.points).sum()), solved.dual.bound_j)
+
+
+def _peak_mib() -> float:
+    """The most memory that the process has held so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
