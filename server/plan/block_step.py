@@ -3,8 +3,12 @@
 Computing and uploading share the seconds of the round. Priced at nu joules a second the two sides come apart and each
 is a closed form; the price is right where the time is just used up (or 0 where it is not). For *any* nu >= 0 the value
 is a lower bound on the device's least cost. The price is sought by Newton's method on ln(scale + nu), on which the time
-used is nearly a power law, inside a bracket; devices that are there stay where they are. At a kink of a table all times
-between two ends cost the same, and the search ends on the kink itself: that is time sharing, exactly.
+used is nearly a power law, inside a bracket; devices that are there stay where they are.
+
+At a kink of a table all times between two ends cost the same, and the search ends on the kink itself: that is time
+sharing, exactly. A pooled target, which pays the same for every sample, adds one kink: the price of a second at which a
+sample is worth its joules. Below it a device trains all it can hold, above it its local samples, and on it as many as
+the round has time for.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from server.plan.blocks import Block
+from server.plan.compute_sides import Pace
 from server.plan.taking import take
 from server.plan.upload_sides import Sent
 
@@ -23,37 +28,87 @@ _STEPS = 200
 
 
 @dataclass(frozen=True)
+class Prices:
+    """lambda and mu, and what pooled devices (N,) can afford for a second; None where the target is not pooled."""
+
+    error_j: float
+    medium_j: float
+    affordable_w: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Data:
+    """Samples at prices, arrays (N,): those taken, and the fewest and the most that cost the same; slopes in nu, in
+    ln lambda and in ln mu; and how nu itself follows ln lambda where it stays on the kink of a pooled target."""
+
+    samples: np.ndarray
+    fewest: np.ndarray
+    most: np.ndarray
+    by_price: np.ndarray
+    by_error: np.ndarray
+    by_medium: np.ndarray
+    price_by_error_w: np.ndarray
+
+
+@dataclass(frozen=True)
 class Answer:
-    """The minimisers at prices, arrays (N,): nu, ln of the worth in samples and its bounds kept, busy seconds from
-    quick_s to slow_s, joules a sample with time paid, what is sent; slopes of samples in nu and in ln lambda, and of
-    all the time used in nu."""
+    """The minimisers at prices, arrays (N,): nu, samples, seconds a sample and joules with time paid, busy seconds from
+    quick_s to slow_s (apart at kinks only), what is sent; and the slope of all the time used in nu."""
 
     price_w: np.ndarray
-    log_worth: np.ndarray
-    samples: np.ndarray
+    data: Data
+    tau_s: np.ndarray
+    priced_j: np.ndarray
     quick_s: np.ndarray
     slow_s: np.ndarray
-    priced_j: np.ndarray
-    samples_by_price: np.ndarray
-    samples_by_error: np.ndarray
     used_by_price: np.ndarray
     sent: Sent
 
     def put(self, rows: np.ndarray, other: Answer) -> None:
         """Writes the answers of the devices `rows` over those of this value."""
         for name, column in vars(other).items():
-            if name != "sent":
+            if isinstance(column, np.ndarray):
                 getattr(self, name)[rows] = column
+        for name, column in vars(other.data).items():
+            getattr(self.data, name)[rows] = column
         self.sent.put(rows, other.sent)
 
 
-def answer(block: Block, price_w: np.ndarray, price_error_j: float, price_medium_j: float) -> Answer:
-    """The minimisers of E + lambda/I*err + mu*use + nu*(t + s - T) at nu = price_w (N,) >= 0, lambda, mu >= 0.
+def priced(block: Block, price_error_j: float, price_medium_j: float) -> Prices:
+    """The prices lambda, mu >= 0 as the devices of a block see them."""
+    affordable_w = None
+    if block.rules.pooled:
+        affordable_w = block.compute.affordable_w(block.rules.gain_j(price_error_j))
+    return Prices(price_error_j, price_medium_j, affordable_w)
 
-    The derivative in D vanishes at x = (lambda*alpha*beta*eta / (I*n*priced))**(1/(1+beta)) effective samples.
-    """
-    rules = block.rules
+
+def answer(block: Block, price_w: np.ndarray, prices: Prices) -> Answer:
+    """The minimisers of E + lambda/I*loss + mu*use + nu*(t + s - T) at nu = price_w (N,) >= 0."""
     pace = block.compute.at(price_w)
+    sent = block.upload.at(price_w, prices.medium_j)
+    if prices.affordable_w is None:
+        data = _own_data(block, pace, prices.error_j)
+    else:
+        data = _pooled_data(block, pace, sent, price_w, prices.affordable_w)
+    epochs = block.rules.epochs
+    alike = data.fewest is data.most and pace.quick_s is pace.slow_s  # never at a kink
+    quick_s = epochs * data.fewest * pace.quick_s
+    return Answer(
+        price_w,
+        data,
+        pace.quick_s,
+        pace.priced_j,
+        quick_s,
+        quick_s if alike else epochs * data.most * pace.slow_s,
+        epochs * (data.by_price * pace.quick_s + data.samples * pace.by_price) + sent.seconds_by_price,
+        sent,
+    )
+
+
+def _own_data(block: Block, pace: Pace, price_error_j: float) -> Data:
+    """Each device's own error: the derivative in D vanishes at x = (lambda*alpha*beta*eta / (I*n*priced))**(1/(1+beta))
+    effective samples."""
+    rules = block.rules
     log_gain = rules.log_gain + np.log(price_error_j / rules.count)
     wanted = (log_gain - np.log(pace.priced_j)) * (1.0 / (1.0 + rules.beta))
     log_worth = np.clip(wanted, block.log_least, block.log_most)
@@ -63,40 +118,50 @@ def answer(block: Block, price_w: np.ndarray, price_error_j: float, price_medium
     free = wanted == log_worth
     by_error = np.where(free, worth * (1.0 / (rules.eta * (1.0 + rules.beta))), 0.0)
     by_price = np.where(free, -by_error * pace.quick_s / pace.priced_j, 0.0)
-    sent = block.upload.at(price_w, price_medium_j)
-    trained = rules.epochs * samples
-    quick_s = trained * pace.quick_s
-    return Answer(
-        price_w,
-        log_worth,
-        samples,
-        quick_s,
-        quick_s if pace.slow_s is pace.quick_s else trained * pace.slow_s,
-        pace.priced_j,
-        by_price,
-        by_error,
-        rules.epochs * (by_price * pace.quick_s + samples * pace.by_price) + sent.seconds_by_price,
-        sent,
-    )
+    none = np.zeros_like(samples)
+    return Data(samples, samples, samples, by_price, by_error, none, none)
 
 
-def search(block: Block, price_w: np.ndarray, price_error_j: float, price_medium_j: float, near: float) -> Answer:
+def _pooled_data(block: Block, pace: Pace, sent: Sent, price_w: np.ndarray, affordable_w: np.ndarray) -> Data:
+    """All that can be held below the price that a sample affords, the local ones above; on it, what there is time for.
+
+    There nu follows lambda, d nu = priced/tau * d ln lambda, and D = (T - s)/(n*tau) follows nu and mu.
+    """
+    rules = block.rules
+    most = np.where(price_w <= affordable_w, block.most, block.local)
+    fewest, samples = most.copy(), most.copy()
+    none, by_price, by_medium, follow_w = (np.zeros_like(most) for _ in range(4))
+    on = np.flatnonzero(price_w == affordable_w)
+    local, tau_s = block.local[on], pace.quick_s[on]
+    fits = (rules.round_s - sent.seconds[on]) / (rules.epochs * tau_s)
+    fewest[on] = local
+    samples[on] = np.clip(fits, local, block.most[on])
+    inner = samples[on] == fits
+    trained_s = rules.epochs * tau_s
+    slope = -(sent.seconds_by_price[on] / trained_s + fits * pace.by_price[on] / tau_s)
+    by_price[on] = np.where(inner, slope, 0.0)
+    by_medium[on] = np.where(inner, -sent.seconds_by_medium[on] / trained_s, 0.0)
+    follow_w[on] = np.where(inner, pace.priced_j[on] / tau_s, 0.0)
+    return Data(samples, fewest, most, by_price, none, by_medium, follow_w)
+
+
+def search(block: Block, price_w: np.ndarray, prices: Prices, near: float) -> Answer:
     """The answers at the prices of a second at which the time used is that of the round to `near` (relative), or at
     nu = 0 where less is used; `price_w` (N,) is where to start."""
     unknown = np.full(len(block), -1.0), np.full(len(block), np.inf)
-    return _search(block, price_w, (price_error_j, price_medium_j), near, unknown, 0)
+    return _search(block, price_w, prices, near, unknown, 0)
 
 
 def _search(
     block: Block,
     price_w: np.ndarray,
-    prices: tuple[float, float],
+    prices: Prices,
     near: float,
     bracket: tuple[np.ndarray, np.ndarray],
     steps: int,
 ) -> Answer:
     low, high = bracket
-    found = answer(block, price_w, *prices)
+    found = answer(block, price_w, prices)
     while True:
         excess = log_excess(block, found)
         over = excess > 0
@@ -107,11 +172,12 @@ def _search(
         if not len(rows) or steps > _STEPS:
             return found
         low, high = np.where(over, found.price_w, low), np.where(over, high, found.price_w)
-        target = _target(block, found, excess, low, high, steps % 5 == 0)
+        target = _target(block, found, excess, prices, (low, high), steps % 5 == 0)
         if len(rows) > 0.7 * len(block):
-            found = answer(block, np.where(open_, target, found.price_w), *prices)
+            found = answer(block, np.where(open_, target, found.price_w), prices)
             continue
-        inner = _search(take(block, rows), target[rows], prices, near, (low[rows], high[rows]), steps)
+        some = take(prices, rows)
+        inner = _search(take(block, rows), target[rows], some, near, (low[rows], high[rows]), steps)
         found.put(rows, inner)
         return found
 
@@ -124,10 +190,15 @@ def log_excess(block: Block, found: Answer) -> np.ndarray:
 
 
 def _target(
-    block: Block, found: Answer, excess: np.ndarray, low: np.ndarray, high: np.ndarray, halve: bool
+    block: Block,
+    found: Answer,
+    excess: np.ndarray,
+    prices: Prices,
+    bracket: tuple[np.ndarray, np.ndarray],
+    halve: bool,
 ) -> np.ndarray:
     """Where to look next: Newton's step, or the middle of the bracket where that leaves it, or a kink on the way."""
-    price_w, scale_w = found.price_w, block.scale_w
+    (low, high), price_w, scale_w = bracket, found.price_w, block.scale_w
     used = block.rules.round_s * np.exp(excess)
     step = excess * used / (np.maximum(-found.used_by_price, 1e-300) * (scale_w + price_w))
     step = np.where(np.isfinite(step) & (step != 0), step, np.copysign(_STRIDE, excess))
@@ -136,7 +207,7 @@ def _target(
     astray = target != limited
     if halve:
         astray |= (low >= 0) & (high < np.inf)
-    target, stopped = block.compute.stop(price_w, limited)
+    target, stopped = stop(block, price_w, limited, prices)
     astray[stopped] = False
     rows = np.flatnonzero(astray)
     if len(rows):
@@ -144,6 +215,20 @@ def _target(
         ends = np.maximum(low[rows], 0.0), np.minimum(high[rows], (scale + price_w[rows]) * np.exp(2 * _STRIDE))
         target[rows] = np.sqrt((scale + ends[0]) * (scale + ends[1])) - scale
     return target
+
+
+def stop(block: Block, price_w: np.ndarray, target_w: np.ndarray, prices: Prices) -> tuple[np.ndarray, np.ndarray]:
+    """A kink on the way from prices to targets (N,), the target where there is none; and who is stopped (M,)."""
+    target_w, stopped = block.compute.stop(price_w, target_w)
+    if prices.affordable_w is None:
+        return target_w, stopped
+    kink_w = prices.affordable_w
+    crossed = (kink_w >= 0) & ((price_w < kink_w) & (kink_w < target_w) | (price_w > kink_w) & (kink_w > target_w))
+    rows = np.flatnonzero(crossed)
+    if len(rows):
+        target_w = target_w.copy()
+        target_w[rows] = kink_w[rows]
+    return target_w, np.concatenate([stopped, rows])
 
 
 def moved(block: Block, price_w: np.ndarray, step: np.ndarray) -> np.ndarray:

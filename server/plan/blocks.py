@@ -23,7 +23,8 @@ _LEAST_SCALE = 1e-6  # of a unit per round: the scale of prices where joules cos
 
 @dataclass(frozen=True)
 class Rules:
-    """What all devices have in common; `log_gain` is ln(alpha*beta*eta/n)."""
+    """What all devices have in common; `log_gain` is ln(alpha*beta*eta/n), or pooled ln(slope*eta/n), `slope` being the
+    error that one more effective sample of the mean saves."""
 
     count: int
     epochs: int
@@ -33,6 +34,12 @@ class Rules:
     beta: float
     gamma: float
     log_gain: float
+    pooled: bool
+    slope: float
+
+    def gain_j(self, price_error_j: float) -> float:
+        """What a pooled target pays for training one more sample once, at lambda."""
+        return float(np.exp(self.log_gain)) * price_error_j / self.count
 
 
 @dataclass(frozen=True)
@@ -66,8 +73,11 @@ def split(fleet: Fleet) -> list[Block]:
 
 def _rules(fleet: Fleet) -> Rules:
     curve = fleet.curve
-    log_gain = float(np.log(curve.alpha * curve.beta * fleet.eta / fleet.epochs))
-    return Rules(len(fleet), fleet.epochs, fleet.round_s, fleet.eta, curve.alpha, curve.beta, curve.gamma, log_gain)
+    pooled = fleet.pooled and fleet.target_error is not None
+    slope = fleet.worth_slope if pooled else curve.alpha * curve.beta
+    log_gain = float(np.log(slope * fleet.eta / fleet.epochs))
+    law = (curve.alpha, curve.beta, curve.gamma)
+    return Rules(len(fleet), fleet.epochs, fleet.round_s, fleet.eta, *law, log_gain, pooled, slope)
 
 
 Group = tuple[str, np.ndarray, np.ndarray, str]

@@ -36,6 +36,11 @@ class ComputeSide(Protocol):
         """The best paces at prices (N,) >= 0."""
         ...
 
+    def affordable_w(self, gain_j: float) -> np.ndarray:
+        """The price of a second (N,) at which a sample's joules, its time paid, are gain_j; below 0 where they are more
+        even when time costs nothing."""
+        ...
+
     def stop(self, price_w: np.ndarray, target_w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The middle one of the kinks on the way from prices to targets (N,), the target where there is none; and
         the devices (M,) that are stopped by a kink."""
@@ -57,6 +62,10 @@ class TableSide:
         apart = np.flatnonzero(slow != quick)
         slow_s[apart] = self.tau_s[slow[apart], apart]
         return Pace(tau_s, slow_s, self._of(self.joules, quick) + price_w * tau_s, np.zeros_like(tau_s))
+
+    def affordable_w(self, gain_j: float) -> np.ndarray:
+        best: np.ndarray = ((gain_j - self.joules) / self.tau_s).max(axis=0)
+        return best
 
     def stop(self, price_w: np.ndarray, target_w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rising = target_w > price_w
@@ -110,6 +119,14 @@ class CurveSide:
         steep = 6.0 * drawn_w * (2.0 * self.fixed_s + period_s)
         by_price = np.where(free_hz == freq_hz, -(period_s * period_s) / steep, 0.0)
         return Pace(tau_s, tau_s, tau_s * (drawn_w + power_w), by_price)
+
+    def affordable_w(self, gain_j: float) -> np.ndarray:
+        """At the best clock a sample with its time costs 3*kappa*w*f**2*(1 + a*f/w)**2, and so f*(1 + a*f/w) is known."""
+        root_hz = np.sqrt(gain_j / (3.0 * self.kappa * self.cycles))
+        free_hz = 2.0 * root_hz / (1.0 + np.sqrt(1.0 + 4.0 * (self.fixed_s / self.cycles) * root_hz))
+        freq_hz = np.clip(free_hz, self.freq_min_hz, self.freq_max_hz)
+        tau_s = self.fixed_s + self.cycles / freq_hz
+        return gain_j / tau_s - self.kappa * freq_hz**3 - self.power_static_w
 
     def stop(self, _price_w: np.ndarray, target_w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return target_w, _NOBODY

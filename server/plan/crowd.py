@@ -11,18 +11,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from server.plan.block_step import Answer, log_excess, moved, search
+from models import learning_curve
+from server.plan.block_step import Answer, Prices, log_excess, moved, priced, search
 from server.plan.blocks import Block, split
 from server.plan.each import each
 from server.plan.fleet import Fleet
 from server.plan.points import Points, Step
 
 _STRIDE = 2.0  # e-folds that a prediction may go
+_NEARBY = 0.2  # of a price: how far a kink may move between two plans
+_ON, _ABOUT = 0, 2  # sides of a kink: on it, or on it if it is near
+_NOWHERE = np.zeros(0, dtype=np.int8)
 
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over devices: error, use of the medium, and the slopes of both in ln lambda and ln mu."""
+    """Sums over devices: error (pooled: effective samples), use of the medium, and the slopes of both in ln lambda and
+    ln mu."""
 
     error: float
     use: float
@@ -37,12 +42,14 @@ class Totals:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the devices of a block are, arrays (N,): nu, what it still lacks, and its slopes in ln lambda and ln mu."""
+    """Where the devices of a block are, arrays (N,): nu, what it still lacks, and its slopes in ln lambda and ln mu;
+    `side` of the kink of a pooled target: -1 below, 0 on it, 1 above, 2 for a nu of another time."""
 
     price_w: np.ndarray
     lacking_w: np.ndarray
     by_error_w: np.ndarray
     by_medium_w: np.ndarray
+    side: np.ndarray
 
 
 class Crowd:
@@ -53,8 +60,9 @@ class Crowd:
         with np.errstate(divide="ignore"):
             self._blocks = split(fleet)
         self._prices = (0.0, 0.0)
+        side = _ON if price_s_w is None else _ABOUT
         starts = (block.scale_w if price_s_w is None else price_s_w[block.rows] for block in self._blocks)
-        self._places = [_standing(start) for start in starts]
+        self._places = [_standing(start, side) for start in starts]
         self._answers: list[Answer] = []
 
     def at(self, price_error_j: float, price_medium_j: float, near: float) -> Totals:
@@ -62,7 +70,7 @@ class Crowd:
 
         def job(index: int) -> tuple[Totals, Place, Answer]:
             block, found = self._blocks[index], self._found(index, price_error_j, price_medium_j, near)
-            return *_totals(block, found), found
+            return *_totals(block, found, price_error_j), found
 
         done = each(job, range(len(self._blocks)), len(self.fleet))
         self._places = [place for _, place, _ in done]
@@ -91,68 +99,93 @@ class Crowd:
     def _found(self, index: int, price_error_j: float, price_medium_j: float, near: float) -> Answer:
         block, place = self._blocks[index], self._places[index]
         with np.errstate(all="ignore"):
-            start = _predicted(block, place, self._prices, (price_error_j, price_medium_j))
-            return search(block, start, price_error_j, price_medium_j, near)
+            prices = priced(block, price_error_j, price_medium_j)
+            return search(block, _predicted(block, place, self._prices, prices), prices, near)
 
 
-def _standing(price_w: np.ndarray) -> Place:
+def _standing(price_w: np.ndarray, side: int) -> Place:
     none = np.zeros_like(price_w)
-    return Place(price_w, none, none, none)
+    return Place(price_w, none, none, none, np.full(len(price_w), side, dtype=np.int8))
 
 
-def _predicted(block: Block, place: Place, old: tuple[float, float], new: tuple[float, float]) -> np.ndarray:
+def _predicted(block: Block, place: Place, old: tuple[float, float], prices: Prices) -> np.ndarray:
     """Where the prices of a second will be at new prices, to first order and no further than the next kink."""
     shift_w = place.lacking_w
+    new = prices.error_j, prices.medium_j
     for by_price_w, before, after in zip((place.by_error_w, place.by_medium_w), old, new, strict=True):
         if before > 0 and after > 0 and before != after:
             shift_w = shift_w + by_price_w * np.log(after / before)
     step = np.clip(shift_w / (block.scale_w + place.price_w), -_STRIDE, _STRIDE)
-    return block.compute.stop(place.price_w, moved(block, place.price_w, step))[0]
+    start_w = block.compute.stop(place.price_w, moved(block, place.price_w, step))[0]
+    kink_w = prices.affordable_w
+    if kink_w is None:
+        return start_w
+    crossing = np.sign(start_w - kink_w) != place.side
+    about = place.side == _ABOUT
+    if about.any():
+        crossing = np.where(about, np.abs(start_w - kink_w) < _NEARBY * (block.scale_w + kink_w), crossing)
+    return np.where((kink_w >= 0) & crossing, kink_w, start_w)
 
 
-def _totals(block: Block, found: Answer) -> tuple[Totals, Place]:
+def _totals(block: Block, found: Answer, price_error_j: float) -> tuple[Totals, Place]:
     """The sums of a block, and where it now is."""
-    rules, sent = block.rules, found.sent
+    rules, sent, data = block.rules, found.sent, found.data
     with np.errstate(all="ignore"):
         excess = log_excess(block, found)
         smooth = (found.price_w > 0) & (found.quick_s == found.slow_s) & (found.used_by_price < 0)
         give = np.where(smooth, -1.0 / found.used_by_price, 0.0)
         lacking_w = excess * rules.round_s * give
-        by_error_w = -rules.epochs * found.samples_by_price * found.priced_j * give
+        # where more time is used as lambda rises: n*D_lambda*tau, and on a pooled kink nu itself follows
+        by_error_w = np.where(smooth, rules.epochs * data.by_error * found.tau_s * give, data.price_by_error_w)
         by_medium_w = sent.seconds_by_medium * give
-        error = rules.alpha * np.exp(-rules.beta * found.log_worth)
-        slope = error * np.exp(-found.log_worth) * (-rules.beta * rules.eta)
-        slope = np.where(found.samples_by_error > 0, slope, 0.0)
+        error, slope = _error(block, found)
         totals = Totals(
-            error=float(error.sum() + slope @ (found.samples_by_price * lacking_w)) + rules.gamma * len(block),
+            error=float(error.sum() + slope @ (data.by_price * lacking_w)),
             use=float(sent.use.sum() + sent.use_by_price @ lacking_w),
-            error_by_error=float(slope @ (found.samples_by_error + found.samples_by_price * by_error_w)),
-            error_by_medium=float(slope @ (found.samples_by_price * by_medium_w)),
+            error_by_error=float(slope @ (data.by_error + data.by_price * by_error_w)),
+            error_by_medium=float(slope @ (data.by_medium + data.by_price * by_medium_w)),
             use_by_error=float(sent.use_by_price @ by_error_w),
             use_by_medium=float(sent.use_by_medium.sum() + sent.use_by_price @ by_medium_w),
         )
-    return totals, Place(found.price_w, lacking_w, by_error_w, by_medium_w)
+        kink_w = priced(block, price_error_j, 0.0).affordable_w
+        side = _NOWHERE if kink_w is None else np.sign(found.price_w - kink_w).astype(np.int8)
+    return totals, Place(found.price_w, lacking_w, by_error_w, by_medium_w, side)
+
+
+def _error(block: Block, found: Answer) -> tuple[np.ndarray, np.ndarray]:
+    """What a target asks of the devices (N,), err or pooled the effective samples, and its slope in their samples."""
+    rules = block.rules
+    worth = learning_curve.effective_samples(block.local, found.data.samples, rules.eta)
+    if rules.pooled:
+        return worth, np.full_like(worth, rules.eta)
+    above = rules.alpha * np.exp(-rules.beta * np.log(worth))
+    slope = np.where(found.data.by_error > 0, above / worth * (-rules.beta * rules.eta), 0.0)
+    return above + rules.gamma, slope
 
 
 def _moved_points(block: Block, found: Answer, place: Place, move: tuple[float, float]) -> tuple[np.ndarray, ...]:
     """(samples, compute_s, upload_s, use), each (N,), with all slopes followed."""
-    sent, (by_error, by_medium) = found.sent, move
+    sent, data, (by_error, by_medium) = found.sent, found.data, move
     with np.errstate(all="ignore"):
         shift_w = place.lacking_w + place.by_error_w * by_error + place.by_medium_w * by_medium
-        samples = found.samples + found.samples_by_price * shift_w + found.samples_by_error * by_error
+        samples = data.samples + data.by_price * shift_w + data.by_error * by_error + data.by_medium * by_medium
         upload_s = sent.seconds + sent.seconds_by_price * shift_w + sent.seconds_by_medium * by_medium
         use = sent.use + sent.use_by_price * shift_w + sent.use_by_medium * by_medium
-        pace_s = np.where(found.samples > 0, found.quick_s / found.samples, 0.0)
         hurried_s = np.maximum(block.rules.round_s - upload_s, 0.0)
-    return samples, np.where(found.price_w > 0, hurried_s, samples * pace_s), upload_s, use
+        compute_s = np.where(found.price_w > 0, hurried_s, block.rules.epochs * samples * found.tau_s)
+    return samples, compute_s, upload_s, use
 
 
 def _bounds(block: Block, found: Answer, price_error_j: float) -> np.ndarray:
     """What no answer to the prices of the devices (N,) costs less than, in joules with everything priced."""
     rules = block.rules
     with np.errstate(all="ignore"):
-        bound_j = rules.epochs * found.samples * found.priced_j + found.sent.priced_j - found.price_w * rules.round_s
+        bound_j = found.sent.priced_j - found.price_w * rules.round_s
+        if rules.pooled:  # linear in the samples: the least is at one end, wherever a kink is taken to be
+            net_j = rules.epochs * (found.priced_j - rules.gain_j(price_error_j))
+            known = block.local * ((1.0 - rules.eta) * rules.slope * price_error_j / rules.count)
+            return bound_j + np.minimum(block.local * net_j, block.most * net_j) - known
+        bound_j = bound_j + rules.epochs * found.data.samples * found.priced_j
         if price_error_j > 0:
-            error = rules.alpha * np.exp(-rules.beta * found.log_worth) + rules.gamma
-            bound_j = bound_j + price_error_j / rules.count * error
+            bound_j = bound_j + price_error_j / rules.count * _error(block, found)[0]
     return bound_j

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from models import learning_curve
 from server.plan import block_step as block_step_module
-from server.plan.block_step import answer, log_excess, search
+from server.plan.block_step import answer, log_excess, priced, search
 from server.plan.blocks import split
 from server.plan.build import build_fleet
 from tests.plan.builders import KINDS, device, problem, random_problem
@@ -27,7 +27,8 @@ def blocks_of(asked):
 
 
 def found_in(block, lam=0.0, mu=0.0, start=None, near=1e-12):
-    return quiet(search, block, block.scale_w * 1.0 if start is None else start, lam, mu, near)
+    prices = quiet(priced, block, lam, mu)
+    return quiet(search, block, block.scale_w * 1.0 if start is None else start, prices, near)
 
 
 def test_time_sharing_is_found_on_the_kink_itself():
@@ -81,12 +82,12 @@ def test_the_search_is_short(monkeypatch, cpus):
 
 
 def test_no_accuracy_asked_means_the_local_samples():
-    assert found_in(blocks_of(problem(device("a")))[0], lam=1e9).samples.tolist() == [10.0]
+    assert found_in(blocks_of(problem(device("a")))[0], lam=1e9).data.samples.tolist() == [10.0]
 
 
 def test_full_storage_is_full_to_the_last_sample():
     # exp(ln 110) is not 110
-    assert found_in(blocks_of(problem(device("a"), target=0.5))[0], lam=1e30).samples.tolist() == [110.0]
+    assert found_in(blocks_of(problem(device("a"), target=0.5))[0], lam=1e30).data.samples.tolist() == [110.0]
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
@@ -94,7 +95,7 @@ def test_full_storage_is_full_to_the_last_sample():
 def test_no_other_amount_is_cheaper(seed, price_error_j, price_w):
     fleet = build_fleet(random_problem(seed, 3, "wired", "mixed", 0.5, epochs=2))
     for block in quiet(split, fleet):
-        found = quiet(answer, block, np.full(len(block), price_w), price_error_j, 0.0)
+        found = quiet(answer, block, np.full(len(block), price_w), quiet(priced, block, price_error_j, 0.0))
 
         def cost(samples, block=block, found=found):
             worth = learning_curve.effective_samples(block.local, samples, fleet.eta)
@@ -103,4 +104,4 @@ def test_no_other_amount_is_cheaper(seed, price_error_j, price_w):
 
         for part in np.linspace(0, 1, 23):
             other = block.local + part * (block.most - block.local)
-            assert (cost(found.samples) <= cost(other) * (1 + 1e-12)).all()
+            assert (cost(found.data.samples) <= cost(other) * (1 + 1e-12)).all()

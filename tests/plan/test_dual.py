@@ -44,7 +44,7 @@ def test_a_large_fleet_starts_from_the_prices_of_a_sample(monkeypatch, kind):
     monkeypatch.setattr(dual_module, "_SAMPLE", 20)
     sampled = solve_dual(fleet)
     assert sampled.bound_j == pytest.approx(alone.bound_j, rel=1e-9)
-    assert sampled.price_error_j == pytest.approx(alone.price_error_j, rel=1e-6)
+    assert sampled.price_error_j == pytest.approx(alone.price_error_j, rel=1e-4)
 
 
 def test_a_sample_that_needs_no_price_is_no_obstacle(monkeypatch):
