@@ -14,12 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from server.plan.bundle import Cut, Hunt
 from server.plan.crowd import Crowd, Totals
 from server.plan.fleet import Fleet
 from server.plan.points import Step
 from server.plan.roots import falling_root
 from server.plan.scales import error_scale, least_joules, medium_scale
 from server.plan.subset import subset
+from server.plan.upload_step import medium_use
 
 _NEAR = 1e-10  # relative, of the error above the floor and of the medium: what a search may leave unused
 _WARM_NEAR = 2e-8  # the same for a large fleet that is planned again: a third of the time, and a gap to match
@@ -32,6 +34,9 @@ ROUNDING = 1e-14  # relative, of what is summed
 _NOTHING = 1e-12  # relative, of the joules: a medium that costs no more than that in all is free
 _FURTHEST = 90.0  # e-folds that a price may lie from its guess
 _SAMPLE = 3_000  # devices that are asked first
+_ENOUGH = 1e-10  # relative gap that ends a search among jumps
+_MOST_CUTS = 150
+_SPARE = 1e-12  # relative, of a constraint: what rounding may take
 
 
 @dataclass(frozen=True)
@@ -53,10 +58,12 @@ def solve_dual(fleet: Fleet, fixed_error_price_j: float | None = None, warm: Dua
 
 
 def quick_dual(fleet: Fleet, fixed_error_price_j: float | None = None, warm: Dual | None = None) -> Dual | None:
-    """The best prices by Newton's method; None where it does not find them."""
+    """The best prices by Newton's method, or cutting planes where a pooled target makes the answers jump; None where
+    they are not found."""
     price_s_w = None if warm is None or len(warm.step.price_s_w) != len(fleet) else warm.step.price_s_w
     search = _Search(fleet, fixed_error_price_j, price_s_w)
-    step = search.newton(search.guess() if warm is None else search.filled(warm.price_error_j, warm.price_medium_j))
+    at = search.guess() if warm is None else search.filled(warm.price_error_j, warm.price_medium_j)
+    step = search.blended(at) if search.jumps else search.newton(at)
     return None if step is None else _dual(fleet, step)
 
 
@@ -78,14 +85,23 @@ def bound(fleet: Fleet, step: Step) -> float:
     """
     if step.price_error_j < 0 or step.price_medium_j < 0 or not bool((step.price_s_w >= 0).all()):
         raise ValueError("a price is negative: the devices' answers to it bound nothing from below")
-    coupled_j = 0.0
+    total_j = float(step.bound_j.sum())
     if step.price_error_j > 0 and fleet.target_error is not None:
-        coupled_j += step.price_error_j * fleet.target_error
+        total_j -= step.price_error_j * fleet.allowed_loss
     if step.price_medium_j > 0:
-        coupled_j += step.price_medium_j * fleet.capacity
+        total_j -= step.price_medium_j * fleet.capacity
     waited_j = float(step.price_s_w.sum()) * fleet.round_s
-    total_j = float(step.bound_j.sum()) - coupled_j
-    return total_j - ROUNDING * (float(np.abs(step.bound_j).sum()) + coupled_j + waited_j)
+    size_j = float(np.abs(step.bound_j).sum()) + coupled_size_j(fleet, step.price_error_j, step.price_medium_j)
+    return total_j - ROUNDING * (size_j + waited_j)
+
+
+def coupled_size_j(fleet: Fleet, price_error_j: float, price_medium_j: float) -> float:
+    """The size of what is summed for the constraints that couple devices: what rounding counts against."""
+    size_j = 0.0
+    if price_error_j > 0 and fleet.target_error is not None:
+        largest = fleet.worth_slope * float(fleet.worth(fleet.most).mean()) if fleet.pooled else fleet.target_error
+        size_j += price_error_j * max(largest, abs(fleet.allowed_loss))
+    return size_j + (price_medium_j * fleet.capacity if price_medium_j > 0 else 0.0)
 
 
 class _Search:
@@ -94,6 +110,7 @@ class _Search:
     def __init__(self, fleet: Fleet, fixed_error_price_j: float | None, price_s_w: np.ndarray | None):
         self.fleet = fleet
         self.crowd = Crowd(fleet, price_s_w)
+        self.pooled = fleet.pooled and fleet.target_error is not None
         if fixed_error_price_j is None and (fleet.target_error is None or _accurate_anyway(fleet)):
             fixed_error_price_j = 0.0
         self.fixed_error_j = fixed_error_price_j
@@ -102,6 +119,7 @@ class _Search:
         self.least = np.log(np.maximum([0.0, free_j], 1e-300))
         takers = int(np.count_nonzero(fleet.links.banded | fleet.links.shared))
         self.sought = np.array([fixed_error_price_j is None, takers > 1])  # a lone one has all of the medium
+        self.jumps = self.pooled and bool(self.sought.any())
         self.near = _NEAR if price_s_w is None or len(fleet) < _LARGE else _WARM_NEAR
 
     def filled(self, price_error_j: float, price_medium_j: float) -> np.ndarray:
@@ -121,7 +139,7 @@ class _Search:
             share = _SAMPLE / len(fleet)
             rows = np.sort(np.random.default_rng(0).choice(len(fleet), _SAMPLE, replace=False))
             few = _Search(subset(fleet, rows, fleet.capacity * share), None if fixed is None else fixed * share, None)
-            step = few.newton(few.guess())
+            step = few.blended(few.guess()) if few.jumps else few.newton(few.guess())
             scarce = step is not None and not (self.sought[1] and math.log(step.price_medium_j) <= few.least[1])
             if step is not None and scarce:  # or a few devices make the medium scarce: a sample may lack them
                 return self.filled(step.price_error_j / share, step.price_medium_j)
@@ -137,6 +155,52 @@ class _Search:
             at[1] = math.log(fixed / fleet.capacity if fixed else medium_scale(fleet))
         return at
 
+    def blended(self, at: np.ndarray) -> Step | None:
+        """The answers at the highest of all prices asked, with points blended from those around it so that all
+        constraints are met; None where that is not to be had.
+
+        Newton's method as long as it gets nearer, else where the cuts so far meet highest.
+        """
+        hunt = Hunt(self.least[self.sought], _ENOUGH)
+        far, near, furthest = math.inf, 1e-9, at[self.sought] + _FURTHEST
+        for _ in range(_MOST_CUTS):
+            prices = np.exp(at)
+            excess, slope = self._excess(self.crowd.at(float(prices[0]), float(prices[1]), near))
+            if not np.isfinite(excess).all() or not (at[self.sought] <= furthest).all():
+                return None
+            hunt.add(self._cut(self.crowd.answers()))
+            if not self.sought.any():
+                return hunt.best.step
+            top = hunt.top()
+            if hunt.done(top):
+                return hunt.blend(top)
+            before, far = far, float(np.abs(excess).max())
+            steep = slope - _STIFFNESS * np.eye(len(excess))
+            move = np.linalg.solve(steep, -excess) if np.isfinite(slope).all() else np.full(len(excess), np.inf)
+            at = at.copy()
+            if far < 0.3 * before and float(np.abs(move).max()) < 0.5:
+                at[self.sought] = np.maximum(at[self.sought] + move, self.least[self.sought])
+            else:
+                at[self.sought] = np.log(top.prices)
+        return None
+
+    def _cut(self, step: Step) -> Cut:
+        """The plane that answers make over the prices that are sought."""
+        fleet, points = self.fleet, step.points
+        prices = np.array([step.price_error_j, step.price_medium_j])
+        lack = np.zeros(2)
+        if fleet.target_error is not None and self.sought[0]:
+            lack[0] = float(fleet.losses(points.samples).mean()) - fleet.allowed_loss + _SPARE * abs(fleet.allowed_loss)
+        if self.sought[1]:
+            used = float(medium_use(fleet, points.upload_s, points.bandwidth_hz).sum())
+            lack[1] = used - fleet.capacity * (1.0 - _SPARE)
+        value_j = float(step.bound_j.sum())
+        if self.sought[0]:
+            value_j -= prices[0] * fleet.allowed_loss
+        if self.sought[1]:
+            value_j -= prices[1] * fleet.capacity
+        return Cut(prices[self.sought], value_j, lack[self.sought], step)
+
     def newton(self, at: np.ndarray) -> Step | None:
         """All constraints met by Newton's method from prices nearby; None where it does not get there.
 
@@ -144,7 +208,7 @@ class _Search:
         """
         low, high = np.full(2, -np.inf)[self.sought], np.full(2, np.inf)[self.sought]
         close = math.sqrt(0.1 * self.near)  # what the slopes leave open goes with the square
-        near = 1e-2 if self.sought.any() else close
+        near = 1e-2 if self.sought.any() else _FINE
         for _ in range(_NEWTON_STEPS):
             with np.errstate(over="ignore"):
                 prices = np.exp(at)
@@ -204,18 +268,19 @@ class _Search:
         floor = fleet.curve.gamma * len(fleet)
         above = totals.error - floor
         allowed = (fleet.target_error or 0.0) * len(fleet) - floor
+        sign = np.array([1.0, 1.0])
+        if self.pooled:  # what is held against the target are samples: too few of them
+            above, allowed, sign[0] = totals.error, fleet.wanted_worth * len(fleet), -1.0
         with np.errstate(all="ignore"):
             sums = np.array([above, totals.use])
-            excess = np.log(sums / np.array([allowed, fleet.capacity]))
+            excess = sign * np.log(sums / np.array([allowed, fleet.capacity]))
             excess = np.where(np.abs(excess) < ROUNDING, 0.0, excess)
-            slope = (
-                np.array([[totals.error_by_error, totals.error_by_medium], [totals.use_by_error, totals.use_by_medium]])
-                / sums[:, None]
-            )
+            slopes = [[totals.error_by_error, totals.error_by_medium], [totals.use_by_error, totals.use_by_medium]]
+            slope = np.array(slopes) * (sign / sums)[:, None]
         return excess[self.sought], slope[np.ix_(self.sought, self.sought)]
 
 
 def _accurate_anyway(fleet: Fleet) -> bool:
     """Whether the local samples alone keep the target: lambda is then 0."""
     assert fleet.target_error is not None
-    return bool(fleet.local.all()) and fleet.mean_error(fleet.local) <= fleet.target_error
+    return bool(fleet.local.any()) and fleet.mean_error(fleet.local) <= fleet.target_error

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from server.plan.crowd import Crowd
-from server.plan.dual import ROUNDING
+from server.plan.dual import ROUNDING, coupled_size_j
 from server.plan.fleet import Fleet
 from server.plan.subset import subset
 from server.plan.upload_step import medium_use
@@ -28,7 +28,7 @@ def at_power(fleet: Fleet, rows: np.ndarray, power_w: np.ndarray) -> Fleet:
 
 @dataclass(frozen=True)
 class Asked:
-    """Answers at prices [lambda, mu]: joules, error and use of the medium of every leveled device at every level, each
+    """Answers at prices [lambda, mu]: joules, loss and use of the medium of every leveled device at every level, each
     (M, L), and their sums over the other devices, with `slack_j` for rounding."""
 
     prices: np.ndarray
@@ -71,7 +71,7 @@ class Ways:
         joules, error, use = (np.stack(part, axis=1) for part in zip(*answers, strict=True))
         others = [np.zeros(1)] * 3 if self._others is None else self._answers(self._others, prices)
         size = float(np.abs(joules).min(axis=1).sum() + np.abs(others[0]).sum())
-        coupled = float(prices[0] * (self.fleet.target_error or 0.0) + prices[1] * self.fleet.capacity)
+        coupled = coupled_size_j(self.fleet, float(prices[0]), float(prices[1]))
         others_j, others_error, others_use = (float(part.sum()) for part in others)
         slack_j = ROUNDING * (size + coupled)
         return Asked(prices, joules, error, use, others_j, others_error, others_use, slack_j)
@@ -79,7 +79,7 @@ class Ways:
     def bound(self, asked: Asked, allowed: np.ndarray) -> tuple[float, np.ndarray]:
         """(below the least joules with the levels allowed (M, L), how that changes with the prices (2,))."""
         fleet, choice = self.fleet, asked.choice(allowed)
-        target = fleet.target_error or 0.0
+        target = fleet.allowed_loss if fleet.target_error is not None else 0.0
         joules, error, use = (
             float(np.take_along_axis(part, choice[:, None], axis=1).sum())
             for part in (asked.joules, asked.error, asked.use)
@@ -94,5 +94,5 @@ class Ways:
         share = len(some) / len(self.fleet)  # lambda is the price of the whole fleet's mean
         crowd.at(float(prices[0]) * share, float(prices[1]), 1e-12)
         step = crowd.answers()
-        error = some.errors(step.points.samples) if prices[0] > 0 else np.zeros(len(some))
+        error = some.losses(step.points.samples) if prices[0] > 0 else np.zeros(len(some))
         return step.bound_j, error, medium_use(some, step.points.upload_s, step.points.bandwidth_hz)

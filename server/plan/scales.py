@@ -13,6 +13,9 @@ def error_scale(fleet: Fleet) -> float:
     """The lambda at which a middling device trains half of what it could."""
     curve = fleet.curve
     per_sample = compute_joules(fleet, np.ones(len(fleet)), fleet.epochs * fleet.tau_idle_s) / fleet.epochs
+    if fleet.pooled:
+        middle_j = float(np.median(per_sample)) * fleet.epochs / (fleet.worth_slope * fleet.eta)
+        return max(middle_j, 1e-300) * len(fleet)
     worth = np.maximum(fleet.local + 0.5 * fleet.eta * (fleet.most - fleet.local), 1.0)
     scale = float(np.median(per_sample * worth ** (1.0 + curve.beta)))
     return max(scale, 1e-300) * len(fleet) * fleet.epochs / (curve.alpha * curve.beta * fleet.eta)

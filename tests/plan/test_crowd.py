@@ -41,7 +41,7 @@ def test_sums_are_those_of_the_points():
     crowd = Crowd(fleet)
     totals = crowd.at(2e4, 1e-6, 1e-12)
     step = crowd.answers()
-    assert totals.error == pytest.approx(fleet.errors(step.points.samples).sum(), rel=1e-12)
+    assert totals.error == pytest.approx(fleet.error_at(fleet.worth(step.points.samples)).sum(), rel=1e-12)
     assert totals.use == pytest.approx(total_use(fleet, step.points), rel=1e-12)
 
 
