@@ -38,19 +38,22 @@ class Cut:
 @dataclass(frozen=True)
 class Peak:
     """Where the least of all cuts is highest within a box: prices (P,), the height, the weights (K,) of the cuts that
-    meet there, and whether the box had no say in it, so that the weights blend the answers to what is wanted."""
+    meet there, and what their blend lacks (P,) or has left over (P,) because the box ends there. `free` where it has no
+    say: the weights then blend the answers to what is wanted."""
 
     prices: np.ndarray
     height_j: float
     weights: np.ndarray
-    free: bool
+    bought: np.ndarray
+    sold: np.ndarray
+    free: bool = False
 
 
 class Hunt:
     """The cuts so far, within a box around the best of them that follows it and grows."""
 
-    def __init__(self, log_least: np.ndarray, enough: float):
-        self._least, self._enough = np.exp(log_least), enough
+    def __init__(self, least: np.ndarray, spare: np.ndarray, enough: float):
+        self._least, self._spare, self._enough = least, spare, enough
         self._reach = _REACH
         self.cuts: list[Cut] = []
 
@@ -64,10 +67,12 @@ class Hunt:
     def top(self) -> Peak:
         """The highest point within reach of the best prices."""
         around = self.best.prices
-        found = peak(self.cuts, np.maximum(around / self._reach, self._least), around * self._reach)
-        if not found.free:
+        low = np.maximum(around / self._reach, self._least)
+        found = peak(self.cuts, low, around * self._reach)
+        kept = bool((found.bought <= self._spare).all() and (found.sold <= self._spare)[low > self._least].all())
+        if not kept:
             self._reach = min(2.0 * self._reach, _FURTHEST)
-        return found
+        return replace(found, free=kept)
 
     def done(self, found: Peak) -> bool:
         """Whether the answers that meet there blend to within reach of the bound."""
@@ -117,9 +122,8 @@ def peak(cuts: list[Cut], least: np.ndarray, most: np.ndarray) -> Peak:
     weights = np.zeros(count + 2 * wide)
     weights[basis] = amounts
     prices = np.clip(-duals[1:] * unit / scale, least, most)
-    sold = weights[count + wide :] * (least > 0)
-    free = bool((weights[count : count + wide] <= 1e-11).all() and (sold <= 1e-11).all())
-    return Peak(prices, first_j + float(duals[0]) * unit, weights[:count] / weights[:count].sum(), free)
+    height_j, used = first_j + float(duals[0]) * unit, weights[:count] / weights[:count].sum()
+    return Peak(prices, height_j, used, weights[count : count + wide] * scale, weights[count + wide :] * scale)
 
 
 def _start(columns: np.ndarray, count: int, wide: int) -> np.ndarray:

@@ -23,7 +23,7 @@ from server.plan.scales import error_scale, least_joules, medium_scale
 from server.plan.subset import subset
 from server.plan.upload_step import medium_use
 
-_NEAR = 1e-10  # relative, of the error above the floor and of the medium: what a search may leave unused
+_NEAR = 1e-11  # relative, of the error above the floor and of the medium: what a search may leave unused
 _WARM_NEAR = 2e-8  # the same for a large fleet that is planned again: a third of the time, and a gap to match
 _LARGE = 20_000  # devices
 _FINE = 1e-9  # of the time used by a device, where a price is bracketed
@@ -36,7 +36,7 @@ _FURTHEST = 90.0  # e-folds that a price may lie from its guess
 _SAMPLE = 3_000  # devices that are asked first
 _ENOUGH = 1e-10  # relative gap that ends a search among jumps
 _MOST_CUTS = 150
-_SPARE = 1e-12  # relative, of a constraint: what rounding may take
+_SPARE = 3e-11  # relative, of a constraint: what rounding may take
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class _Search:
 
         Newton's method as long as it gets nearer, else where the cuts so far meet highest.
         """
-        hunt = Hunt(self.least[self.sought], _ENOUGH)
+        hunt = Hunt(np.exp(self.least[self.sought]), 0.5 * self._spare()[self.sought], _ENOUGH)
         far, near, furthest = math.inf, 1e-9, at[self.sought] + _FURTHEST
         for _ in range(_MOST_CUTS):
             prices = np.exp(at)
@@ -176,7 +176,7 @@ class _Search:
                 return hunt.blend(top)
             before, far = far, float(np.abs(excess).max())
             steep = slope - _STIFFNESS * np.eye(len(excess))
-            move = np.linalg.solve(steep, -excess) if np.isfinite(slope).all() else np.full(len(excess), np.inf)
+            move = np.linalg.solve(steep, -excess - 1.5 * _SPARE) if np.isfinite(slope).all() else np.full(len(excess), np.inf)
             at = at.copy()
             if far < 0.3 * before and float(np.abs(move).max()) < 0.5:
                 at[self.sought] = np.maximum(at[self.sought] + move, self.least[self.sought])
@@ -188,18 +188,22 @@ class _Search:
         """The plane that answers make over the prices that are sought."""
         fleet, points = self.fleet, step.points
         prices = np.array([step.price_error_j, step.price_medium_j])
-        lack = np.zeros(2)
+        lack = self._spare()
         if fleet.target_error is not None and self.sought[0]:
-            lack[0] = float(fleet.losses(points.samples).mean()) - fleet.allowed_loss + _SPARE * abs(fleet.allowed_loss)
+            lack[0] += float(fleet.losses(points.samples).mean()) - fleet.allowed_loss
         if self.sought[1]:
-            used = float(medium_use(fleet, points.upload_s, points.bandwidth_hz).sum())
-            lack[1] = used - fleet.capacity * (1.0 - _SPARE)
+            lack[1] += float(medium_use(fleet, points.upload_s, points.bandwidth_hz).sum()) - fleet.capacity
         value_j = float(step.bound_j.sum())
         if self.sought[0]:
             value_j -= prices[0] * fleet.allowed_loss
         if self.sought[1]:
             value_j -= prices[1] * fleet.capacity
         return Cut(prices[self.sought], value_j, lack[self.sought], step)
+
+    def _spare(self) -> np.ndarray:
+        """What the constraints leave to rounding (2,)."""
+        fleet = self.fleet
+        return _SPARE * np.array([abs(fleet.allowed_loss) if self.pooled else 1.0, fleet.capacity])
 
     def newton(self, at: np.ndarray) -> Step | None:
         """All constraints met by Newton's method from prices nearby; None where it does not get there.

@@ -76,7 +76,7 @@ class SharedLink:
     def at(self, price_w: np.ndarray, price_medium_j: float) -> Sent:
         """s = sqrt(mu*S/(R*W)), from all of the link to twice the round (longer than any plan can use)."""
         watts = self.overhead_w + price_w
-        unpaid_s = np.full_like(watts, np.inf)
+        unpaid_s = np.full_like(watts, np.inf if price_medium_j > 0 else 0.0)  # nothing is saved by more
         best_s = np.sqrt(np.divide(price_medium_j * self.alone_s, watts, out=unpaid_s, where=watts > 0))
         longest_s = np.maximum(self.alone_s, 2.0 * self.round_s)
         seconds = np.clip(best_s, self.alone_s, longest_s)
