@@ -24,6 +24,7 @@ from server.plan.problem import Executed
 
 _CHUNK = 16_384  # devices at a time
 _ROUNDING = 1e-12  # relative, of the target: what a mean may lose to rounding
+_FEW = 200  # devices of which one alone can cost that much
 _LOOKS = 20  # how often the candidates may be moved to where the samples went
 _SPARE = 1e-4  # of all joules: if error that is left over is worth more, it is worth looking farther
 _TRIMMED = 2_000  # steps before and behind the last one whose devices may take one back
@@ -37,7 +38,7 @@ def realise(fleet: Fleet, points: Points, batch_size: int = 1) -> Executed:
     if not fleet.pooled:
         _room_for_one(boards)
     best = _climb(boards, points.samples, afar=False)
-    if best is None or best.spare_j > _SPARE * best.joules:
+    if best is None or best.spare_j > _SPARE * best.joules or len(fleet) <= _FEW:
         best = _look_afar(boards, points.samples, best)
     return boards.executed(best.samples)
 
