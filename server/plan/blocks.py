@@ -17,7 +17,7 @@ from server.plan.each import each
 from server.plan.fleet import Fleet
 from server.plan.upload_sides import FixedPower, Scheduled, SharedLink, UploadSide, Wired
 
-SIZE = 32_768  # devices: a few arrays of them fit into a core's cache, and outweigh what a call costs
+SIZE = 131_072  # devices: arrays long enough that threads seldom wait for one another
 _LEAST_SCALE = 1e-6  # of a unit per round: the scale of prices where joules cost nothing
 
 

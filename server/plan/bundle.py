@@ -16,8 +16,9 @@ from server.plan.points import Step
 
 _PIVOTS = 200
 _ROUNDING = 1e-15  # relative, of costs
-_REACH = 4.0  # times or parts of the best prices
+_REACH = 2.0  # times or parts of the best prices
 _FURTHEST = 1e6
+_HELD = 10_000_000  # answers of devices: what 500 MB hold
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,12 @@ class Hunt:
         return max(self.cuts, key=lambda cut: cut.value_j)
 
     def add(self, cut: Cut) -> None:
+        """One more; of large fleets only so many are kept, those that meet lowest around the best."""
         self.cuts.append(cut)
+        if len(self.cuts) > 4 and len(self.cuts) * len(cut.step.bound_j) > _HELD:
+            around = self.best.prices
+            highest = max(self.cuts, key=lambda one: one.joules + float(one.lack @ around))
+            self.cuts = [one for one in self.cuts if one is not highest]
 
     def top(self) -> Peak:
         """The highest point within reach of the best prices."""

@@ -20,6 +20,7 @@ from server.plan.fleet import Fleet
 from server.plan.points import Step
 from server.plan.roots import falling_root
 from server.plan.scales import error_scale, least_joules, medium_scale
+from server.plan.secant import Course
 from server.plan.subset import subset
 from server.plan.upload_step import medium_use
 
@@ -35,6 +36,8 @@ _NOTHING = 1e-12  # relative, of the joules: a medium that costs no more than th
 _FURTHEST = 90.0  # e-folds that a price may lie from its guess
 _SAMPLE = 3_000  # devices that are asked first
 _ENOUGH = 1e-10  # relative gap that ends a search among jumps
+_ENOUGH_OF_MANY = 1e-8  # the same for a large fleet
+_NEAR_OF_MANY = 1e-5  # of the time used by a device of a large fleet: the rest is followed by slopes
 _MOST_CUTS = 150
 _SPARE = 3e-11  # relative, of a constraint: what rounding may take
 
@@ -119,6 +122,7 @@ class _Search:
         self.least = np.log(np.maximum([0.0, free_j], 1e-300))
         takers = int(np.count_nonzero(fleet.links.banded | fleet.links.shared))
         self.sought = np.array([fixed_error_price_j is None, takers > 1])  # a lone one has all of the medium
+        self.steep: np.ndarray | None = None  # slopes of the excess, as far as they are known from elsewhere
         self.jumps = self.pooled and bool(self.sought.any())
         self.near = _NEAR if price_s_w is None or len(fleet) < _LARGE else _WARM_NEAR
 
@@ -136,10 +140,12 @@ class _Search:
         """Prices to start from when none are known: those of a sample of the devices, or their order of magnitude."""
         fleet, fixed = self.fleet, self.fixed_error_j
         if len(fleet) > 2 * _SAMPLE and self.sought.any():
-            share = _SAMPLE / len(fleet)
-            rows = np.sort(np.random.default_rng(0).choice(len(fleet), _SAMPLE, replace=False))
+            count = max(_SAMPLE, len(fleet) // 20) if self.jumps else _SAMPLE
+            share = count / len(fleet)
+            rows = np.sort(np.random.default_rng(0).choice(len(fleet), count, replace=False))
             few = _Search(subset(fleet, rows, fleet.capacity * share), None if fixed is None else fixed * share, None)
             step = few.blended(few.guess()) if few.jumps else few.newton(few.guess())
+            self.steep = few.steep
             scarce = step is not None and not (self.sought[1] and math.log(step.price_medium_j) <= few.least[1])
             if step is not None and scarce:  # or a few devices make the medium scarce: a sample may lack them
                 return self.filled(step.price_error_j / share, step.price_medium_j)
@@ -161,11 +167,14 @@ class _Search:
 
         Newton's method as long as it gets nearer, else where the cuts so far meet highest.
         """
-        hunt = Hunt(np.exp(self.least[self.sought]), 0.5 * self._spare()[self.sought], _ENOUGH)
-        far, near, furthest = math.inf, 1e-9, at[self.sought] + _FURTHEST
+        large = len(self.fleet) >= _LARGE
+        hunt = Hunt(np.exp(self.least[self.sought]), 0.5 * self._spare()[self.sought], _ENOUGH_OF_MANY if large else _ENOUGH)
+        course = Course(self.steep, 1.5 * _SPARE)
+        furthest = at[self.sought] + _FURTHEST
         for _ in range(_MOST_CUTS):
             prices = np.exp(at)
-            excess, slope = self._excess(self.crowd.at(float(prices[0]), float(prices[1]), near))
+            totals = self.crowd.at(float(prices[0]), float(prices[1]), _NEAR_OF_MANY if large else _FINE)
+            excess, slope = self._excess(totals)
             if not np.isfinite(excess).all() or not (at[self.sought] <= furthest).all():
                 return None
             hunt.add(self._cut(self.crowd.answers()))
@@ -174,14 +183,10 @@ class _Search:
             top = hunt.top()
             if hunt.done(top):
                 return hunt.blend(top)
-            before, far = far, float(np.abs(excess).max())
-            steep = slope - _STIFFNESS * np.eye(len(excess))
-            move = np.linalg.solve(steep, -excess - 1.5 * _SPARE) if np.isfinite(slope).all() else np.full(len(excess), np.inf)
+            course.add(at[self.sought], excess, slope)
+            self.steep, there = course.steep, course.next()
             at = at.copy()
-            if far < 0.3 * before and float(np.abs(move).max()) < 0.5:
-                at[self.sought] = np.maximum(at[self.sought] + move, self.least[self.sought])
-            else:
-                at[self.sought] = np.log(top.prices)
+            at[self.sought] = np.log(top.prices) if there is None else np.maximum(there, self.least[self.sought])
         return None
 
     def _cut(self, step: Step) -> Cut:
