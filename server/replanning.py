@@ -102,7 +102,7 @@ def revise_plan(
     records: tuple[RoundRecord, ...],
 ) -> StrategyPlan | None:
     """`revise` for a run: what comes of it is kept in the run directory and said."""
-    solve = partial(solve_plan, run, strategy, enrolled)
+    solve = partial(solve_plan, run, strategy, enrolled, warm=present.plan)
     revised = revise(present, planner_devices(run, enrolled), records, solve)
     if revised is None:
         return None

@@ -20,7 +20,7 @@ from server.data.load import load_dataset
 from server.data.partition import draw_groups, partition
 from server.errors import DataError, InfeasibleError
 from server.outlay import Choice, choose, describe, load_curves, with_fill_factor
-from server.plan.problem import Device
+from server.plan.problem import Device, PlanRecord
 from server.progress import Progress
 from server.run_dir import Enrolled, RunDir, RunInfo, StrategyPlan, versions
 from server.sources import (
@@ -185,14 +185,19 @@ def make_plan(run: Run, strategy: Strategy, enrolled: tuple[Enrolled, ...]) -> S
 
 
 def solve_plan(
-    run: Run, strategy: Strategy, enrolled: tuple[Enrolled, ...], now: Sequence[Device] | None = None
+    run: Run,
+    strategy: Strategy,
+    enrolled: tuple[Enrolled, ...],
+    now: Sequence[Device] | None = None,
+    warm: PlanRecord | None = None,
 ) -> StrategyPlan:
-    """The strategy's plan for these devices; nothing is written. `now`: as they are believed to be by now."""
+    """The strategy's plan for these devices; nothing is written. `now`: as they are believed to be by now; `warm`: the
+    plan so far, near which the new one is sought."""
     from server.plan.solve import solve
 
     if now is None and (unknown := unmeasured_uploads(enrolled)):
         run.progress.say(f"the upload power of {', '.join(unknown)} could not be measured: {strategy} plans it as free")
-    exact = partial(solve, batch_size=run.config.training.batch_size)
+    exact = partial(solve, batch_size=run.config.training.batch_size, warm=warm)
     return plan_strategy(strategy, now or planner_devices(run, enrolled), terms_of(run, enrolled), exact)
 
 

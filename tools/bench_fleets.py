@@ -7,9 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from models import energy, learning_curve, radio
+from models import energy, radio
+from server.plan.columnar import starts
+from server.plan.columns import Devices, Laws, Levels, Opps, Radios, Spreads
+from server.plan.devices import RADIO_KINDS, AccuracyModel, EnergyBasis, LearningCurve
 from server.plan.fleet import Curves, Fleet, Links, Tables
-from server.plan.problem import LearningCurve
+from server.plan.problem import Problem
+from server.plan.device_step import Points, total_use
 from server.plan.upload_step import least_upload_s
 
 RADIOS = ("scheduled", "fixed_power", "shared_link", "wired", "mixed")
@@ -30,6 +34,7 @@ def random_fleet(
     accuracy: float | None = 0.5,
     slack: float = 1.1,
     levels: int = 0,
+    pooled: bool = False,
 ) -> Fleet:
     """`count` devices from a seed. `slack` (> 1) is the round over the least with equal shares of the medium;
     `accuracy` in [0, 1] the target between all local samples and what then still fits; `levels` those of a radio."""
@@ -54,6 +59,7 @@ def random_fleet(
         target_error=None,
         curve=CURVE,
         eta=ETA,
+        pooled=pooled,
         capacity=1e6 * count if links.banded.any() else 1.0 if links.shared.any() else float("inf"),
     )
     return _possible(fleet, accuracy, slack)
@@ -73,6 +79,49 @@ def _possible(fleet: Fleet, accuracy: float | None, slack: float) -> Fleet:
     first = fleet.mean_error(fleet.local)
     last = fleet.mean_error(np.clip((round_s - upload_s) / tau_s, fleet.local, fleet.most))
     return replace(fleet, round_s=round_s, target_error=first + accuracy * (last - first))
+
+
+def problem_of(fleet: Fleet, basis: EnergyBasis) -> Problem:
+    """The problem whose arrays on a basis these are: with boards that idle at 1 W, less than any overhead here."""
+    count, links, tables, curves = len(fleet), fleet.links, fleet.tables, fleet.curves
+    added_w = 1.0 if basis == "added" else 0.0
+    laws = {name: np.full(count, np.nan) for name in ("fixed_s", "cycles", "power_static_w", "kappa")}
+    laws |= {name: np.full(count, np.nan) for name in ("freq_min_hz", "freq_max_hz")}
+    for name, column in laws.items():
+        column[curves.rows] = getattr(curves, name) + (added_w if name == "power_static_w" else 0.0)
+    real = np.diff(tables.tau_s, axis=1, prepend=-1.0)[:, ::-1] > 0  # ascending in frequency, without padding
+    lengths = np.zeros(count, dtype=np.int64)
+    lengths[tables.rows] = real.sum(axis=1)
+    raw_j = tables.joules + added_w * tables.tau_s
+    points = (column[:, ::-1][real] for column in (tables.freq_hz, tables.tau_s, raw_j))
+    kinds = {"scheduled": links.scheduled, "fixed_power": links.fixed_power}
+    kinds |= {"shared_link": links.shared, "wired": links.wired}
+    radios = Radios(
+        kind=sum(np.where(mask, RADIO_KINDS.index(name), 0) for name, mask in kinds.items()).astype(np.int8),
+        gain_over_noise_hz_per_w=1.0 / links.noise_w_per_hz,
+        tx_power_max_w=np.where(links.scheduled & ~links.leveled, links.power_w, np.nan),
+        tx_power_w=np.where(links.fixed_power | links.shared, links.power_w, np.nan),
+        amplifier_efficiency=links.efficiency,
+        overhead_w=links.overhead_w - (1.0 - added_w),
+        link_bits_per_s=links.rate_bits_per_s,
+    )
+    told = np.full((count, 0), np.nan) if links.levels_w is None else links.levels_w
+    devices = Devices(
+        ids=fleet.ids,
+        local_counts=fleet.local.astype(np.int32)[:, None],
+        storage_samples=(fleet.most - fleet.local).astype(np.int64),
+        upload_bits=fleet.upload_bits,
+        power_idle_w=np.ones(count),
+        laws=Laws(*laws.values()),
+        opps=Opps(starts(lengths), *points),
+        radios=radios,
+        levels=Levels(starts(np.isfinite(told).sum(axis=1)), told[np.isfinite(told)]),
+        spreads=Spreads(np.zeros(count), np.zeros(count)),
+    )
+    model: AccuracyModel = "pooled" if fleet.pooled else "device_mean"
+    band_hz = fleet.capacity if links.banded.any() else None
+    terms = (fleet.round_s, fleet.epochs, fleet.target_error, fleet.curve, fleet.eta)
+    return Problem(devices, *terms, basis, band_hz, model)
 
 
 def changed(fleet: Fleet, seed: int, part: float = 0.01) -> Fleet:
@@ -144,11 +193,10 @@ def _by_row(tables: Tables, curves: Curves, of_tables: np.ndarray, of_curves: np
     return values
 
 
-def binding(
-    fleet: Fleet, samples: np.ndarray, compute_s: np.ndarray, upload_s: np.ndarray, hertz: np.ndarray
-) -> set[str]:
+def binding(fleet: Fleet, points: Points) -> set[str]:
     """The names of the bounds that some device stands at."""
     links, near = fleet.links, 1e-7
+    samples, compute_s, upload_s, hertz = points.samples, points.compute_s, points.upload_s, points.bandwidth_hz
     tau_s = compute_s / (fleet.epochs * np.maximum(samples, 1e-12))
     rows = np.flatnonzero(links.scheduled)
     law = (fleet.upload_bits[rows], hertz[rows], upload_s[rows], links.noise_w_per_hz[rows])
@@ -160,6 +208,7 @@ def binding(
         "local samples": samples < fleet.local * (1 + near),
         "storage": (samples > fleet.most * (1 - near)) & (fleet.most > fleet.local),
         "highest power": radio.tx_power_w(*law) > links.power_w[rows] * (1 - near),
+        "the medium": np.array([total_use(fleet, points) > fleet.capacity * (1 - near)]),
         "whole band": (hertz > fleet.capacity * (1 - near)) & links.banded,
         "target": np.array([fleet.target_error is not None and _reached(fleet, samples)]),
     }
@@ -167,6 +216,4 @@ def binding(
 
 
 def _reached(fleet: Fleet, samples: np.ndarray) -> bool:
-    worth = learning_curve.effective_samples(fleet.local, samples, fleet.eta)
-    error = learning_curve.error(worth, fleet.curve.alpha, fleet.curve.beta, fleet.curve.gamma)
-    return bool(error.mean() > (fleet.target_error or 0.0) * (1 - 1e-7))
+    return fleet.mean_error(samples) > (fleet.target_error or 0.0) * (1 - 1e-7)

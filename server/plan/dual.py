@@ -17,7 +17,7 @@ import numpy as np
 from server.plan.bundle import Cut, Hunt
 from server.plan.crowd import Crowd, Totals
 from server.plan.fleet import Fleet
-from server.plan.points import Step
+from server.plan.points import Points, Step
 from server.plan.roots import falling_root
 from server.plan.scales import error_scale, least_joules, medium_scale
 from server.plan.secant import Course
@@ -50,6 +50,13 @@ class Dual:
     price_medium_j: float
     step: Step
     bound_j: float
+
+
+def prices_of(price_error_j: float, price_medium_j: float) -> Dual:
+    """Prices alone, to start from where nothing else is known of an earlier plan."""
+    nothing = np.zeros(0)
+    points = Points(nothing, nothing, nothing, nothing)
+    return Dual(price_error_j, price_medium_j, Step(price_error_j, price_medium_j, points, nothing, nothing), -math.inf)
 
 
 def solve_dual(fleet: Fleet, fixed_error_price_j: float | None = None, warm: Dual | None = None) -> Dual:

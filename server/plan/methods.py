@@ -33,10 +33,6 @@ def refuse_method(problem: Problem, method: str, evaluations: int | None) -> Non
         refuse_for_cvxpy(len(problem.devices))
     if method in SEARCHERS:
         refuse_for_search(len(problem.devices))
-    if len(problem.devices.levels.watts):
-        raise ConfigError(
-            "radio.levels_w: discrete power levels are not planned yet; leave them out and state tx_power_max_w"
-        )
 
 
 def find(fleet: Fleet, method: Method, evaluations: int | None, seed: int, report: Report | None) -> Points:

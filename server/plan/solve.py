@@ -13,12 +13,13 @@ from server.plan.build import build_fleet
 from server.plan.check import violations
 from server.plan.compute_step import compute_joules
 from server.plan.device_step import Points
+from server.plan.dual import prices_of
 from server.plan.exact import solve_exact
 from server.plan.feasible import most_accurate
 from server.plan.fill import class_fill
 from server.plan.fleet import Fleet
 from server.plan.methods import Method, Report, find, refuse_method
-from server.plan.problem import Executed, Plan, Problem, Shares
+from server.plan.problem import Executed, Plan, PlanRecord, Problem, Shares
 from server.plan.realise import realise
 from server.plan.repair import repair
 from server.plan.upload_step import upload_joules
@@ -34,6 +35,7 @@ def solve(
     seed: int = 0,
     report: Report | None = None,
     on_step: Callable[[str], None] | None = None,
+    warm: Plan | PlanRecord | None = None,
 ) -> Plan:
     """The plan of least joules with its certificate; by `method`, with so many evaluations where it searches.
 
@@ -41,7 +43,7 @@ def solve(
     `seed` and tells `report` how far it is; Ctrl-C ends it with the best found so far. A device changes its clock only
     at the end of a batch of `batch_size`. `on_step` is called with the name of each step when it is done. Raises
     `ConfigError` for values that make no sense and `NoPlanError` (an `InfeasibleError`) with a diagnosis where no plan
-    exists.
+    exists. `warm`, the plan of a similar problem, is where the prices are sought first: it changes no plan, only the time.
     """
     done = on_step or (lambda _: None)
     validate(problem)
@@ -50,7 +52,7 @@ def solve(
     started = time.perf_counter()
     fleet = build_fleet(problem)
     done("build")
-    solved = solve_exact(fleet)
+    solved = solve_exact(fleet, None if warm is None else prices_of(warm.price_error_j, warm.price_bandwidth_j_per_hz))
     points, dual = solved.points, solved.dual
     if method != "exact":
         started = time.perf_counter()
