@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from server.plan.dual import Dual, bracketed_dual, quick_dual
+from server.plan.dual import Dual, blended_dual, bracketed_dual, quick_dual
 from server.plan.feasible import most_accurate, with_data
 from server.plan.fleet import Fleet
 from server.plan.points import Points
@@ -28,9 +28,15 @@ def solve_convex(fleet: Fleet, warm: Dual | None = None) -> Solved:
     """
     with_data(fleet)
     dual = quick_dual(fleet, warm=warm)
-    if dual is not None and warm is not None and not kept(fleet, tidy(fleet, dual.step.points)):
+    if warm is not None and not _keeps(fleet, dual):
         dual = quick_dual(fleet)
+    if not _keeps(fleet, dual):  # what a last step by slopes alone may miss, a blend does not
+        dual = blended_dual(fleet, dual) or dual
     if dual is None:
         most_accurate(fleet)
         dual = bracketed_dual(fleet)
     return Solved(repair(fleet, dual.step.points, lambda: most_accurate(fleet)), dual)
+
+
+def _keeps(fleet: Fleet, dual: Dual | None) -> bool:
+    return dual is not None and kept(fleet, tidy(fleet, dual.step.points))

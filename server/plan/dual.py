@@ -77,6 +77,14 @@ def quick_dual(fleet: Fleet, fixed_error_price_j: float | None = None, warm: Dua
     return None if step is None else _dual(fleet, step)
 
 
+def blended_dual(fleet: Fleet, near: Dual | None) -> Dual | None:
+    """The best prices by cutting planes, with points blended from the answers around them; None where that fails."""
+    search = _Search(fleet, None, None if near is None else near.step.price_s_w)
+    at = search.guess() if near is None else search.filled(near.price_error_j, near.price_medium_j)
+    step = search.blended(at) if search.sought.any() else None
+    return None if step is None else _dual(fleet, step)
+
+
 def bracketed_dual(fleet: Fleet, fixed_error_price_j: float | None = None) -> Dual:
     """The best prices by bracketing, patient and sure; those of the edge where there are none."""
     search = _Search(fleet, fixed_error_price_j, None)
@@ -215,7 +223,7 @@ class _Search:
     def _spare(self) -> np.ndarray:
         """What the constraints leave to rounding (2,)."""
         fleet = self.fleet
-        return _SPARE * np.array([abs(fleet.allowed_loss) if self.pooled else 1.0, fleet.capacity])
+        return _SPARE * np.array([abs(fleet.allowed_loss) if fleet.target_error is not None else 1.0, fleet.capacity])
 
     def newton(self, at: np.ndarray) -> Step | None:
         """All constraints met by Newton's method from prices nearby; None where it does not get there.

@@ -6,6 +6,7 @@ import numpy as np
 
 _STRIDE, _SHORT = 0.7, 0.1  # e-folds that one step may go, and where the slopes were known before
 _STIFFNESS = 1e-6  # added to the slopes, across flat stretches
+_MISSED = 0.1  # of a change: what slopes that are good enough may have missed
 _TRIES = 2  # steps that need not get nearer
 
 
@@ -30,7 +31,7 @@ class Course:
         if self._at is not None and (at != self._at).any():
             by, rise = at - self._at, excess - self._excess
             missed = np.abs(rise - self._slope @ by).max(), np.abs(rise - self.steep @ by).max()
-            self._own = bool(missed[0] <= missed[1])
+            self._own = bool(missed[0] < missed[1] or missed[0] <= _MISSED * np.abs(rise).max())
             self.steep = self.steep + np.outer(rise - self.steep @ by, by) / (by @ by)
         far = float(np.abs(excess).max(initial=0.0))
         self._failed = 0 if far < 0.5 * self._far else self._failed + 1
