@@ -10,10 +10,10 @@ import numpy as np
 from models import energy, radio
 from server.plan.columnar import starts
 from server.plan.columns import Devices, Laws, Levels, Opps, Radios, Spreads
+from server.plan.device_step import Points, total_use
 from server.plan.devices import RADIO_KINDS, AccuracyModel, EnergyBasis, LearningCurve
 from server.plan.fleet import Curves, Fleet, Links, Tables
 from server.plan.problem import Problem
-from server.plan.device_step import Points, total_use
 from server.plan.upload_step import least_upload_s
 
 RADIOS = ("scheduled", "fixed_power", "shared_link", "wired", "mixed")
@@ -43,7 +43,9 @@ def random_fleet(
     local = rng.integers(200, 400, count).astype(float)
     overhead_w = rng.choice([0.0, 0.3], count) + (idle_w if basis == "board" else 0.0)
     links = _links(rng, count, radio_kind, overhead_w, levels)
-    tables, curves = _processors(rng, count, cpus, rng.uniform(0.05, 0.5, count) + (idle_w if basis == "board" else 0.0))
+    tables, curves = _processors(
+        rng, count, cpus, rng.uniform(0.05, 0.5, count) + (idle_w if basis == "board" else 0.0)
+    )
     fleet = Fleet(
         ids=tuple(f"d{i}" for i in range(count)),
         local=local,
@@ -94,10 +96,12 @@ def problem_of(fleet: Fleet, basis: EnergyBasis) -> Problem:
     lengths[tables.rows] = real.sum(axis=1)
     raw_j = tables.joules + added_w * tables.tau_s
     points = (column[:, ::-1][real] for column in (tables.freq_hz, tables.tau_s, raw_j))
-    kinds = {"scheduled": links.scheduled, "fixed_power": links.fixed_power}
-    kinds |= {"shared_link": links.shared, "wired": links.wired}
+    kind = np.full(count, RADIO_KINDS.index("wired"), dtype=np.int8)
+    kind[links.scheduled] = RADIO_KINDS.index("scheduled")
+    kind[links.fixed_power] = RADIO_KINDS.index("fixed_power")
+    kind[links.shared] = RADIO_KINDS.index("shared_link")
     radios = Radios(
-        kind=sum(np.where(mask, RADIO_KINDS.index(name), 0) for name, mask in kinds.items()).astype(np.int8),
+        kind=kind,
         gain_over_noise_hz_per_w=1.0 / links.noise_w_per_hz,
         tx_power_max_w=np.where(links.scheduled & ~links.leveled, links.power_w, np.nan),
         tx_power_w=np.where(links.fixed_power | links.shared, links.power_w, np.nan),

@@ -112,6 +112,7 @@ def peak(cuts: list[Cut], least: np.ndarray, most: np.ndarray) -> Peak:
     basis = _start(columns, count, wide)
     right = np.zeros(1 + wide)
     right[0] = 1.0
+    duals = np.zeros(1 + wide)
     for _ in range(_PIVOTS):
         square = columns[:, basis]
         duals = np.linalg.solve(square.T, cost[basis])

@@ -41,6 +41,10 @@ class ComputeSide(Protocol):
         even when time costs nothing."""
         ...
 
+    def kink_w(self, price_w: np.ndarray) -> np.ndarray:
+        """The kink nearest to prices (N,); infinite where there are none."""
+        ...
+
     def stop(self, price_w: np.ndarray, target_w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The middle one of the kinks on the way from prices to targets (N,), the target where there is none; and
         the devices (M,) that are stopped by a kink."""
@@ -66,6 +70,12 @@ class TableSide:
     def affordable_w(self, gain_j: float) -> np.ndarray:
         best: np.ndarray = ((gain_j - self.joules) / self.tau_s).max(axis=0)
         return best
+
+    def kink_w(self, price_w: np.ndarray) -> np.ndarray:
+        nearest = np.full_like(price_w, np.inf)
+        for kink in self.kinks_w:
+            nearest = np.where(np.abs(kink - price_w) < np.abs(nearest - price_w), kink, nearest)
+        return nearest
 
     def stop(self, price_w: np.ndarray, target_w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rising = target_w > price_w
@@ -127,6 +137,9 @@ class CurveSide:
         freq_hz = np.clip(free_hz, self.freq_min_hz, self.freq_max_hz)
         tau_s = self.fixed_s + self.cycles / freq_hz
         return gain_j / tau_s - self.kappa * freq_hz**3 - self.power_static_w
+
+    def kink_w(self, price_w: np.ndarray) -> np.ndarray:
+        return np.full_like(price_w, np.inf)
 
     def stop(self, _price_w: np.ndarray, target_w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return target_w, _NOBODY

@@ -6,7 +6,6 @@ starts there, and mostly needs one evaluation. What a step leaves open is correc
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +18,7 @@ from server.plan.fleet import Fleet
 from server.plan.points import Points, Step
 
 _STRIDE = 2.0  # e-folds that a prediction may go
-_NEARBY = 0.2  # of a price: how far a kink may move between two plans
+_NEARBY = 0.05  # of a price: how far a kink may move between two plans
 _ON, _ABOUT = 0, 2  # sides of a kink: on it, or on it if it is near
 _NOWHERE = np.zeros(0, dtype=np.int8)
 
@@ -118,13 +117,20 @@ def _predicted(block: Block, place: Place, old: tuple[float, float], prices: Pri
     step = np.clip(shift_w / (block.scale_w + place.price_w), -_STRIDE, _STRIDE)
     start_w = block.compute.stop(place.price_w, moved(block, place.price_w, step))[0]
     kink_w = prices.affordable_w
+    if len(place.side) and place.side[0] == _ABOUT:
+        return _on_a_kink_nearby(block, start_w, kink_w)
     if kink_w is None:
         return start_w
-    crossing = np.sign(start_w - kink_w) != place.side
-    about = place.side == _ABOUT
-    if about.any():
-        crossing = np.where(about, np.abs(start_w - kink_w) < _NEARBY * (block.scale_w + kink_w), crossing)
-    return np.where((kink_w >= 0) & crossing, kink_w, start_w)
+    return np.where((kink_w >= 0) & (np.sign(start_w - kink_w) != place.side), kink_w, start_w)
+
+
+def _on_a_kink_nearby(block: Block, price_w: np.ndarray, affordable_w: np.ndarray | None) -> np.ndarray:
+    """Prices of another time, on the kink that they may have stood on then."""
+    near = _NEARBY * (block.scale_w + price_w)
+    kinks = [block.compute.kink_w(price_w)] + ([] if affordable_w is None else [affordable_w])
+    for kink_w in kinks:
+        price_w = np.where((kink_w > 0) & (np.abs(price_w - kink_w) < near), kink_w, price_w)
+    return price_w
 
 
 def _totals(block: Block, found: Answer, price_error_j: float) -> tuple[Totals, Place]:

@@ -183,7 +183,9 @@ class _Search:
         Newton's method as long as it gets nearer, else where the cuts so far meet highest.
         """
         large = len(self.fleet) >= _LARGE
-        hunt = Hunt(np.exp(self.least[self.sought]), 0.5 * self._spare()[self.sought], _ENOUGH_OF_MANY if large else _ENOUGH)
+        hunt = Hunt(
+            np.exp(self.least[self.sought]), 0.5 * self._spare()[self.sought], _ENOUGH_OF_MANY if large else _ENOUGH
+        )
         course = Course(self.steep, 1.5 * _SPARE)
         furthest = at[self.sought] + _FURTHEST
         for _ in range(_MOST_CUTS):

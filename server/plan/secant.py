@@ -26,13 +26,13 @@ class Course:
 
     def add(self, at: np.ndarray, excess: np.ndarray, slope: np.ndarray) -> None:
         """A point asked, with the devices' own slopes there."""
-        if self.steep is None:
-            self.steep = slope
+        steep = slope if self.steep is None else self.steep
         if self._at is not None and (at != self._at).any():
             by, rise = at - self._at, excess - self._excess
-            missed = np.abs(rise - self._slope @ by).max(), np.abs(rise - self.steep @ by).max()
+            missed = np.abs(rise - self._slope @ by).max(), np.abs(rise - steep @ by).max()
             self._own = bool(missed[0] < missed[1] or missed[0] <= _MISSED * np.abs(rise).max())
-            self.steep = self.steep + np.outer(rise - self.steep @ by, by) / (by @ by)
+            steep = steep + np.outer(rise - steep @ by, by) / (by @ by)
+        self.steep = steep
         far = float(np.abs(excess).max(initial=0.0))
         self._failed = 0 if far < 0.5 * self._far else self._failed + 1
         if far < self._far:
@@ -42,7 +42,8 @@ class Course:
         """Where the excess may be -near; None where steps no longer get nearer."""
         if self._at is None or self._failed >= _TRIES:
             return None
-        steep = (self._slope if self._own else self.steep) - _STIFFNESS * np.eye(len(self._at))
+        known = self._slope if self._own or self.steep is None else self.steep
+        steep = known - _STIFFNESS * np.eye(len(self._at))
         if not np.isfinite(steep).all() or abs(np.linalg.det(steep)) < 1e-300:
             return None
         move = np.linalg.solve(steep, -self._near - self._excess)

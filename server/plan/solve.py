@@ -43,7 +43,7 @@ def solve(
     `seed` and tells `report` how far it is; Ctrl-C ends it with the best found so far. A device changes its clock only
     at the end of a batch of `batch_size`. `on_step` is called with the name of each step when it is done. Raises
     `ConfigError` for values that make no sense and `NoPlanError` (an `InfeasibleError`) with a diagnosis where no plan
-    exists. `warm`, the plan of a similar problem, is where the prices are sought first: it changes no plan, only the time.
+    exists. `warm`, the plan of a similar problem, is where prices are sought first: it changes no plan, only the time.
     """
     done = on_step or (lambda _: None)
     validate(problem)

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from server.plan.build import build_fleet
 from server.plan.device_step import device_step, joules
 from server.plan.dual import bound, solve_dual
 from server.plan.exact import solve_exact
-from server.plan.build import build_fleet
 from server.plan.points import Points
 from server.plan.solve import relative_gap
 from tests.plan.builders import device, problem, random_problem, table

@@ -7,8 +7,8 @@ import pytest
 
 from models import energy
 from server.plan.blocks import split
-from server.plan.compute_sides import CurveSide, TableSide
 from server.plan.build import build_fleet
+from server.plan.compute_sides import CurveSide, TableSide
 from server.plan.problem import AnalyticCpu
 from tests.plan.builders import device, problem, table
 

@@ -10,9 +10,9 @@ import pytest
 
 from server.plan import blocks as blocks_module
 from server.plan import each as each_module
+from server.plan.build import build_fleet
 from server.plan.crowd import Crowd
 from server.plan.device_step import device_step, total_use
-from server.plan.build import build_fleet
 from server.plan.subset import subset
 from tests.plan.builders import KINDS, random_problem
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from server.plan import branch as branch_module
+from server.plan.build import build_fleet
 from server.plan.convex import solve_convex
 from server.plan.cuts import highest
 from server.plan.device_step import joules
 from server.plan.diagnosis import NoPlanError
 from server.plan.exact import solve_exact
-from server.plan.build import build_fleet
 from server.plan.fleet import Fleet
 from server.plan.levels import Ways
 from server.plan.problem import Radio

@@ -1,4 +1,4 @@
-"""Certified and feasible, by an independent check, on fleets of every kind; `tools/bench_planner.py random` has more."""
+"""Certified and feasible, by an independent check, on fleets of every kind; `tools.bench_planner random` has more."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_wildly_scaled_problems_are_solved_or_refused_by_name(model, field, fact
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_plan_near_another_one_is_the_same_plan(model, kind):
-    """Where a search starts changes no plan: from the answers and from the prices alone of a fleet a little different."""
+    """Where a search starts changes no plan: from the answers or from the prices alone of a fleet like it."""
     asked = replace(random_problem(14, 30, kind, "mixed", 0.4), accuracy_model=model)
     bits = 1.02 * asked.devices.upload_bits
     later = replace(asked, devices=replace(asked.devices, upload_bits=bits))
