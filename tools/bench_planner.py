@@ -45,6 +45,10 @@ def main(argv: list[str] | None = None) -> int:
     warm.add_argument("--tables", action="store_true")
     warm.add_argument("--radio", choices=RADIOS, default="mixed")
     warm.add_argument("--turns", type=int, default=5)
+    for part in (scale, warm):
+        part.add_argument(
+            "--pooled", action="store_true", help="one target for all data together, not the mean of errors"
+        )
     many = parts.add_parser("random", help="gaps of many random fleets of 1 to 200 devices, of all kinds")
     many.add_argument("--fleets", type=int, default=1_000)
     many.add_argument("--seed", type=int, default=0)
@@ -62,7 +66,7 @@ def _scale(asked: argparse.Namespace) -> None:
     print(f"{asked.radio} radios, {cpus}: devices, seconds, over n log n (1 = as the first), gap, peak MiB")
     first: float | None = None
     for count in sorted(asked.devices):
-        fleet = random_fleet(count, asked.seed, radio_kind=asked.radio, cpus=cpus)
+        fleet = random_fleet(count, asked.seed, radio_kind=asked.radio, cpus=cpus, pooled=asked.pooled)
         solved: list[Solved] = []
         seconds = statistics.median(_timed(lambda: solved.append(solve_exact(fleet))) for _ in range(_repeats(count)))  # noqa: B023
         cost = seconds / (count * math.log(count))
@@ -71,7 +75,8 @@ def _scale(asked: argparse.Namespace) -> None:
 
 
 def _warm(asked: argparse.Namespace) -> None:
-    fleet = random_fleet(asked.devices, 0, radio_kind=asked.radio, cpus="tables" if asked.tables else "curves")
+    cpus = "tables" if asked.tables else "curves"
+    fleet = random_fleet(asked.devices, 0, radio_kind=asked.radio, cpus=cpus, pooled=asked.pooled)
     before = solve_exact(fleet)
     cold_s, warm_s = [], []
     for turn in range(asked.turns):

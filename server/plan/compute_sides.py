@@ -131,7 +131,7 @@ class CurveSide:
         return Pace(tau_s, tau_s, tau_s * (drawn_w + power_w), by_price)
 
     def affordable_w(self, gain_j: float) -> np.ndarray:
-        """At the best clock a sample with its time costs 3*kappa*w*f**2*(1 + a*f/w)**2, and so f*(1 + a*f/w) is known."""
+        """At the best clock a sample with its time costs 3*kappa*w*f**2*(1 + a*f/w)**2: f*(1 + a*f/w) is known."""
         root_hz = np.sqrt(gain_j / (3.0 * self.kappa * self.cycles))
         free_hz = 2.0 * root_hz / (1.0 + np.sqrt(1.0 + 4.0 * (self.fixed_s / self.cycles) * root_hz))
         freq_hz = np.clip(free_hz, self.freq_min_hz, self.freq_max_hz)
