@@ -7,7 +7,6 @@ compared is measured in one run, in turns.
 from __future__ import annotations
 
 import argparse
-import importlib
 import math
 import resource
 import statistics
@@ -26,6 +25,7 @@ from server.plan.diagnosis import NoPlanError
 from server.plan.exact import Solved, solve_exact
 from server.plan.fleet import Fleet
 from server.plan.points import Points
+from server.plan.search import solve_cvxpy
 from server.plan.solve import relative_gap, solve
 from tools.bench_fleets import CPUS, RADIOS, binding, changed, problem_of, random_fleet
 
@@ -107,7 +107,7 @@ def _random(asked: argparse.Namespace) -> None:
         gaps.append(plan.relative_gap)
         shares, fleet = plan.devices, build_fleet(problem)
         bounds.update(binding(fleet, Points(shares.samples, shares.compute_s, shares.upload_s, shares.bandwidth_hz)))
-        if compared < asked.conic and len(fleet) <= 20 and not fleet.pooled:
+        if compared < asked.conic and len(fleet) <= 20:
             compared += 1
             worst = max(worst, _off_conic(fleet, plan.energy_j))
     seconds = time.perf_counter() - started
@@ -138,9 +138,8 @@ def _drawn(seed: int, index: int) -> tuple[Fleet, EnergyBasis]:
 
 def _off_conic(fleet: Fleet, energy_j: float) -> float:
     """How far the energy is from that of the conic form of the whole problem, relative; 0 where cvxpy gives up."""
-    search = importlib.import_module("server.plan.search")
     try:
-        other_j = float(joules(fleet, search.solve_cvxpy(fleet)).sum())
+        other_j = float(joules(fleet, solve_cvxpy(fleet)).sum())
     except InfeasibleError as error:
         print(f"cvxpy gives up on {len(fleet)} devices: {error}", file=sys.stderr)
         return 0.0

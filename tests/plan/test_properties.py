@@ -15,22 +15,31 @@ from server.plan.check import violations
 from server.plan.device_step import device_step
 from server.plan.diagnosis import NoPlanError
 from server.plan.dual import bound
-from server.plan.problem import AnalyticCpu, Device, Devices, OppTable, Plan, Problem
+from server.plan.problem import AccuracyModel, AnalyticCpu, Device, Devices, OppTable, Plan, Problem
 from server.plan.solve import solve
 from tests.plan.builders import KINDS, random_problem
 
 SOME = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 FEW = settings(SOME, max_examples=12)
 
+
+def _modelled(asked: Problem, model: AccuracyModel) -> Problem:
+    return replace(asked, accuracy_model=model)
+
+
 problems = st.builds(
-    random_problem,
-    seed=st.integers(0, 10_000),
-    count=st.integers(1, 6),
-    kind=st.sampled_from(KINDS),
-    cpus=st.sampled_from(["tables", "curves", "mixed"]),
-    accuracy=st.sampled_from([None, 0.0, 0.1, 0.5, 0.9]),
-    basis=st.sampled_from(["added", "board"]),
-    epochs=st.integers(1, 3),
+    _modelled,
+    st.builds(
+        random_problem,
+        seed=st.integers(0, 10_000),
+        count=st.integers(1, 6),
+        kind=st.sampled_from(KINDS),
+        cpus=st.sampled_from(["tables", "curves", "mixed"]),
+        accuracy=st.sampled_from([None, 0.0, 0.1, 0.5, 0.9]),
+        basis=st.sampled_from(["added", "board"]),
+        epochs=st.integers(1, 3),
+    ),
+    st.sampled_from(["device_mean", "pooled"]),
 )
 
 
