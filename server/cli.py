@@ -29,8 +29,8 @@ EXIT_CODES = """exit codes:
   0    done
   1    an error that the server did not foresee
   2    the run file or the command line is wrong
-  3    a data set, a checkpoint or a file of the run directory is missing or broken
-  4    no plan keeps the constraints, or a checked plan breaks one; the message names it
+  3    no plan keeps the constraints, or a checked plan breaks one; the message names it
+  4    a data set, a checkpoint or a file of the run directory is missing or broken
   5    no broker, its port is taken, or it refuses us or cannot be trusted
   6    too few devices, or a device cannot take part
   7    a package of an extra is not installed; the message has the line that installs it

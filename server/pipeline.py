@@ -176,8 +176,11 @@ def open_run(path: Path, progress: Progress, *, drop_infeasible: bool = False) -
 
 def run_to_end(steps: Coroutine[None, None, None], progress: Progress) -> None:
     """Run a coroutine of this module; Ctrl-C, SIGTERM and SIGHUP end it in order and come out as KeyboardInterrupt."""
-    with signals_as_interrupt(), progress.showing():
-        asyncio.run(steps)
+    try:
+        with signals_as_interrupt(), progress.showing():
+            asyncio.run(steps)
+    finally:
+        steps.close()  # interrupted before it began, it would complain of never having been awaited
 
 
 @contextmanager

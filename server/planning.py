@@ -79,6 +79,12 @@ def plans_a_run(arguments: argparse.Namespace) -> bool:
 
 def plan_command(arguments: argparse.Namespace) -> None:
     """fimi-server plan --fleet | --random"""
+    if arguments.robust is not None and arguments.sweep is not None and arguments.fleet_out is not None:
+        raise ConfigError("--fleet-out: a robust sweep plans another fleet at each value; leave it out")
+    if arguments.fleet is not None and arguments.tables:
+        raise ConfigError("--tables is of --random; a fleet from --fleet has what it states")
+    if arguments.plot is not None and arguments.plot.suffix.lower() != ".png":
+        raise ConfigError(f"--plot: {arguments.plot} does not end in .png, which is what is written")
     if arguments.batch_size < 1:
         raise ConfigError(f"--batch-size: {arguments.batch_size} is not a whole number above 0")
     over = None

@@ -158,6 +158,10 @@ def _upload(found: _Found, problem: Problem, shares: Shares, sane: np.ndarray) -
     sending_w = np.where(shared, np.nan_to_num(devices.radios.tx_power_w), 0.0)
     efficiency = devices.radios.amplifier_efficiency
     joules = radio.shared_joules(bits, seconds, rate, sending_w, efficiency, overhead_w)
+    found.where(sane & lined & (shares.bandwidth_hz != 0), "bandwidth_hz is not 0, and the radio takes no band")
+    told_w = np.where(shared & (sending_w > 0), sending_w, np.nan)
+    same_w = (np.isnan(told_w) & np.isnan(shares.tx_power_w)) | _same(told_w, shares.tx_power_w)
+    found.where(sane & lined & ~same_w, lambda i: f"tx_power_w {shares.tx_power_w[i]} should be {told_w[i]}")
     banded = sane & ~lined
     if banded.any():
         drawn_w = _band(found, problem, shares, banded) / efficiency
@@ -204,6 +208,8 @@ def _executed(found: _Found, problem: Problem, shares: Shares, sane: np.ndarray)
         lambda i: f"segments train {trained[i]:.0f} samples, not executed_samples * local_epochs",
     )
     found.where(np.diff(segments.start) > 2, "more than two segments")
+    twice = (rows[1:] == rows[:-1]) & (segments.freq_hz[1:] == segments.freq_hz[:-1])
+    found.where(np.bincount(rows[1:][twice], minlength=count) > 0, "two segments on one clock")
     found.where(np.bincount(rows[segments.samples < 1], minlength=count) > 0, "a segment without samples")
     tau, joules = at_clock(problem, rows, segments.freq_hz)
     strange = np.full(count, np.nan)

@@ -44,7 +44,7 @@ def _alone(fleet: Fleet) -> None:
         ids, nearest = _ids(fleet, late), float(needed_s.max() * (1 + PAD))
         raise NoPlanError(
             f"round_s {fleet.round_s:.6g} is too short for {named(ids)}: training local samples at the highest clock"
-            f" and uploading alone takes up to {needed_s.max():.6g} s; the least round_s is {nearest:.7g}",
+            f" and uploading alone takes up to {needed_s.max():.6g} s",
             "round_s",
             ids,
             nearest,
@@ -58,22 +58,21 @@ def _together(fleet: Fleet) -> None:
     if use.sum() <= fleet.capacity:
         return
     ids = tuple(fleet.ids[i] for i in np.argsort(-use)[: max(1, len(fleet) // 5)])
-    shortest_s = _shortest_round_s(fleet)
     if fleet.links.banded.any():
         nearest = float(use.sum() * (1 + PAD))
         raise NoPlanError(
             f"bandwidth_hz {fleet.capacity:.6g} is too little for all uploads within round_s {fleet.round_s:.6g}: they "
-            f"need {nearest:.7g} Hz, most of it for {named(ids)}; or a round_s of {shortest_s:.7g}",
+            f"need {nearest:.7g} Hz, most of it for {named(ids)}",
             "bandwidth_hz",
             ids,
             nearest,
         )
     raise NoPlanError(
         f"the shared link cannot carry all uploads within round_s {fleet.round_s:.6g}: it would have to be "
-        f"{use.sum():.4g} times as fast, most of it for {named(ids)}; the least round_s is {shortest_s:.7g}",
+        f"{use.sum():.4g} times as fast, most of it for {named(ids)}",
         "round_s",
         ids,
-        shortest_s,
+        _shortest_round_s(fleet),
     )
 
 
@@ -161,7 +160,7 @@ def _accuracy(fleet: Fleet, points: Points) -> None:
         ids = _ids(fleet, ~full)
         why = f"is out of reach: storage_samples binds on {full.sum()} devices, round_s on {named(ids)}"
     raise NoPlanError(
-        f"target_error {target:.6g} {why}; the least target_error is {nearest:.7g}",
+        f"target_error {target:.6g} {why}",
         "target_error",
         _alone_to_blame(fleet, points, target),
         nearest,

@@ -10,6 +10,7 @@ from msgspec import Meta
 from server.plan.devices import MOST_SAMPLES, AccuracyModel, EnergyBasis, RadioKind
 
 Count = Annotated[int, Meta(ge=0, le=MOST_SAMPLES)]
+Trained = Annotated[int, Meta(ge=-(2**53), le=2**53)]  # what a plan may claim: as far as a float counts by ones
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -92,11 +93,11 @@ class FleetFile(FleetHead, frozen=True, kw_only=True, gc=False):
 
 class SegmentFile(_File, frozen=True, gc=False):
     freq_hz: float
-    samples: int
+    samples: Trained
 
 
 class ExecutedFile(_File, frozen=True, gc=False):
-    samples: int
+    samples: Trained
     segments: tuple[SegmentFile, ...]
     compute_s: float
     compute_j: float

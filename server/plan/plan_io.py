@@ -125,6 +125,8 @@ def _placed(message: str, first: int) -> str:
 
 def save_bytes(pieces: Iterable[bytes], path: Path) -> None:
     """The whole file or none of it; raises `ConfigError` where it cannot be written."""
+    if not path.name:
+        raise ConfigError(f"{path}: no name of a file; give a path that can be written")
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("wb") as file:

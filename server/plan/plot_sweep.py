@@ -33,7 +33,7 @@ def draw_sweep(problem: Problem, over: Range, points: Sequence[SweepPoint]) -> F
         ax.plot(x, executed, "o", color=INK, markersize=3.5, label="as executed")
         ax.plot(x, bound, color=INK, linewidth=1.0, label="lower bound")
         if not possible.all():
-            edge = float(x[possible].min()) if possible.any() else float(x[-1])
+            edge = float(x[~possible].max())  # somewhere between it and the next value plans begin
             ax.axvspan(float(x[0]), edge, fc=SLACK, ec="#b6bec8", hatch="//", linewidth=0, label="no plan")
         ax.set_ylim(bottom=0)
         ax.set_xlim(float(x[0]), float(x[-1]))

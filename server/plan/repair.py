@@ -27,11 +27,11 @@ def repair(fleet: Fleet, points: Points, safe: Callable[[], Points]) -> Points:
     if not kept(fleet, points):
         other = safe()
         weight = _least_weight(lambda w: kept(fleet, tidy(fleet, points.blend(other, w))))
-        points = _without_spare(fleet, tidy(fleet, points.blend(other, weight)))
+        points = without_spare(fleet, tidy(fleet, points.blend(other, weight)))
     return points
 
 
-def _without_spare(fleet: Fleet, points: Points) -> Points:
+def without_spare(fleet: Fleet, points: Points) -> Points:
     """The points with the fewest samples between the local ones and theirs that keep the target."""
     target = fleet.target_error
     if target is None or not fleet.local.all():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -13,17 +15,33 @@ from server.plan.build import build_fleet
 from server.plan.check import violations
 from server.plan.compute_step import compute_joules
 from server.plan.device_step import Points
+from server.plan.diagnosis import NoPlanError
 from server.plan.dual import prices_of
 from server.plan.exact import solve_exact
 from server.plan.feasible import most_accurate
 from server.plan.fill import class_fill
 from server.plan.fleet import Fleet
 from server.plan.methods import Method, Report, find, refuse_method
+from server.plan.nearest import explained
 from server.plan.problem import Executed, Plan, PlanRecord, Problem, Shares
 from server.plan.realise import realise
-from server.plan.repair import repair
+from server.plan.repair import kept, repair, tidy, without_spare
 from server.plan.upload_step import upload_joules
 from server.plan.validate import validate
+
+_TOWARDS_SAFE = (
+    1e-4,
+    3e-4,
+    1e-3,
+    3e-3,
+    0.01,
+    0.02,
+    0.05,
+    0.1,
+    0.2,
+    0.4,
+    0.7,
+)  # how far points may move to make room for whole samples
 
 
 def solve(
@@ -52,7 +70,11 @@ def solve(
     started = time.perf_counter()
     fleet = build_fleet(problem)
     done("build")
-    solved = solve_exact(fleet, None if warm is None else prices_of(warm.price_error_j, warm.price_bandwidth_j_per_hz))
+    try:
+        start = None if warm is None else prices_of(warm.price_error_j, warm.price_bandwidth_j_per_hz)
+        solved = solve_exact(fleet, start)
+    except NoPlanError as error:
+        raise explained(fleet, error, partial(_at_best, batch_size=batch_size)) from None
     points, dual = solved.points, solved.dual
     if method != "exact":
         started = time.perf_counter()
@@ -60,7 +82,7 @@ def solve(
         points = repair(fleet, found, lambda: most_accurate(fleet))
     seconds = time.perf_counter() - started
     done("solve")
-    executed = realise(fleet, points, batch_size)
+    points, executed = executable(fleet, points, batch_size)
     done("realise")
     bound = Bound(dual.bound_j, dual.price_error_j, dual.price_medium_j)
     plan = plan_of(problem, fleet, points, executed, bound, method, seconds)
@@ -70,6 +92,32 @@ def solve(
     if broken:
         raise RuntimeError(f"the planner broke its own constraints (please report this): {'; '.join(broken[:5])}")
     return plan
+
+
+def executable(fleet: Fleet, points: Points, batch_size: int) -> tuple[Points, Executed]:
+    """The points with what boards can do of them; raises `NoPlanError` where whole samples cannot keep the target.
+
+    At the edge of what is possible the uploads of least energy may leave no time for one whole sample more. Then the
+    points move as little as need be towards those of least error; the plan's gap says what that costs.
+    """
+    try:
+        return points, realise(fleet, points, batch_size)
+    except NoPlanError:
+        if fleet.links.leveled.any():  # between two levels there is nothing to move along
+            raise
+        safe = most_accurate(fleet)
+    for weight in _TOWARDS_SAFE:
+        moved = without_spare(fleet, tidy(fleet, points.blend(safe, weight)))
+        moved = tidy(fleet, replace(moved, compute_s=fleet.round_s - moved.upload_s))
+        if kept(fleet, moved):
+            with suppress(NoPlanError):
+                return moved, realise(fleet, moved, batch_size)
+    return tidy(fleet, safe), _at_best(fleet, batch_size)
+
+
+def _at_best(fleet: Fleet, batch_size: int) -> Executed:
+    """What boards can do at the points of least error; raises `NoPlanError` where that is not enough."""
+    return realise(fleet, tidy(fleet, most_accurate(fleet)), batch_size)
 
 
 def relative_gap(energy_j: float, bound_j: float) -> float:

@@ -271,3 +271,18 @@ def test_a_search_that_looked_at_half_of_the_domain_shows_in_the_gap():
     assert half.lower_bound_j > whole.energy_j  # a bound of half a domain is none of the whole
     claimed = replace(half, lower_bound_j=whole.lower_bound_j)
     assert_caught(asked, claimed, "relative_gap")
+
+
+def test_what_a_wire_has_none_of_is_refused():
+    asked = problem(device("a"), device("b"))
+    plan = solve(asked)
+    assert_caught(asked, changed(plan, 0, bandwidth_hz=1.0), "a: bandwidth_hz is not 0, and the radio takes no band")
+    assert_caught(asked, changed(plan, 1, tx_power_w=1.0), "b: tx_power_w 1.0 should be nan")
+
+
+def test_a_clock_that_changes_to_itself_is_refused():
+    asked = problem(device("a"))
+    plan = solve(asked)
+    (segment,) = plan.devices[0].segments
+    halves = (replace(segment, samples=3), replace(segment, samples=segment.samples - 3))
+    assert_caught(asked, changed(plan, 0, segments=halves), "a: two segments on one clock")

@@ -46,7 +46,7 @@ def test_a_band_too_narrow():
     assert error.nearest == pytest.approx(2e6, rel=2e-6)
     assert str(error).startswith(
         "bandwidth_hz 1.5e+06 is too little for all uploads within round_s 12: they need 2000002 Hz, most of it for a; "
-        "or a round_s of 12."
+        "the least bandwidth_hz is 2000002, or a round_s of 12."
     )
     assert solve(replace(asked, bandwidth_hz=error.nearest)).energy_j == pytest.approx(20.4, rel=1e-5)
     longer = float(str(error).rsplit(" ", 1)[1])

@@ -156,3 +156,13 @@ def test_a_plan_whose_classes_differ_in_number_is_refused():
 def test_a_broken_plan_file_is_refused():
     with pytest.raises(ConfigError, match=r"^old\.json: Object missing required field"):
         decode_plan(b"{}", "old.json")
+
+
+def test_a_number_beyond_all_counting_is_refused():
+    """What does not fit into 64 bits is named, not run into."""
+    made = problem(device("a"))
+    payload = encode_plan(solve(made)).replace(
+        b'"executed":{"samples":10', b'"executed":{"samples":99999999999999999999'
+    )
+    with pytest.raises(ConfigError, match=r"devices\[0\]\.executed\.samples"):
+        decode_plan(payload)

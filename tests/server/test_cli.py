@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,9 @@ def test_exit_codes_are_documented_in_help_and_readme() -> None:
     for code in codes | {0, cli.INTERRUPTED}:
         assert f"\n  {code} " in help_text
         assert f"\n| {code} |" in readme
+    for code, what in ((errors.InfeasibleError.exit_code, "no plan"), (errors.DataError.exit_code, "a data set")):
+        assert re.search(rf"\n  {code} +{what}", help_text)
+        assert f"\n| {code} | {what}" in readme
 
 
 def test_commands_are_documented() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +45,19 @@ def test_a_run_goes_on_as_it_began_whenever_it_was_killed(tmp_path: Path, fresh:
     assert (begun.base, begun.config.synth.fresh) == (tmp_path / "mine", fresh)
     again = pipeline.open_run(begun.folder.path, Progress())
     assert (again.base, again.config) == (begun.base, begun.config)
+
+
+def test_an_interruption_before_the_first_step_is_silent() -> None:
+    """Ctrl-C between the making of the steps and their first one: pytest takes "never awaited" for an error."""
+
+    async def steps() -> None:
+        raise AssertionError("they never began")
+
+    class Interrupting(Progress):
+        @contextmanager
+        def showing(self) -> Iterator[None]:
+            raise KeyboardInterrupt
+            yield
+
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run_to_end(steps(), Interrupting())
