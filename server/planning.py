@@ -98,6 +98,8 @@ def plan_command(arguments: argparse.Namespace) -> None:
     _done(arguments, "read" if arguments.fleet else "make")
     if arguments.drop_infeasible:
         problem = _without_infeasible(problem, say)
+        if arguments.robust is not None and 0.5 <= arguments.robust < 1:
+            problem = _in_time_at_all(problem, arguments.robust, say)
     if arguments.robust is None:
         _save_fleet(problem, arguments, say)
     if over is not None:
@@ -200,6 +202,14 @@ def _robust(problem: Problem, arguments: argparse.Namespace) -> Robust:
     from server.plan.robust import plan_for_share
 
     return plan_for_share(problem, arguments.robust, lambda slower: _solve(slower, arguments))
+
+
+def _in_time_at_all(problem: Problem, share: float, say: Any) -> Problem:
+    """Without the devices that cannot be in time for the share, however slow the others are planned for."""
+    from server.plan.robust import cautious, most_cautious_z
+
+    kept = _without_infeasible(cautious(problem, most_cautious_z(share)), say)
+    return replace(problem, devices=problem.devices.named(kept.devices.ids))
 
 
 def _save_fleet(problem: Problem, arguments: argparse.Namespace, say: Any) -> None:

@@ -70,7 +70,7 @@ def plan_for_share(stated: Problem, share: float, solve: Callable[[Problem], Pla
     spreads = stated.devices.spreads
     if not (spreads.speed.any() or spreads.gain.any()):
         raise ConfigError("devices[].spread: nobody states one; without any, every device is what is stated of it")
-    low, high = 0.0, NormalDist().inv_cdf(math.sqrt(share))  # both better than planned: a product of two shares
+    low, high = 0.0, most_cautious_z(share)
     best: tuple[Problem, Plan] | None = None
     for _ in range(_HALVINGS):
         z = 0.5 * (low + high)
@@ -87,8 +87,17 @@ def plan_for_share(stated: Problem, share: float, solve: Callable[[Problem], Pla
             low = z
     if best is None:
         planned = cautious(stated, high)
-        best = planned, solve(planned)
+        try:
+            best = planned, solve(planned)
+        except NoPlanError as error:
+            slow = f"with every device {high:.3g} of its spreads slow and badly connected: {error}"
+            raise NoPlanError(slow, error.constraint, error.devices, error.nearest) from None
     return Robust(*best, in_time(stated, *best, _COUNTING))
+
+
+def most_cautious_z(share: float) -> float:
+    """The z with which each device for itself keeps the share: both of its two draws are better with that chance."""
+    return NormalDist().inv_cdf(math.sqrt(share))
 
 
 def cautious(stated: Problem, z: float) -> Problem:

@@ -14,13 +14,16 @@ import numpy as np
 
 from server.errors import ConfigError
 from server.plan.columnar import names, row_of
-from server.plan.columns import Devices, Laws
+from server.plan.columns import Devices, Laws, Spreads
 from server.plan.devices import RADIO_KINDS
 from server.plan.problem import Problem
 
 _POSITIVE = "a finite number above 0"
 _NOT_NEGATIVE = "a finite number, 0 or more"
+_OUTLANDISH = "is not between 1e-45 and 1e+30, in SI units"
 _MOST_EPOCHS = 1_000_000
+_SIZES = (1e-45, 1e30)  # of any positive number: wide beyond all units, and what is calculated with it stays finite
+_MOST_BETA, _MOST_SPREAD = 20.0, 3.0
 
 _NEEDED = {
     "scheduled": ("gain_over_noise_hz_per_w",),
@@ -39,6 +42,7 @@ def validate(problem: Problem) -> None:
     curve = problem.learning_curve
     _positive("learning_curve.alpha", curve.alpha)
     _positive("learning_curve.beta", curve.beta)
+    _require(curve.beta <= _MOST_BETA, f"learning_curve.beta: {curve.beta} is above {_MOST_BETA}")
     _require(0 <= curve.gamma < 1, f"learning_curve.gamma: {curve.gamma} is not in [0, 1)")
     _require(0 < problem.synthetic_value <= 1, f"synthetic_value: {problem.synthetic_value} is not in (0, 1]")
     basis = problem.energy_basis
@@ -62,9 +66,21 @@ def _devices(problem: Problem) -> None:
     _laws(first, problem)
     _tables(first, problem)
     _radios(first, devices)
-    first.if_negative("spread.speed", devices.spreads.speed)
-    first.if_negative("spread.gain", devices.spreads.gain)
+    for name in names(Spreads):
+        _spread(first, f"spread.{name}", getattr(devices.spreads, name))
+    nameless = np.array([not (id_ and id_.isprintable()) for id_ in devices.ids])
+    first.among(nameless, "an id must have letters, and only printable ones")
     first.refuse()
+
+
+def _spread(first: _FirstWrong, path: str, values: np.ndarray) -> None:
+    wrong = ~((values >= 0) & (values <= _MOST_SPREAD))
+    first.among(wrong, lambda i: f"{path}: {values[i]} is not in [0, {_MOST_SPREAD}]")
+
+
+def _outlandish(values: np.ndarray) -> np.ndarray:
+    """Where a positive number is beyond all sizes."""
+    return (values < _SIZES[0]) | (values > _SIZES[1])
 
 
 class _FirstWrong:
@@ -87,10 +103,12 @@ class _FirstWrong:
     def unless_positive(self, path: str, values: np.ndarray, asked: np.ndarray | bool = True) -> None:
         """Of devices (I,) for which it is asked."""
         self.among(asked & ~(np.isfinite(values) & (values > 0)), lambda i: f"{path}: {values[i]} is not {_POSITIVE}")
+        self.among(asked & _outlandish(values), lambda i: f"{path}: {values[i]} {_OUTLANDISH}")
 
     def if_negative(self, path: str, values: np.ndarray, asked: np.ndarray | bool = True) -> None:
         wrong = asked & ~(np.isfinite(values) & (values >= 0))
         self.among(wrong, lambda i: f"{path}: {values[i]} is not {_NOT_NEGATIVE}")
+        self.among(asked & (values != 0) & _outlandish(values), lambda i: f"{path}: {values[i]} {_OUTLANDISH}")
 
     def refuse(self) -> None:
         _require(not self.sentence, self.sentence)
@@ -106,6 +124,8 @@ def _laws(first: _FirstWrong, problem: Problem) -> None:
             first.unless_positive(f"cpu.{name}", getattr(laws, name), asked)
     static_w = laws.power_static_w
     first.among(asked & ~np.isfinite(static_w), lambda i: f"cpu.power_static_w: {static_w[i]} is not a finite number")
+    huge = asked & (np.abs(static_w) > _SIZES[1])
+    first.among(huge, lambda i: f"cpu.power_static_w: {static_w[i]} {_OUTLANDISH}")
     with np.errstate(all="ignore"):  # what is not finite has been named above
         first.among(asked & (laws.freq_min_hz > laws.freq_max_hz), "cpu.freq_min_hz: above freq_max_hz")
         least_w = static_w + laws.kappa_w_per_hz3 * laws.freq_min_hz**3
@@ -216,3 +236,4 @@ def _require(holds: bool, sentence: str) -> None:
 
 def _positive(path: str, value: float) -> None:
     _require(math.isfinite(value) and value > 0, f"{path}: {value} is not {_POSITIVE}")
+    _require(_SIZES[0] <= value <= _SIZES[1], f"{path}: {value} {_OUTLANDISH}")

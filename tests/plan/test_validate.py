@@ -138,3 +138,22 @@ def test_without_classes():
 
 def test_a_whole_board_table_may_lie_near_idle():
     validate(problem(device(cpu=table((1e9, 2.0, 3.0), idle_w=1.5)), energy_basis="board"))
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e300])
+@pytest.mark.parametrize("field", ["upload_bits", "bandwidth_hz", "round_s", "gain_over_noise_hz_per_w", "overhead_w"])
+def test_sizes_beyond_all_units_are_refused_by_name(field, size):
+    radio = Radio("scheduled", gain_over_noise_hz_per_w=1e8, tx_power_max_w=1.0, overhead_w=0.1)
+    made = device(radio=replace(radio, **{field: size}) if hasattr(radio, field) else radio)
+    if field == "upload_bits":
+        made = replace(made, upload_bits=size)
+    whole = problem(made, bandwidth_hz=1e6)
+    whole = replace(whole, **{field: size}) if hasattr(whole, field) else whole
+    with pytest.raises(ConfigError, match=rf"{field}: .* is not between 1e-45 and 1e\+30, in SI units"):
+        validate(whole)
+
+
+@pytest.mark.parametrize("name", ["", "a\nb"])
+def test_an_id_can_be_printed(name):
+    with pytest.raises(ConfigError, match="an id must have letters"):
+        validate(problem(device(name)))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from server import cli, planning, search_line
 from server.plan import file_forms, methods, random_fleet
+from server.plan.devices import Spread
 from server.plan.plan_io import save_problem
 from tests.plan.builders import device, problem, table
 
@@ -232,3 +234,13 @@ def test_without_spreads_nothing_is_robust(tmp_path, capsys):
     save_problem(problem(device()), fleet)
     assert run("plan", "--fleet", fleet, "--robust", 0.9) == 2
     assert "devices[].spread: nobody states one" in capsys.readouterr().err
+
+
+def test_devices_too_erratic_for_the_share_can_be_left_out(tmp_path, capsys):
+    fleet = tmp_path / "fleet.json"
+    wild = replace(device("wild"), spread=Spread(speed=3.0))
+    save_problem(problem(replace(device("calm"), spread=Spread(speed=0.1)), wild, round_s=20.0), fleet)
+    assert run("plan", "--fleet", fleet, "--robust", 0.995) == 3
+    assert "of its spreads slow and badly connected: round_s 20 is too short for wild" in capsys.readouterr().err
+    assert run("plan", "--fleet", fleet, "--robust", 0.995, "--drop-infeasible") == 0
+    assert "left out: wild" in capsys.readouterr().out
