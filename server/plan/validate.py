@@ -23,7 +23,7 @@ _NOT_NEGATIVE = "a finite number, 0 or more"
 _OUTLANDISH = "is not between 1e-45 and 1e+30, in SI units"
 _MOST_EPOCHS = 1_000_000
 _SIZES = (1e-45, 1e30)  # of any positive number: wide beyond all units, and what is calculated with it stays finite
-_MOST_BETA, _MOST_SPREAD = 20.0, 3.0
+_MOST_BETA, _MOST_SPREAD = 100.0, 3.0
 
 _NEEDED = {
     "scheduled": ("gain_over_noise_hz_per_w",),

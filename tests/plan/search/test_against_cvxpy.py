@@ -102,7 +102,8 @@ def test_where_there_is_no_plan_the_diagnosis_is_that_of_the_exact_planner():
             solve(wrong)
         with pytest.raises(NoPlanError) as found:
             solve_cvxpy(build_fleet(wrong))
-        assert str(found.value) == str(exact.value)
+        assert str(exact.value).startswith(str(found.value))  # which goes on with the nearest values
+        assert found.value.constraint == exact.value.constraint
 
 
 def test_a_solver_that_gives_up_is_no_traceback(monkeypatch):
