@@ -172,13 +172,15 @@ def _search(
         if not len(rows) or steps > _STEPS:
             return found
         low, high = np.where(over, found.price_w, low), np.where(over, high, found.price_w)
-        target = _target(block, found, excess, prices, (low, high), steps % 5 == 0)
+        halve = steps % 5 == 0
         if len(rows) > 0.7 * len(block):
+            target = _target(block, _Tried(found.price_w, found.used_by_price, excess), prices, (low, high), halve)
             found = answer(block, np.where(open_, target, found.price_w), prices)
             continue
-        some = take(prices, rows)
-        inner = _search(take(block, rows), target[rows], some, near, (low[rows], high[rows]), steps)
-        found.put(rows, inner)
+        few, some, bracket = take(block, rows), take(prices, rows), (low[rows], high[rows])
+        tried = _Tried(found.price_w[rows], found.used_by_price[rows], excess[rows])
+        target = _target(few, tried, some, bracket, halve)
+        found.put(rows, _search(few, target, some, near, bracket, steps))
         return found
 
 
@@ -189,18 +191,26 @@ def log_excess(block: Block, found: Answer) -> np.ndarray:
     return np.log(np.clip(round_s, quick, slow) * (1.0 / round_s))
 
 
+@dataclass(frozen=True)
+class _Tried:
+    """Prices of a second (N,) that were asked, the slope of the time used there, and its log over that of the round."""
+
+    price_w: np.ndarray
+    used_by_price: np.ndarray
+    excess: np.ndarray
+
+
 def _target(
     block: Block,
-    found: Answer,
-    excess: np.ndarray,
+    tried: _Tried,
     prices: Prices,
     bracket: tuple[np.ndarray, np.ndarray],
     halve: bool,
 ) -> np.ndarray:
     """Where to look next: Newton's step, or the middle of the bracket where that leaves it, or a kink on the way."""
-    (low, high), price_w, scale_w = bracket, found.price_w, block.scale_w
+    (low, high), price_w, excess, scale_w = bracket, tried.price_w, tried.excess, block.scale_w
     used = block.rules.round_s * np.exp(excess)
-    step = excess * used / (np.maximum(-found.used_by_price, 1e-300) * (scale_w + price_w))
+    step = excess * used / (np.maximum(-tried.used_by_price, 1e-300) * (scale_w + price_w))
     step = np.where(np.isfinite(step) & (step != 0), step, np.copysign(_STRIDE, excess))
     target = moved(block, price_w, np.clip(step, -_STRIDE, _STRIDE))
     limited = np.clip(target, np.nextafter(low, np.inf), np.nextafter(high, 0.0))

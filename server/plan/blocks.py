@@ -7,14 +7,14 @@ prices are given, so threads can share them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from models import energy, learning_curve, radio
 from server.plan.compute_sides import ComputeSide, CurveSide, TableSide
 from server.plan.each import each
-from server.plan.fleet import Fleet
+from server.plan.fleet import Fleet, kink_prices_w
 from server.plan.upload_sides import FixedPower, Scheduled, SharedLink, UploadSide, Wired
 
 SIZE = 131_072  # devices: arrays long enough that threads seldom wait for one another
@@ -119,10 +119,8 @@ def _scale_w(fleet: Fleet, busy_w: np.ndarray, upload: UploadSide) -> np.ndarray
 
 
 def _table(fleet: Fleet, places: np.ndarray) -> TableSide:
-    tables = fleet.tables
-    some = replace(tables, rows=tables.rows[places], tau_s=tables.tau_s[places], joules=tables.joules[places])
-    tau_s, joules, kinks_w = (np.ascontiguousarray(part.T) for part in (some.tau_s, some.joules, some.kinks_w()))
-    return TableSide(tau_s, joules, kinks_w)
+    tau_s, joules = (np.ascontiguousarray(part[places].T) for part in (fleet.tables.tau_s, fleet.tables.joules))
+    return TableSide(tau_s, joules, kink_prices_w(tau_s, joules))
 
 
 def _curve(fleet: Fleet, places: np.ndarray) -> CurveSide:

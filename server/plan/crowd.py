@@ -146,16 +146,21 @@ def _totals(block: Block, found: Answer, price_error_j: float) -> tuple[Totals, 
         by_medium_w = sent.seconds_by_medium * give
         error, slope = _error(block, found)
         totals = Totals(
-            error=float(error.sum() + slope @ (data.by_price * lacking_w)),
-            use=float(sent.use.sum() + sent.use_by_price @ lacking_w),
-            error_by_error=float(slope @ (data.by_error + data.by_price * by_error_w)),
-            error_by_medium=float(slope @ (data.by_medium + data.by_price * by_medium_w)),
-            use_by_error=float(sent.use_by_price @ by_error_w),
-            use_by_medium=float(sent.use_by_medium.sum() + sent.use_by_price @ by_medium_w),
+            error=float(error.sum()) + _dot(slope, data.by_price * lacking_w),
+            use=float(sent.use.sum()) + _dot(sent.use_by_price, lacking_w),
+            error_by_error=_dot(slope, data.by_error + data.by_price * by_error_w),
+            error_by_medium=_dot(slope, data.by_medium + data.by_price * by_medium_w),
+            use_by_error=_dot(sent.use_by_price, by_error_w),
+            use_by_medium=float(sent.use_by_medium.sum()) + _dot(sent.use_by_price, by_medium_w),
         )
         kink_w = priced(block, price_error_j, 0.0).affordable_w
         side = _NOWHERE if kink_w is None else np.sign(found.price_w - kink_w).astype(np.int8)
     return totals, Place(found.price_w, lacking_w, by_error_w, by_medium_w, side)
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> float:
+    """The sum of products, not by `@`: that starts threads of its own, which wait for processors that are taken."""
+    return float((a * b).sum())
 
 
 def _error(block: Block, found: Answer) -> tuple[np.ndarray, np.ndarray]:

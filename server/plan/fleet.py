@@ -11,6 +11,12 @@ from models import learning_curve
 from server.plan.devices import LearningCurve
 
 
+def kink_prices_w(tau_s: np.ndarray, joules: np.ndarray) -> np.ndarray:
+    """The prices of a second (K-1, M) at which neighbours of hulls (K, M) cost the same; 0 where they are the same."""
+    step = np.diff(tau_s, axis=0)
+    return np.where(step > 0, -np.diff(joules, axis=0) / np.where(step > 0, step, 1.0), 0.0)
+
+
 @dataclass(frozen=True)
 class Tables:
     """Falling hulls of measured tables: `rows` (M,) device indices; `tau_s`, `joules` (M, K) ascending in tau, padded
@@ -23,8 +29,7 @@ class Tables:
 
     def kinks_w(self) -> np.ndarray:
         """The prices of a second (M, K-1) at which neighbours cost the same, falling from left to right; 0: padding."""
-        step = np.diff(self.tau_s, axis=1)
-        return np.divide(-np.diff(self.joules, axis=1), step, out=np.zeros_like(step), where=step > 0)
+        return kink_prices_w(self.tau_s.T, self.joules.T).T
 
 
 @dataclass(frozen=True)
