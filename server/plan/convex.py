@@ -27,16 +27,22 @@ def solve_convex(fleet: Fleet, warm: Dual | None = None) -> Solved:
     are hard to find or their points break a constraint: points that keep all of them are answer enough.
     """
     with_data(fleet)
-    dual = quick_dual(fleet, warm=warm)
-    if warm is not None and not _keeps(fleet, dual):
-        dual = quick_dual(fleet)
-    if not _keeps(fleet, dual):  # what a last step by slopes alone may miss, a blend does not
-        dual = blended_dual(fleet, dual) or dual
+    dual: Dual | None = None
+    for start in [None] if warm is None else [warm, None]:
+        dual = quick_dual(fleet, warm=start)
+        solved = _as_it_is(fleet, dual)
+        if solved is not None:
+            return solved
+    dual = blended_dual(fleet, dual) or dual  # what a last step by slopes alone may miss, a blend does not
     if dual is None:
         most_accurate(fleet)
         dual = bracketed_dual(fleet)
     return Solved(repair(fleet, dual.step.points, lambda: most_accurate(fleet)), dual)
 
 
-def _keeps(fleet: Fleet, dual: Dual | None) -> bool:
-    return dual is not None and kept(fleet, tidy(fleet, dual.step.points))
+def _as_it_is(fleet: Fleet, dual: Dual | None) -> Solved | None:
+    """The points of the prices if they keep every constraint."""
+    if dual is None:
+        return None
+    points = tidy(fleet, dual.step.points)
+    return Solved(points, dual) if kept(fleet, points) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models import radio
+from models import energy, radio
 from server.plan.compute_step import compute_joules
 from server.plan.fleet import Fleet
 
@@ -26,8 +26,11 @@ def least_joules(fleet: Fleet, fixed_error_price_j: float | None) -> float:
     of joules, the price of what no plan is below."""
     if fixed_error_price_j:
         return fixed_error_price_j * fleet.mean_error(np.maximum(fleet.most, 1.0))
-    samples = np.maximum(fleet.local, 1.0)
-    return float(compute_joules(fleet, samples, fleet.epochs * samples * fleet.tau_idle_s).sum())
+    tables, curves, per_sample = fleet.tables, fleet.curves, np.empty(len(fleet))
+    per_sample[tables.rows] = tables.joules[:, -1]
+    law = (curves.fixed_s, curves.cycles, curves.power_static_w, curves.kappa)
+    per_sample[curves.rows] = energy.joules_per_sample(fleet.tau_idle_s[curves.rows], *law)
+    return fleet.epochs * float((np.maximum(fleet.local, 1.0) * per_sample).sum())
 
 
 def medium_scale(fleet: Fleet) -> float:
