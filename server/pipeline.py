@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -177,10 +177,25 @@ def open_run(path: Path, progress: Progress, *, drop_infeasible: bool = False) -
 def run_to_end(steps: Coroutine[None, None, None], progress: Progress) -> None:
     """Run a coroutine of this module; Ctrl-C, SIGTERM and SIGHUP end it in order and come out as KeyboardInterrupt."""
     try:
-        with signals_as_interrupt(), progress.showing():
-            asyncio.run(steps)
+        with signals_as_interrupt(), progress.showing(), ExitStack() as stack:
+            with interrupts_deferred():  # a loop that is half made cannot end in order
+                runner = stack.enter_context(asyncio.Runner())
+            runner.run(steps)
     finally:
         steps.close()  # interrupted before it began, it would complain of never having been awaited
+
+
+@contextmanager
+def interrupts_deferred() -> Iterator[None]:
+    """A SIGINT that comes inside is a KeyboardInterrupt at the end. (A mask would not do: other threads get it.)"""
+    came = []
+    previous = signal.signal(signal.SIGINT, lambda *_: came.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    if came:
+        raise KeyboardInterrupt
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,3 +62,22 @@ def test_an_interruption_before_the_first_step_is_silent() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         pipeline.run_to_end(steps(), Interrupting())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_the_loop_is_made_waits_for_it(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, of_old = [], asyncio.new_event_loop
+
+    def new_loop() -> asyncio.AbstractEventLoop:
+        signal.raise_signal(number)
+        made.append(of_old())
+        return made[0]
+
+    async def steps() -> None:
+        raise AssertionError("they never began")
+
+    monkeypatch.setattr("asyncio.runners.events.new_event_loop", new_loop)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run_to_end(steps(), Progress())
+    assert [loop.is_closed() for loop in made] == [True]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
