@@ -31,7 +31,7 @@ def add_options(plan: argparse.ArgumentParser) -> None:
     whose.add_argument("--fleet", type=Path, metavar="FLEET.json", help="plan this fleet")
     whose.add_argument("--random", type=int, metavar="N", help="plan a fleet of N devices out of the shipped profiles")
     whose.add_argument("--seed", type=int, default=0, help="of --random, and of methods that search (default: 0)")
-    whose.add_argument("--radio", choices=RADIO_CHOICES, default="scheduled", help="of --random (default: scheduled)")
+    whose.add_argument("--radio", choices=RADIO_CHOICES, help="of --random (default: scheduled)")
     whose.add_argument("--tables", action="store_true", help="of --random: measured tables instead of analytic laws")
     whose.add_argument("--fleet-out", type=Path, metavar="FILE", help="write the fleet as it is planned")
     how = plan.add_argument_group("how it is planned")
@@ -81,8 +81,9 @@ def plan_command(arguments: argparse.Namespace) -> None:
     """fimi-server plan --fleet | --random"""
     if arguments.robust is not None and arguments.sweep is not None and arguments.fleet_out is not None:
         raise ConfigError("--fleet-out: a robust sweep plans another fleet at each value; leave it out")
-    if arguments.fleet is not None and arguments.tables:
-        raise ConfigError("--tables is of --random; a fleet from --fleet has what it states")
+    given = [f"--{name}" for name in ("radio", "tables") if getattr(arguments, name)]
+    if arguments.fleet is not None and given:
+        raise ConfigError(f"{', '.join(given)}: of --random; a fleet from --fleet has what it states")
     if arguments.plot is not None and arguments.plot.suffix.lower() != ".png":
         raise ConfigError(f"--plot: {arguments.plot} does not end in .png, which is what is written")
     if arguments.batch_size < 1:
@@ -98,8 +99,6 @@ def plan_command(arguments: argparse.Namespace) -> None:
     _done(arguments, "read" if arguments.fleet else "make")
     if arguments.drop_infeasible:
         problem = _without_infeasible(problem, say)
-        if arguments.robust is not None and 0.5 <= arguments.robust < 1:
-            problem = _in_time_at_all(problem, arguments.robust, say)
     if arguments.robust is None:
         _save_fleet(problem, arguments, say)
     if over is not None:
@@ -161,7 +160,7 @@ def _problem(arguments: argparse.Namespace) -> Problem:
         raise ConfigError(f"--seed: {arguments.seed} is below 0")
     from server.plan.random_fleet import random_fleet
 
-    return random_fleet(arguments.random, arguments.seed, arguments.radio, tables=arguments.tables)
+    return random_fleet(arguments.random, arguments.seed, arguments.radio or "scheduled", tables=arguments.tables)
 
 
 def _with_terms(problem: Problem, arguments: argparse.Namespace) -> Problem:
@@ -198,18 +197,21 @@ def _solve(problem: Problem, arguments: argparse.Namespace) -> Plan:
     return plan
 
 
-def _robust(problem: Problem, arguments: argparse.Namespace) -> Robust:
-    from server.plan.robust import plan_for_share
+def _robust(problem: Problem, arguments: argparse.Namespace, say: Any) -> Robust:
+    from server.plan.diagnosis import NoPlanError
+    from server.plan.robust import cautious, most_cautious_z, plan_for_share
 
-    return plan_for_share(problem, arguments.robust, lambda slower: _solve(slower, arguments))
+    def solve(slower: Problem) -> Plan:
+        return _solve(slower, arguments)
 
-
-def _in_time_at_all(problem: Problem, share: float, say: Any) -> Problem:
-    """Without the devices that cannot be in time for the share, however slow the others are planned for."""
-    from server.plan.robust import cautious, most_cautious_z
-
-    kept = _without_infeasible(cautious(problem, most_cautious_z(share)), say)
-    return replace(problem, devices=problem.devices.named(kept.devices.ids))
+    try:
+        return plan_for_share(problem, arguments.robust, solve)
+    except NoPlanError:
+        if not arguments.drop_infeasible:
+            raise
+    # Those that cannot be in time at the z with which each device for itself keeps the share.
+    kept = _without_infeasible(cautious(problem, most_cautious_z(arguments.robust)), say)
+    return plan_for_share(replace(problem, devices=problem.devices.named(kept.devices.ids)), arguments.robust, solve)
 
 
 def _save_fleet(problem: Problem, arguments: argparse.Namespace, say: Any) -> None:
@@ -228,7 +230,7 @@ def _plan(problem: Problem, arguments: argparse.Namespace, say: Any) -> None:
     if arguments.robust is None:
         plan, robust = _solve(problem, arguments), []
     else:
-        found = _robust(problem, arguments)
+        found = _robust(problem, arguments, say)
         problem, plan = found.planned, found.plan
         robust = [in_time(found.in_time, arguments.robust)]
         _save_fleet(problem, arguments, say)
@@ -257,7 +259,7 @@ def _sweep(problem: Problem, over: Range, arguments: argparse.Namespace, say: An
     from server.plan.sweep import SweepPoint, encode_sweep, sweep
 
     def solved(varied: Problem) -> Plan:
-        return _solve(varied, arguments) if arguments.robust is None else _robust(varied, arguments).plan
+        return _solve(varied, arguments) if arguments.robust is None else _robust(varied, arguments, say).plan
 
     points: list[SweepPoint] = []
     try:

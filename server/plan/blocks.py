@@ -13,8 +13,8 @@ import numpy as np
 
 from models import energy, learning_curve, radio
 from server.plan.compute_sides import ComputeSide, CurveSide, TableSide
-from server.plan.each import each
 from server.plan.fleet import Fleet, kink_prices_w
+from server.plan.threads import on_threads
 from server.plan.upload_sides import FixedPower, Scheduled, SharedLink, UploadSide, Wired
 
 SIZE = 131_072  # devices: arrays long enough that threads seldom wait for one another
@@ -68,7 +68,7 @@ def split(fleet: Fleet) -> list[Block]:
     def job(group: Group) -> Block:
         return _block(fleet, rules, *group)
 
-    return each(job, list(_groups(fleet)), len(fleet))
+    return on_threads(job, list(_groups(fleet)), len(fleet))
 
 
 def _rules(fleet: Fleet) -> Rules:

@@ -13,8 +13,8 @@ from itertools import count
 
 import numpy as np
 
+from server.plan.bundle import Plane, peak
 from server.plan.convex import Solved, solve_convex
-from server.plan.cuts import highest
 from server.plan.device_step import joules
 from server.plan.diagnosis import NoPlanError
 from server.plan.dual import Dual, solve_dual
@@ -26,6 +26,7 @@ _BRANCHED = 300  # leveled devices: beyond that the gap is small without branchi
 _NODES = 40
 _CUTS = 12  # prices that are asked to raise one bound
 _GAP = 1e-7  # relative: near enough
+_REACH = 2.0  # times the prices so far best, up or down: tangents say little further away
 
 
 @dataclass
@@ -120,10 +121,18 @@ def _raised(hunt: _Hunt, allowed: np.ndarray) -> float:
     """The bound (J) for the levels allowed, raised by asking where the cuts so far meet highest."""
     bound_j, asked = hunt.bound(allowed)
     for _ in range(_CUTS):
-        cuts = [(other.prices, *hunt.ways.bound(other, allowed)) for other in hunt.asked]
-        prices, ceiling_j = highest(cuts, asked.prices)
-        if prices is None or ceiling_j - bound_j <= 0.1 * _GAP * abs(bound_j) or hunt.near(bound_j):
+        paid = asked.prices > 0  # a price of 0 stays 0
+        if not paid.any():
             break
+        planes = []
+        for other in hunt.asked:
+            value_j, lack = hunt.ways.bound(other, allowed)
+            planes.append(Plane(other.prices[paid], value_j - float(lack[~paid] @ other.prices[~paid]), lack[paid]))
+        top = peak(planes, asked.prices[paid] / _REACH, asked.prices[paid] * _REACH)
+        if top.height_j - bound_j <= 0.1 * _GAP * abs(bound_j) or hunt.near(bound_j):
+            break
+        prices = asked.prices.copy()
+        prices[paid] = top.prices
         hunt.asked.append(hunt.ways.ask(prices))
         bound_j, asked = hunt.bound(allowed)
     return bound_j

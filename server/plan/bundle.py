@@ -8,6 +8,7 @@ this: what it pays is the same for every sample, so whole groups of them change 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,18 +23,24 @@ _HELD = 10_000_000  # answers of devices: what 500 MB hold
 
 
 @dataclass(frozen=True)
-class Cut:
-    """The devices' answers at prices (P,): the dual function's value there, and its slope (P,), which is what they
-    lack of the constraints; joules without anything priced."""
+class Plane:
+    """What touches the dual function at prices (P,), above it elsewhere: its value there, and its slope (P,), which is
+    what the devices' answers lack of the constraints; joules without anything priced."""
 
     prices: np.ndarray
     value_j: float
     lack: np.ndarray
-    step: Step
 
     @property
     def joules(self) -> float:
         return self.value_j - float(self.lack @ self.prices)
+
+
+@dataclass(frozen=True)
+class Cut(Plane):
+    """A plane with the answers that make it."""
+
+    step: Step
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ class Hunt:
         return replace(self.best.step, points=points)
 
 
-def peak(cuts: list[Cut], least: np.ndarray, most: np.ndarray) -> Peak:
+def peak(cuts: Sequence[Plane], least: np.ndarray, most: np.ndarray) -> Peak:
     """The highest point under all cuts with least <= prices <= most (P,), by the simplex method on the weights.
 
     Minimise w @ joules with sum(w) = 1 and w @ lack <= 0; prices in a box mean that what is lacking can be bought at

@@ -13,9 +13,9 @@ import numpy as np
 from models import learning_curve
 from server.plan.block_step import Answer, Prices, log_excess, moved, priced, search
 from server.plan.blocks import Block, split
-from server.plan.each import each
 from server.plan.fleet import Fleet
 from server.plan.points import Points, Step
+from server.plan.threads import on_threads
 
 _STRIDE = 2.0  # e-folds that a prediction may go
 _NEARBY = 0.05  # of a price: how far a kink may move between two plans
@@ -71,7 +71,7 @@ class Crowd:
             block, found = self._blocks[index], self._found(index, price_error_j, price_medium_j, near)
             return *_totals(block, found, price_error_j), found
 
-        done = each(job, range(len(self._blocks)), len(self.fleet))
+        done = on_threads(job, range(len(self._blocks)), len(self.fleet))
         self._places = [place for _, place, _ in done]
         self._answers = [found for _, _, found in done]
         self._prices = (price_error_j, price_medium_j)
@@ -89,7 +89,7 @@ class Crowd:
             for column, values in zip(columns, (*parts, bound_j, self._places[index].price_w), strict=True):
                 column[block.rows] = values
 
-        each(job, range(len(self._blocks)), len(self.fleet))
+        on_threads(job, range(len(self._blocks)), len(self.fleet))
         samples, compute_s, upload_s, use, bound_j, price_s_w = columns
         if self.fleet.links.wired.any() or self.fleet.links.shared.any():
             use = np.where(self.fleet.links.banded, use, 0.0)

@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 STEP = 1.0 / 32.0
+LEAST_X, MOST_X = 1e-30, 600.0  # of an inverse
 
 Law = Callable[[np.ndarray], np.ndarray]
 
@@ -38,7 +39,7 @@ class Cubic:
 class Inverse:
     """ln x from ln F(x) for a rising F, given ln F and d ln F / dx as functions of x; tabulated at first use."""
 
-    def __init__(self, log_f: Law, slope: Law, least_x: float = 1e-30, most_x: float = 600.0):
+    def __init__(self, log_f: Law, slope: Law, least_x: float = LEAST_X, most_x: float = MOST_X):
         self._log_f, self._slope = log_f, slope
         self._ends = (np.log(least_x), np.log(most_x))
 
@@ -60,6 +61,12 @@ class Inverse:
     def __call__(self, log_value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(ln x, d ln x / d ln F), each (N,), to 1e-10; values (N,) outside F's range get the nearer end."""
         return self._cubic(log_value)
+
+    def of(self, value: np.ndarray) -> np.ndarray:
+        """x where F(x) = value, for values >= 0 of any shape, to 1e-10."""
+        with np.errstate(divide="ignore"):
+            log_x, _ = self._cubic(np.log(value))
+        return np.exp(log_x)
 
     def exactly(self, log_value: np.ndarray) -> np.ndarray:
         """x (N,) to rounding."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from models import energy, radio
-from server.plan.compute_step import compute_joules
 from server.plan.fleet import Fleet
 
 
 def error_scale(fleet: Fleet) -> float:
     """The lambda at which a middling device trains half of what it could."""
     curve = fleet.curve
-    per_sample = compute_joules(fleet, np.ones(len(fleet)), fleet.epochs * fleet.tau_idle_s) / fleet.epochs
+    per_sample = _cheapest_j(fleet)
     if fleet.pooled:
         middle_j = float(np.median(per_sample)) * fleet.epochs / (fleet.worth_slope * fleet.eta)
         return max(middle_j, 1e-300) * len(fleet)
@@ -26,11 +25,7 @@ def least_joules(fleet: Fleet, fixed_error_price_j: float | None) -> float:
     of joules, the price of what no plan is below."""
     if fixed_error_price_j:
         return fixed_error_price_j * fleet.mean_error(np.maximum(fleet.most, 1.0))
-    tables, curves, per_sample = fleet.tables, fleet.curves, np.empty(len(fleet))
-    per_sample[tables.rows] = tables.joules[:, -1]
-    law = (curves.fixed_s, curves.cycles, curves.power_static_w, curves.kappa)
-    per_sample[curves.rows] = energy.joules_per_sample(fleet.tau_idle_s[curves.rows], *law)
-    return fleet.epochs * float((np.maximum(fleet.local, 1.0) * per_sample).sum())
+    return fleet.epochs * float((np.maximum(fleet.local, 1.0) * _cheapest_j(fleet)).sum())
 
 
 def medium_scale(fleet: Fleet) -> float:
@@ -49,11 +44,14 @@ def medium_scale(fleet: Fleet) -> float:
     price[chosen] = np.minimum(price[chosen], least)
     paid = price[price > 0]
     if not len(paid):  # what sending itself costs nothing competes with training for the time
-        paid = _training_w(fleet) * half_s / share
+        paid = _cheapest_j(fleet) / fleet.tau_idle_s * half_s / share  # watts of training at the cheapest clock
     return float(np.median(paid))
 
 
-def _training_w(fleet: Fleet) -> np.ndarray:
-    """Watts (I,) of training at the cheapest clock."""
-    joules = compute_joules(fleet, np.ones(len(fleet)), fleet.epochs * fleet.tau_idle_s)
-    return joules / (fleet.epochs * fleet.tau_idle_s)
+def _cheapest_j(fleet: Fleet) -> np.ndarray:
+    """Joules (I,) of a sample at the cheapest clock, which is the last point of a hull."""
+    tables, curves, joules = fleet.tables, fleet.curves, np.empty(len(fleet))
+    joules[tables.rows] = tables.joules[:, -1]
+    law = (curves.fixed_s, curves.cycles, curves.power_static_w, curves.kappa)
+    joules[curves.rows] = energy.joules_per_sample(fleet.tau_idle_s[curves.rows], *law)
+    return joules

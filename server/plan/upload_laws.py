@@ -6,7 +6,7 @@ of x that is the same for everyone:
   on b = B          h(x)                               = eff * W / (c * B)
   on p = p_max      h(x)*(e**x-1)**2/(x**2*e**x)       = mu * p**2 / (c**2 * L * (p/eff + W))
 with h(x) = (x-1)*e**x + 1 and W the watts paid per second (overhead and price). A fixed power is the third alone.
-`spread` is for an upload of given power and seconds: (e**x - 1)/x = p*s/(c*L).
+`spread` is for an upload of given power and seconds: (e**x - 1)/x = p*s/(c*L); `log_spread` the logarithm of that.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ on_power = Inverse(
     lambda x: log_h(x) + 2 * _log_expm1(x) - 2 * np.log(x) - x,
     lambda x: _slope_log_h(x) + 2 * _slope_log_expm1(x) - 2 / x - 1,
 )
-_log_spread = Inverse(lambda x: np.log(_log_mean(x)), lambda x: _slope_log_mean(x) / _log_mean(x))
+log_spread = Inverse(lambda x: np.log(_log_mean(x)), lambda x: _slope_log_mean(x) / _log_mean(x))
 
 
 def spread(ratio: np.ndarray) -> np.ndarray:
     """x (N,) with (e**x - 1)/x = ratio (N,) > 1, to rounding."""
-    return _log_spread.exactly(np.log(np.log(ratio)))
+    return log_spread.exactly(np.log(np.log(ratio)))

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from server.plan import blocks as blocks_module
-from server.plan import each as each_module
 from server.plan.build import build_fleet
 from server.plan.crowd import Crowd
 from server.plan.device_step import device_step, total_use
@@ -67,8 +66,8 @@ def test_blocks_and_threads_change_no_answer(monkeypatch, threads):
     fleet = fleet_of("mixed")
     whole = device_step(fleet, 2e4, 1e-6)
     monkeypatch.setattr(blocks_module, "SIZE", 7)
-    monkeypatch.setattr(each_module, "_ALONE", 0)
-    monkeypatch.setattr(each_module, "_processors", lambda: threads)
+    monkeypatch.setattr(threads, "_ALONE", 0)
+    monkeypatch.setattr(threads, "_processors", lambda: threads)
     parts = device_step(fleet, 2e4, 1e-6)
     assert parts.bound_j == pytest.approx(whole.bound_j, rel=1e-12)
     assert parts.points.upload_s == pytest.approx(whole.points.upload_s, rel=1e-9)

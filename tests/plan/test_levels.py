@@ -11,7 +11,6 @@ import pytest
 from server.plan import branch as branch_module
 from server.plan.build import build_fleet
 from server.plan.convex import solve_convex
-from server.plan.cuts import highest
 from server.plan.device_step import joules
 from server.plan.diagnosis import NoPlanError
 from server.plan.exact import solve_exact
@@ -121,17 +120,3 @@ def test_no_plan_at_the_highest_level_is_no_plan():
     asked = problem(device("weak", cpu=SINGLE, radio=RADIO, bits=2e6), round_s=10.5, bandwidth_hz=1e6)
     with pytest.raises(NoPlanError, match="too short for weak"):
         solve_exact(leveled(build_fleet(asked), 0.05, 0.3))
-
-
-def test_cuts_meet_highest():
-    # |x - 3| from below by its two tangents, in the first price; the second stays 0
-    cuts = [
-        (np.array([2.0, 0.0]), 1.0, np.array([1.0, 5.0])),
-        (np.array([4.0, 0.0]), 1.0, np.array([-1.0, 5.0])),
-    ]
-    prices, height = highest(cuts, np.array([2.0, 0.0]))
-    assert prices == pytest.approx([3.0, 0.0])
-    assert height == pytest.approx(2.0)
-    # no further than twice the prices around
-    prices, _ = highest(cuts[:1], np.array([2.0, 0.0]))
-    assert prices == pytest.approx([4.0, 0.0])

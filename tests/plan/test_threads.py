@@ -8,20 +8,20 @@ import threading
 
 import pytest
 
-from server.plan import blocks, each
+from server.plan import blocks, threads
 from server.plan.build import build_fleet
 from server.plan.device_step import joules
 from server.plan.exact import solve_exact
 from tests.plan.builders import random_problem
 
 
-@pytest.mark.parametrize("threads", [1, 4])
-def test_solves_beside_each_other_agree_and_leave_nothing_behind(monkeypatch, threads):
+@pytest.mark.parametrize("processors", [1, 4])
+def test_solves_beside_each_other_agree_and_leave_nothing_behind(monkeypatch, processors):
     fleet = build_fleet(random_problem(6, 60, "mixed", "mixed", 0.5))
     energy_j = float(joules(fleet, solve_exact(fleet).points).sum())
     monkeypatch.setattr(blocks, "SIZE", 7)
-    monkeypatch.setattr(each, "_ALONE", 0)
-    monkeypatch.setattr(each, "_processors", lambda: threads)
+    monkeypatch.setattr(threads, "_ALONE", 0)
+    monkeypatch.setattr(threads, "_processors", lambda: processors)
 
     async def three() -> list[float]:
         solved = await asyncio.gather(*(asyncio.to_thread(solve_exact, fleet) for _ in range(3)))

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from models import radio
 from server.plan.blocks import split
 from server.plan.build import build_fleet
+from server.plan.cubic import LEAST_X, MOST_X
 from server.plan.problem import Radio
-from server.plan.upload_laws import inside, log_h, on_band, on_power, spread
+from server.plan.upload_laws import inside, log_h, log_spread, on_band, on_power, spread
 from server.plan.upload_step import least_medium_use, least_upload_s, power_shares
 from tests.plan.builders import device, problem
 
@@ -41,6 +42,16 @@ def h(x):
 
 # from 40 on the one in h is nothing beside the rest, and is left out; up to 200 no term of the laws overflows
 X = np.array([0.1, 1.0, 3.0, 5.0, 20.0, 39.9, 40.0, 40.1, 60.0, 200.0])
+
+
+def test_values_tiny_and_out_of_range():
+    """h(x) is x**2/2 and ln((e**x - 1)/x) is x/2 near 0; beyond a law's range lies its nearer end."""
+    x = np.array([1e-12, 1e-9, 1e-6])
+    assert log_spread.of(x / 2) == pytest.approx(x, rel=1e-6)
+    assert on_band.of(x**2 / 2) == pytest.approx(x, rel=1e-6)
+    assert on_band.of(np.array([0.0, np.inf])) == pytest.approx([LEAST_X, MOST_X], rel=1e-4)
+    table = np.array([[h(1.0), h(2.0)], [h(3.0), h(4.0)]])
+    assert on_band.of(table) == pytest.approx(np.array([[1.0, 2.0], [3.0, 4.0]]))
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 The paper searches over how each device splits its round between computing and uploading, and solves what is left by two
 convex sub-problems. Here the same splits and sub-problems serve three searchers - cross-entropy, a genetic algorithm,
 a gradient method -, so that they can be compared with the optimum and with each other. None of them knows a bound:
-what they find is judged by the exact solver's. Nothing is shared with that solver but `Fleet`, `Points` and the
-formulae in `models`.
+what they find is judged by the exact solver's. Nothing is shared with that solver but `Fleet`, `Points`, the
+formulae in `models` and the inverses of the upload's laws; cvxpy shares not even those.
 
     split (P, F)  ->  split.py: deadlines (P, I)  ->  data_step (samples, clocks) and band_step (hertz, power)
                   ->  judge.py: joules (P,), repaired where it could not be kept  ->  the searchers

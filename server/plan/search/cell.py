@@ -11,8 +11,9 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from models import radio
+from server.plan.cubic import MOST_X
 from server.plan.fleet import Fleet
-from server.plan.search.inverses import MOST_X, inside, on_band, on_power, spread
+from server.plan.upload_laws import inside, log_spread, on_band, on_power
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,13 @@ class Channels:
     def least_use(self, upload_s: np.ndarray) -> np.ndarray:
         """Hertz (P, M) with which full power just ends in time: (e**x - 1)/x = p*s/(c*L), which must exceed 1."""
         ratio = self.power * upload_s / (self.noise * self.nats)
-        x = np.maximum(spread()(np.log(np.maximum(ratio, 1.0))), self.least_x)
+        x = np.maximum(log_spread.of(np.log(np.maximum(ratio, 1.0))), self.least_x)
         return np.minimum(self.nats / (upload_s * x), self.band)
 
     def at_power(self, price: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(s, b), each (P, M): the least of p/eff*s + W*s + price*b at full power, on at most the whole band."""
         drawn_w = self.power / self.efficiency + self.overhead_w
-        x = np.maximum(on_power()(price * self.power**2 / (self.noise**2 * self.nats * drawn_w)), self.least_x)
+        x = np.maximum(on_power.of(price * self.power**2 / (self.noise**2 * self.nats * drawn_w)), self.least_x)
         band_hz = np.where(x > self.least_x, self.power / (self.noise * np.expm1(x)), self.band)
         return self.nats / (band_hz * x), band_hz
 
@@ -100,7 +101,7 @@ class Scheduled:
         Priced joules at the best b are convex in s, so their slope at the end of the time tells which.
         """
         on = self.channels
-        x = on_band()(on.efficiency * price / (on.noise * upload_s))
+        x = on_band.of(on.efficiency * price / (on.noise * upload_s))
         band_hz = np.clip(on.nats / (x * upload_s), least, on.band)
         taken_s = upload_s.copy()
         early = (self.slope(price, upload_s, band_hz, least) > 0) & (on.overhead_w > 0)
@@ -124,7 +125,7 @@ class Scheduled:
 
 def _soonest(on: Channels, price: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(s, b), each (M,), at a price (M,) where time is not short: h(x)**2/x = W*mu*eff**2/(c**2*L), or at a limit."""
-    x = inside()(on.overhead_w * price * on.efficiency**2 / (on.noise**2 * on.nats))
+    x = inside.of(on.overhead_w * price * on.efficiency**2 / (on.noise**2 * on.nats))
     band_hz, upload_s = np.sqrt(on.nats * on.overhead_w / (x * price)), np.sqrt(on.nats * price / (x * on.overhead_w))
     beyond = (band_hz > on.band) | (on.noise * band_hz * np.expm1(x) > on.power)
     if beyond.any():
@@ -134,7 +135,7 @@ def _soonest(on: Channels, price: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _at_limits(on: Channels, price: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The better of: the whole band at no more than full power; full power on no more than the whole band."""
-    x = np.minimum(on_band()(on.efficiency * on.overhead_w / (on.noise * on.band)), on.least_x)
+    x = np.minimum(on_band.of(on.efficiency * on.overhead_w / (on.noise * on.band)), on.least_x)
     wide_s, (loud_s, loud_hz) = on.nats / (on.band * x), on.at_power(price)
     wide, loud = (
         _radiated_j(on, s, b) / on.efficiency + on.overhead_w * s + price * b

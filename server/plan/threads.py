@@ -14,7 +14,7 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
-def each(job: Callable[[Part], Result], parts: Sequence[Part], devices: int) -> list[Result]:
+def on_threads(job: Callable[[Part], Result], parts: Sequence[Part], devices: int) -> list[Result]:
     """job(part) of all parts of so many devices, in order."""
     threads = min(_THREADS, len(parts), _processors())
     if threads < 2 or devices < _ALONE:
