@@ -5,18 +5,17 @@ Nothing is shared with the solver but the formulae in `models`: what the solver 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from models import energy, learning_curve, radio
+from models import learning_curve, radio
+from server.plan.check_clocks import TOLERANCE, at_clock, at_most, joules_per_sample
 from server.plan.columnar import row_of
 from server.plan.problem import Devices, Plan, Problem, Shares
 
-TOLERANCE = 1e-9  # relative, for every constraint and every recomputed number
 _SHOWN = 10  # sentences of a kind; the rest is counted
-_CHUNK = 65_536  # tables at a time
 
 
 def violations(problem: Problem, plan: Plan) -> list[str]:
@@ -82,9 +81,9 @@ def _bounds(found: _Found, problem: Problem, shares: Shares, sane: np.ndarray) -
         def sentence(i: int, name: str = name, count: np.ndarray = count) -> str:
             return f"{name} {count[i]} is not between {local[i]} and {most[i]}"
 
-        found.where(sane & ~(_at_most(local, count) & _at_most(count, most)), sentence)
+        found.where(sane & ~(at_most(local, count) & at_most(count, most)), sentence)
     for name, seconds in (("compute_s", shares.compute_s), ("executed_compute_s", executed.compute_s)):
-        late = sane & ~_at_most(seconds + shares.upload_s, problem.round_s)
+        late = sane & ~at_most(seconds + shares.upload_s, problem.round_s)
         found.where(late, f"{name} and upload_s exceed round_s")
 
 
@@ -92,57 +91,12 @@ def _compute(found: _Found, problem: Problem, shares: Shares, sane: np.ndarray) 
     """A clock that the device has, and its joules."""
     trained = problem.local_epochs * shares.samples
     tau = np.divide(shares.compute_s, trained, out=np.full(len(shares), np.nan), where=trained > 0)
-    per_sample = _joules_per_sample(problem, tau)
+    per_sample = joules_per_sample(problem, tau)
     joules = np.where(trained > 0, trained * per_sample, np.where(shares.compute_s == 0, 0.0, np.nan))
     missing = np.isnan(joules)
     found.where(sane & missing, lambda i: f"compute_s {shares.compute_s[i]} asks for a clock the device does not have")
     wrong = sane & ~missing & ~_same(joules, shares.compute_j)
     found.where(wrong, lambda i: f"compute_j {shares.compute_j[i]} should be {joules[i]}")
-
-
-def _joules_per_sample(problem: Problem, tau: np.ndarray) -> np.ndarray:
-    """e(tau) (I,) on the basis; NaN outside the device's clocks."""
-    devices, laws = problem.devices, problem.devices.laws
-    law = (laws.fixed_s_per_sample, laws.cycles_per_sample)
-    quick = energy.seconds_per_sample(laws.freq_max_hz, *law)
-    slow = energy.seconds_per_sample(laws.freq_min_hz, *law)
-    inside = np.clip(tau, quick, slow)
-    joules = energy.joules_per_sample(inside, *law, laws.power_static_w, laws.kappa_w_per_hz3)
-    if problem.energy_basis == "added":
-        joules = energy.above_idle(joules, inside, devices.power_idle_w)
-    joules[~(_at_most(quick, tau) & _at_most(tau, slow))] = np.nan
-    for rows, _, seconds, on_basis in _tables(problem):
-        joules[rows] = _between_points(tau[rows, None], seconds, on_basis)
-    return joules
-
-
-def _tables(problem: Problem) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """(rows (M,), then hertz, seconds and joules on the basis a sample, each (M, K)) of tables of one length."""
-    devices, opps = problem.devices, problem.devices.opps
-    lengths = np.diff(opps.start)
-    for length in np.unique(lengths[lengths > 0]).tolist():
-        alike = np.flatnonzero(lengths == length)
-        for rows in np.array_split(alike, -(-len(alike) // _CHUNK)):
-            points = opps.start[rows, None] + np.arange(length)
-            seconds, joules = opps.s_per_sample[points], opps.j_per_sample[points]
-            if problem.energy_basis == "added":
-                joules = joules - devices.power_idle_w[rows, None] * seconds
-            yield rows, opps.freq_hz[points], seconds, joules
-
-
-def _between_points(tau: np.ndarray, seconds: np.ndarray, joules: np.ndarray) -> np.ndarray:
-    """Joules (M,) at tau (M, 1) on the falling hulls of tables (M, K): the chord between the neighbours, behind the
-    cheapest point what that one costs."""
-    allowed = _at_most(seconds.min(axis=1, keepdims=True), tau) & _at_most(tau, seconds.max(axis=1, keepdims=True))
-    tau = np.maximum(tau, seconds.min(axis=1, keepdims=True))
-    kept, rows = energy.falling_hulls(seconds, joules), np.arange(len(tau))
-    left = np.where(kept & (seconds <= tau), seconds, -np.inf).argmax(axis=1)
-    right = np.where(kept & (seconds > tau), seconds, np.inf).argmin(axis=1)
-    last = ~(kept & (seconds > tau)).any(axis=1)
-    step = seconds[rows, right] - seconds[rows, left]
-    part = np.where(last, 0.0, (tau[:, 0] - seconds[rows, left]) / step)
-    value = joules[rows, left] + part * (joules[rows, right] - joules[rows, left])
-    return np.where(allowed[:, 0], value, np.nan)
 
 
 def _upload(found: _Found, problem: Problem, shares: Shares, sane: np.ndarray) -> None:
@@ -154,7 +108,7 @@ def _upload(found: _Found, problem: Problem, shares: Shares, sane: np.ndarray) -
     overhead_w = devices.radios.overhead_w + (devices.power_idle_w if problem.energy_basis == "board" else 0.0)
     rate = devices.radios.link_bits_per_s
     lined, shared = devices.radios.of_kind("wired", "shared_link"), devices.radios.of_kind("shared_link")
-    found.where(sane & lined & ~_at_most(bits / rate, seconds), "upload_s is less than the link takes")
+    found.where(sane & lined & ~at_most(bits / rate, seconds), "upload_s is less than the link takes")
     sending_w = np.where(shared, np.nan_to_num(devices.radios.tx_power_w), 0.0)
     efficiency = devices.radios.amplifier_efficiency
     joules = radio.shared_joules(bits, seconds, rate, sending_w, efficiency, overhead_w)
@@ -174,7 +128,7 @@ def _band(found: _Found, problem: Problem, shares: Shares, banded: np.ndarray) -
     """Radiated watts (I,) of radios on a band, as they should be; NaN where nothing can be said."""
     devices, radios, band = problem.devices, problem.devices.radios, shares.bandwidth_hz
     assert problem.bandwidth_hz is not None
-    granted = (band > 0) & _at_most(band, problem.bandwidth_hz)
+    granted = (band > 0) & at_most(band, problem.bandwidth_hz)
     found.where(banded & ~granted, lambda i: f"bandwidth_hz {band[i]} is not in (0, {problem.bandwidth_hz}]")
     asked = banded & granted
     noise = 1.0 / radios.gain_over_noise_hz_per_w
@@ -191,7 +145,7 @@ def _band(found: _Found, problem: Problem, shares: Shares, banded: np.ndarray) -
         right_w[rows[nearest]] = watts[nearest]
         limit_w[levelled] = right_w[levelled]
     found.where(
-        asked & ~_at_most(needed_w, limit_w), lambda i: f"the upload needs {needed_w[i]} W, more than {limit_w[i]} W"
+        asked & ~at_most(needed_w, limit_w), lambda i: f"the upload needs {needed_w[i]} W, more than {limit_w[i]} W"
     )
     wrong = asked & ~_same(shares.tx_power_w, right_w)
     found.where(wrong, lambda i: f"tx_power_w {shares.tx_power_w[i]} should be {right_w[i]}")
@@ -227,28 +181,6 @@ def _executed(found: _Found, problem: Problem, shares: Shares, sane: np.ndarray)
         found.where(sane & ~_same(told, right), sentence)
 
 
-def at_clock(problem: Problem, rows: np.ndarray, freq_hz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(seconds, joules on the basis) of a sample at each clock (N,) of the devices `rows`; NaN where there is none."""
-    devices, laws = problem.devices, problem.devices.laws
-    tau = energy.seconds_per_sample(freq_hz, laws.fixed_s_per_sample[rows], laws.cycles_per_sample[rows])
-    watts = energy.busy_power_w(freq_hz, laws.power_static_w[rows], laws.kappa_w_per_hz3[rows])
-    if problem.energy_basis == "added":
-        watts = watts - devices.power_idle_w[rows]
-    tau[~(_at_most(laws.freq_min_hz[rows], freq_hz) & _at_most(freq_hz, laws.freq_max_hz[rows]))] = np.nan
-    joules = tau * watts
-    place = np.full(len(devices), -1)
-    for table_rows, table_hz, seconds, on_basis in _tables(problem):
-        place[table_rows] = np.arange(len(table_rows))
-        own = np.flatnonzero(place[rows] >= 0)
-        at = place[rows[own]]
-        same = table_hz[at] == freq_hz[own, None]
-        point, has = same.argmax(axis=1), same.any(axis=1)
-        tau[own] = np.where(has, seconds[at, point], np.nan)
-        joules[own] = np.where(has, on_basis[at, point], np.nan)
-        place[table_rows] = -1
-    return tau, joules
-
-
 def _classes(found: _Found, problem: Problem, shares: Shares) -> None:
     """The classes of the synthetic samples."""
     counts, classes = shares.synth_counts, problem.devices.local_counts.shape[1]
@@ -264,12 +196,12 @@ def _medium(found: _Found, problem: Problem, shares: Shares) -> None:
     devices: Devices = problem.devices
     banded = devices.radios.of_kind("scheduled", "fixed_power")
     taken_hz = float(shares.bandwidth_hz[banded].sum())
-    if banded.any() and not _at_most(taken_hz, problem.bandwidth_hz or 0.0):
+    if banded.any() and not at_most(taken_hz, problem.bandwidth_hz or 0.0):
         found.say(f"the devices take {taken_hz} Hz, more than bandwidth_hz {problem.bandwidth_hz}")
     shared = devices.radios.of_kind("shared_link")
     rate = devices.radios.link_bits_per_s[shared]
     share = float((devices.upload_bits[shared] / (rate * shares.upload_s[shared])).sum())
-    if not _at_most(share, 1.0):
+    if not at_most(share, 1.0):
         found.say(f"the uploads take {share} of the shared link")
 
 
@@ -281,7 +213,7 @@ def _error(found: _Found, problem: Problem, name: str, samples: np.ndarray) -> N
     if problem.accuracy_model == "pooled":
         worth = worth.mean()
     mean = float(learning_curve.error(worth, curve.alpha, curve.beta, curve.gamma).mean())
-    if not _at_most(mean, problem.target_error):
+    if not at_most(mean, problem.target_error):
         found.say(f"the mean error of {name}, {mean}, exceeds target_error {problem.target_error}")
 
 
@@ -306,10 +238,6 @@ def _totals(found: _Found, plan: Plan) -> None:
             found.say(f"{name} {gap} is negative: a plan cannot be below its lower bound")
     if not (plan.price_error_j >= 0 and plan.price_bandwidth_j_per_hz >= 0):
         found.say("a price is negative: the lower bound is none")
-
-
-def _at_most(value: np.ndarray | float, limit: np.ndarray | float) -> np.ndarray:
-    return np.asarray(value <= limit * (1 + TOLERANCE))
 
 
 def _same(a: np.ndarray | float, b: np.ndarray | float) -> np.ndarray:

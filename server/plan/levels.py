@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from server.plan.crowd import Crowd
-from server.plan.dual import ROUNDING, coupled_size_j
+from server.plan.dual import coupled_size_j
 from server.plan.fleet import Fleet
+from server.plan.price_search import ROUNDING
 from server.plan.subset import subset
 from server.plan.upload_step import medium_use
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from models import radio
 from server.errors import ConfigError
-from server.plan.check import at_clock
+from server.plan.check_clocks import at_clock
 from server.plan.columnar import each, row_of
 from server.plan.diagnosis import NoPlanError
 from server.plan.problem import Plan, Problem

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from server.plan import blocks as blocks_module
+from server.plan import threads
 from server.plan.build import build_fleet
 from server.plan.crowd import Crowd
 from server.plan.device_step import device_step, total_use
@@ -61,13 +62,13 @@ def test_memory_of_other_prices_changes_no_answer():
         assert warm.points.samples == pytest.approx(cold.points.samples, rel=1e-8)
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_blocks_and_threads_change_no_answer(monkeypatch, threads):
+@pytest.mark.parametrize("processors", [1, 3])
+def test_blocks_and_threads_change_no_answer(monkeypatch, processors):
     fleet = fleet_of("mixed")
     whole = device_step(fleet, 2e4, 1e-6)
     monkeypatch.setattr(blocks_module, "SIZE", 7)
     monkeypatch.setattr(threads, "_ALONE", 0)
-    monkeypatch.setattr(threads, "_processors", lambda: threads)
+    monkeypatch.setattr(threads, "_processors", lambda: processors)
     parts = device_step(fleet, 2e4, 1e-6)
     assert parts.bound_j == pytest.approx(whole.bound_j, rel=1e-12)
     assert parts.points.upload_s == pytest.approx(whole.points.upload_s, rel=1e-9)

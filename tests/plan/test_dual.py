@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from server.plan import crowd as crowd_module
-from server.plan import dual as dual_module
+from server.plan import price_search
 from server.plan.build import build_fleet
 from server.plan.device_step import device_step, joules
 from server.plan.dual import bound, bracketed_dual, quick_dual, solve_dual
@@ -32,7 +32,7 @@ def test_both_ways_agree(kind, cpus):
 def test_where_newton_fails_the_prices_are_bracketed(monkeypatch):
     fleet = build_fleet(random_problem(4, 3, "scheduled", "tables", 0.5))
     quick = solve_dual(fleet)
-    monkeypatch.setattr(dual_module, "_NEWTON_STEPS", 1)
+    monkeypatch.setattr(price_search, "_NEWTON_STEPS", 1)
     assert quick_dual(fleet) is None
     assert solve_dual(fleet).bound_j == pytest.approx(quick.bound_j, rel=1e-8)
 
@@ -41,7 +41,7 @@ def test_where_newton_fails_the_prices_are_bracketed(monkeypatch):
 def test_a_large_fleet_starts_from_the_prices_of_a_sample(monkeypatch, kind):
     fleet = build_fleet(random_problem(4, 60, kind, "mixed", 0.5))
     alone = solve_dual(fleet)
-    monkeypatch.setattr(dual_module, "_SAMPLE", 20)
+    monkeypatch.setattr(price_search, "_SAMPLE", 20)
     sampled = solve_dual(fleet)
     assert sampled.bound_j == pytest.approx(alone.bound_j, rel=1e-9)
     assert sampled.price_error_j == pytest.approx(alone.price_error_j, rel=1e-4)
@@ -53,7 +53,7 @@ def test_a_sample_that_needs_no_price_is_no_obstacle(monkeypatch):
     fleet = build_fleet(problem(*rich, device("poor", cpu=SINGLE), target=1 / 38.5))
     alone = solve_dual(fleet)
     assert alone.price_error_j > 0
-    monkeypatch.setattr(dual_module, "_SAMPLE", 3)
+    monkeypatch.setattr(price_search, "_SAMPLE", 3)
     assert solve_dual(fleet).price_error_j == pytest.approx(alone.price_error_j, rel=1e-6)
 
 
