@@ -33,7 +33,9 @@ def test_what_is_named_has_a_plan_and_less_has_none(radio, field, factor):
     made = random_fleet(4, 3, radio, tables=True)
     made = replace(made, **{field: factor * getattr(made, field)})
     error = refusal(made)
-    for name, value in NAMED.findall(str(error)):
+    named = NAMED.findall(str(error))
+    assert named
+    for name, value in named:
         # seven digits are printed
         enough = replace(made, **{name: float(value) * (1 + 2e-6)})
         assert violations(enough, solve(enough)) == []
