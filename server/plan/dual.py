@@ -26,11 +26,13 @@ class Dual:
     bound_j: float
 
 
-def prices_of(price_error_j: float, price_medium_j: float) -> Dual:
-    """Prices alone, to start from where nothing else is known of an earlier plan."""
+def prices_of(price_error_j: float, price_medium_j: float, price_s_w: np.ndarray | None = None) -> Dual:
+    """Prices alone, to start from: all that is known of an earlier plan; without those of a second (I,) if need be."""
     nothing = np.zeros(0)
     points = Points(nothing, nothing, nothing, nothing)
-    return Dual(price_error_j, price_medium_j, Step(price_error_j, price_medium_j, points, nothing, nothing), -math.inf)
+    seconds_w = nothing if price_s_w is None else price_s_w
+    step = Step(price_error_j, price_medium_j, points, nothing, seconds_w)
+    return Dual(price_error_j, price_medium_j, step, -math.inf)
 
 
 def solve_dual(fleet: Fleet, fixed_error_price_j: float | None = None, warm: Dual | None = None) -> Dual:

@@ -200,7 +200,8 @@ class Shares(Sequence[DevicePlan]):
 class Plan:
     """The answer with its certificate: lower_bound_j <= optimum <= energy_j; executed_* after rounding.
 
-    `seconds` is what the solve alone took.
+    `seconds` is what the solve alone took. `price_s_w` (I,) is what a second more of the round would save by each
+    device, in watts: known to whoever solved it, None where a plan was read from a file.
     """
 
     method: str
@@ -214,6 +215,7 @@ class Plan:
     price_bandwidth_j_per_hz: float
     seconds: float
     devices: Shares
+    price_s_w: np.ndarray | None = None
 
     @classmethod
     def of(cls, record: PlanRecord) -> Plan:
@@ -230,4 +232,4 @@ class Plan:
 
 
 def _totals(plan: Plan | PlanRecord) -> dict[str, Any]:
-    return {field.name: getattr(plan, field.name) for field in fields(plan)}
+    return {field.name: getattr(plan, field.name) for field in fields(PlanRecord)}

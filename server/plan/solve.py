@@ -16,7 +16,7 @@ from server.plan.check import violations
 from server.plan.compute_step import compute_joules
 from server.plan.device_step import Points
 from server.plan.diagnosis import NoPlanError
-from server.plan.dual import prices_of
+from server.plan.dual import Dual, prices_of
 from server.plan.exact import solve_exact
 from server.plan.feasible import most_accurate
 from server.plan.fill import class_fill
@@ -71,8 +71,7 @@ def solve(
     fleet = build_fleet(problem)
     done("build")
     try:
-        start = None if warm is None else prices_of(warm.price_error_j, warm.price_bandwidth_j_per_hz)
-        solved = solve_exact(fleet, start)
+        solved = solve_exact(fleet, None if warm is None else _prices(fleet, warm))
     except NoPlanError as error:
         raise explained(fleet, error, partial(_at_best, batch_size=batch_size)) from None
     points, dual = solved.points, solved.dual
@@ -84,7 +83,7 @@ def solve(
     done("solve")
     points, executed = executable(fleet, points, batch_size)
     done("realise")
-    bound = Bound(dual.bound_j, dual.price_error_j, dual.price_medium_j)
+    bound = Bound(dual.bound_j, dual.price_error_j, dual.price_medium_j, dual.step.price_s_w)
     plan = plan_of(problem, fleet, points, executed, bound, method, seconds)
     done("fill")
     broken = violations(problem, plan)
@@ -92,6 +91,12 @@ def solve(
     if broken:
         raise RuntimeError(f"the planner broke its own constraints (please report this): {'; '.join(broken[:5])}")
     return plan
+
+
+def _prices(fleet: Fleet, plan: Plan | PlanRecord) -> Dual:
+    """Those of a plan; with those of a second where it still has them, and for the same devices."""
+    seconds_w = plan.price_s_w if isinstance(plan, Plan) and plan.devices.ids == fleet.ids else None
+    return prices_of(plan.price_error_j, plan.price_bandwidth_j_per_hz, seconds_w)
 
 
 def executable(fleet: Fleet, points: Points, batch_size: int) -> tuple[Points, Executed]:
@@ -132,6 +137,7 @@ class Bound:
     joules: float
     price_error_j: float
     price_medium_j: float
+    price_s_w: np.ndarray
 
 
 def plan_of(
@@ -153,6 +159,7 @@ def plan_of(
         executed_gap=relative_gap(executed_j, bound.joules),
         price_error_j=bound.price_error_j,
         price_bandwidth_j_per_hz=bound.price_medium_j,
+        price_s_w=bound.price_s_w,
         seconds=seconds,
         devices=Shares(
             ids=devices.ids,

@@ -100,4 +100,13 @@ def test_a_plan_near_another_one_is_the_same_plan(model, kind):
     energy_j, again_j = (float(joules(fleet, found.points).sum()) for found in (cold, warm))
     assert again_j == pytest.approx(energy_j, rel=1e-8)
     assert relative_gap(again_j, warm.dual.bound_j) <= 1e-7
-    assert solve(later, warm=solve(asked)).energy_j == pytest.approx(energy_j, rel=1e-8)
+    plan = solve(asked)
+    for known in (plan, plan.record()):  # a record has no price of a second
+        assert solve(later, warm=known).energy_j == pytest.approx(energy_j, rel=1e-8)
+
+
+@pytest.mark.parametrize("kind", ["scheduled", "fixed_power", "shared_link", "wired"])
+def test_the_price_of_a_second_is_what_a_longer_round_saves(kind):
+    asked = random_problem(23, 30, kind, "mixed", 0.5)
+    plan, longer = (solve(replace(asked, round_s=asked.round_s * factor)) for factor in (1.0, 1.0 + 1e-5))
+    assert (plan.energy_j - longer.energy_j) / (1e-5 * asked.round_s) == pytest.approx(plan.price_s_w.sum(), rel=1e-2)

@@ -35,6 +35,8 @@ def test_time_sharing_between_two_clocks():
     assert (plan.executed_energy_j, share.synth_counts) == (25.5, (0, 0))
     assert (share.bandwidth_hz, share.tx_power_w) == (0.0, None)
     assert (plan.price_error_j, plan.price_bandwidth_j_per_hz) == (0.0, 0.0)
+    # 20 J take 20 s, 30 J take 10 s: a second more saves a joule
+    assert plan.price_s_w == pytest.approx([1.0])
 
 
 def test_early_finish():
@@ -42,6 +44,7 @@ def test_early_finish():
     tight(plan, 20.5)
     assert plan.devices[0].compute_s == pytest.approx(20.0)
     assert [(s.freq_hz, s.samples) for s in plan.devices[0].segments] == [(5e8, 10)]
+    assert plan.price_s_w == pytest.approx([0.0])
 
 
 def test_local_epochs_multiply_the_work():
