@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from server import making, planning
+from server import checking, making, planning
 from server.errors import ConfigError, FimiServerError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
     deal.add_argument("--out", type=Path, required=True, metavar="DIR")
     deal.set_defaults(function=partition_command)
     making.add_commands(commands)
-    planning.add_commands(commands)
+    checking.add_commands(commands)
     return parser
 
 

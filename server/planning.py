@@ -1,4 +1,4 @@
-"""The planner alone, without a run: `fimi-server plan --fleet|--random` and `fimi-server check-plan`."""
+"""The planner alone, without a run: `fimi-server plan --fleet|--random`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def add_options(plan: argparse.ArgumentParser) -> None:
     how.add_argument("--evaluations", type=int, metavar="N", help=count)
     size = f"samples; the clock changes only at the end of a batch (default: {BATCH_SIZE})"
     how.add_argument("--batch-size", type=int, metavar="B", default=BATCH_SIZE, help=size)
-    _add_terms(how)
+    add_terms(how)
     robust = "plan for slow boards and bad channels, so that this share of devices is in time (by devices[].spread)"
     how.add_argument("--robust", type=float, metavar="SHARE", help=robust)
     what = plan.add_argument_group("what comes out")
@@ -50,16 +50,8 @@ def add_options(plan: argparse.ArgumentParser) -> None:
     what.add_argument("--timings", action="store_true", help="seconds and memory of each step, on standard error")
 
 
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """check-plan."""
-    check = commands.add_parser("check-plan", help="recompute a plan's energy and every constraint from the two files")
-    check.add_argument("--fleet", type=Path, required=True, metavar="FLEET.json")
-    check.add_argument("--plan", type=Path, required=True, metavar="PLAN.json")
-    _add_terms(check)
-    check.set_defaults(function=check_plan_command)
-
-
-def _add_terms(group: Any) -> None:
+def add_terms(group: Any) -> None:
+    """What goes before the same fields of a fleet's file."""
     group.add_argument("--target-error", type=float, metavar="X", help="instead of the fleet's target_error")
     group.add_argument("--round-s", type=float, metavar="T", help="instead of the fleet's round_s")
     group.add_argument("--bandwidth-hz", type=float, metavar="B", help="instead of the fleet's bandwidth_hz")
@@ -79,6 +71,8 @@ def plans_a_run(arguments: argparse.Namespace) -> bool:
 
 def plan_command(arguments: argparse.Namespace) -> None:
     """fimi-server plan --fleet | --random"""
+    if arguments.fleet_out == Path("-"):
+        raise ConfigError("--fleet-out -: give the name of a file; only --out writes to standard output")
     if arguments.robust is not None and arguments.sweep is not None and arguments.fleet_out is not None:
         raise ConfigError("--fleet-out: a robust sweep plans another fleet at each value; leave it out")
     given = [f"--{name}" for name in ("radio", "tables") if getattr(arguments, name)]
@@ -95,7 +89,7 @@ def plan_command(arguments: argparse.Namespace) -> None:
         over = parse_range(arguments.sweep)
     arguments.timings = Timings() if arguments.timings else None
     say = sys.stderr if arguments.out == "-" else sys.stdout
-    problem = _with_terms(_problem(arguments), arguments)
+    problem = with_terms(_problem(arguments), arguments)
     _done(arguments, "read" if arguments.fleet else "make")
     if arguments.drop_infeasible:
         problem = _without_infeasible(problem, say)
@@ -105,27 +99,6 @@ def plan_command(arguments: argparse.Namespace) -> None:
         _sweep(problem, over, arguments, say)
     else:
         _plan(problem, arguments, say)
-
-
-def check_plan_command(arguments: argparse.Namespace) -> None:
-    """fimi-server check-plan"""
-    from server.plan.check import violations
-    from server.plan.plan_io import load_plan, load_problem
-    from server.plan.plan_text import counted, number, share
-    from server.plan.validate import validate
-
-    problem = _with_terms(load_problem(arguments.fleet), arguments)
-    validate(problem)
-    plan = load_plan(arguments.plan)
-    found = violations(problem, plan)
-    for sentence in found:
-        print(sentence)
-    if found:
-        raise InfeasibleError(f"{arguments.plan} is no sound plan for {arguments.fleet}: {found[0]}")
-    print(
-        f"{arguments.plan}: sound; {number(plan.energy_j)} J, gap {share(plan.relative_gap)}, executed "
-        f"{number(plan.executed_energy_j)} J, gap {share(plan.executed_gap)}, {counted(len(plan.devices))}"
-    )
 
 
 class Timings:
@@ -163,7 +136,8 @@ def _problem(arguments: argparse.Namespace) -> Problem:
     return random_fleet(arguments.random, arguments.seed, arguments.radio or "scheduled", tables=arguments.tables)
 
 
-def _with_terms(problem: Problem, arguments: argparse.Namespace) -> Problem:
+def with_terms(problem: Problem, arguments: argparse.Namespace) -> Problem:
+    """The problem with the terms of the command line."""
     terms = {name: getattr(arguments, name) for name in ("target_error", "round_s", "bandwidth_hz")}
     return replace(problem, **{name: value for name, value in terms.items() if value is not None})
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from models import radio
 from server.errors import ConfigError
 from server.plan.columnar import row_of
+from server.plan.devices import RADIO_KINDS
 from server.plan.plan_text import counted, number, share
 from server.plan.problem import Plan, Problem, Shares
 from server.plan.reasons import Limit, Reasons, reasons
@@ -34,23 +37,27 @@ LIMITS = {
 
 
 def draw_plan(problem: Problem, plan: Plan) -> Figure:
-    """A row for each device: samples, clocks, seconds, joules, and what a sample or a second more would be worth."""
+    """A row for each device: samples, clocks, seconds, what it takes of the medium, joules, and what a sample or a
+    second more would be worth."""
     rows = chosen(plan)
     some, shares = replace(problem, devices=problem.devices.take(rows)), plan.devices.take(rows)
     why = reasons(some, shares, len(plan.devices))
-    priced = problem.target_error is not None
+    priced, sharing = problem.target_error is not None, _taken(some, shares)
+    panels: list[tuple[Callable[..., None], int, tuple[Any, ...]]] = [
+        (_samples, 4, (some, shares)),
+        (_clocks, 3, (some, shares)),
+    ]
+    panels += [(_seconds, 4, (some, shares))]
+    panels += [(_medium, 3, (sharing, shares))] * (sharing is not None)
+    panels += [(_joules, 4, (shares,)), (_second_price, 3, (why,))]
+    panels += [(_error_price, 5, (plan, why))] * priced
+    widths = tuple(width for _, width, _ in panels)
     with mpl.rc_context(RC):
         figure, axes = new_figure(
-            17.0 if priced else 14.0, 2.2 + 0.26 * len(rows), columns=5 + priced, sharey=True,
-            width_ratios=(4, 3, 4, 4, 3) + (5,) * priced,
-        )  # fmt: skip
-        _samples(axes[0], some, shares)
-        _clocks(axes[1], some, shares)
-        _seconds(axes[2], some, shares)
-        _joules(axes[3], shares)
-        _second_price(axes[4], why)
-        if priced:
-            _error_price(axes[5], plan, why)
+            0.74 * sum(widths), 2.2 + 0.26 * len(rows), columns=len(panels), sharey=True, width_ratios=widths
+        )
+        for ax, (draw, _, values) in zip(axes, panels, strict=True):
+            draw(ax, *values)
         for ax in axes:
             ax.grid(visible=True, axis="x")
             ax.grid(visible=False, axis="y")
@@ -153,6 +160,27 @@ def _seconds(ax: Axes, problem: Problem, shares: Shares) -> None:
     slack_s = np.maximum(problem.round_s - compute_s - shares.upload_s, 0.0)
     parts = [("compute", COMPUTE, compute_s), ("upload", UPLOAD, shares.upload_s), ("slack", SLACK, slack_s)]
     _bars(ax, "Seconds of the round", parts)
+
+
+def _taken(problem: Problem, shares: Shares) -> tuple[str, np.ndarray] | None:
+    """What each device (M,) takes of the shared medium, with the panel's title; None where nothing is shared."""
+    radios = problem.devices.radios
+    shared = radios.kind == RADIO_KINDS.index("shared_link")
+    if shared.any():
+        rate = np.where(shared, radios.link_bits_per_s, np.inf)
+        return "Of the link, %", 100.0 * radio.link_share(problem.devices.upload_bits, shares.upload_s, rate)
+    return ("Band, MHz", shares.bandwidth_hz / 1e6) if shares.bandwidth_hz.any() else None
+
+
+def _medium(ax: Axes, sharing: tuple[str, np.ndarray], shares: Shares) -> None:
+    """A bar of what is taken, and the watts sent on it where the radio can tell."""
+    title, taken = sharing
+    watts_told = bool(np.isfinite(shares.tx_power_w).any())
+    _bars(ax, title, [("taken, and watts sent" if watts_told else "taken", UPLOAD, taken)])
+    ax.set_xlim(0, 1.45 * float(taken.max()))
+    for y, (end, watts) in enumerate(zip(taken.tolist(), shares.tx_power_w.tolist(), strict=True)):
+        if end > 0 and math.isfinite(watts):
+            ax.annotate(f"{watts:.2g} W", (end, y), (3, 0), textcoords="offset points", va="center", fontsize=7)
 
 
 def _joules(ax: Axes, shares: Shares) -> None:

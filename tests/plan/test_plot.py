@@ -23,8 +23,11 @@ def test_a_plan_of_every_kind(kind, tmp_path):
     save_png(figure, tmp_path / "plan.png")
     assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")
     titles = [ax.get_title(loc="left") for ax in figure.axes]
-    assert len(titles) == 6
-    assert titles[0] == "Samples"
+    medium = {"wired": [], "shared_link": ["Of the link, %"]}.get(kind, ["Band, MHz"])
+    assert titles[:2] == ["Samples", "Clock, GHz"]
+    assert titles[2:] == [
+        "Seconds of the round", *medium, "Joules", "W saved by a second", "J for 0.01 of mean error less, here",
+    ]  # fmt: skip
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [f"d{i}" for i in range(5)]
 
 
@@ -36,6 +39,14 @@ def test_bars_are_as_long_as_the_plan_says():
     assert [bar.get_width() for bar in samples.patches[:2]] == [10, 20]
     assert [bar.get_width() for bar in seconds.patches] == pytest.approx([20, 40, 1, 1, 39, 19])
     assert [bar.get_width() for bar in joules.patches] == pytest.approx([20, 40, 0.5, 0.5])
+
+
+def test_what_is_taken_of_a_medium_and_sent_on_it():
+    asked = random_problem(2, 3, "scheduled", "laws", 0.5)
+    plan = solve(asked)
+    panel = draw_plan(asked, plan).axes[3]
+    assert [bar.get_width() for bar in panel.patches] == pytest.approx(list(plan.devices.bandwidth_hz / 1e6))
+    assert [text.get_text() for text in panel.texts] == [f"{watts:.2g} W" for watts in plan.devices.tx_power_w]
 
 
 def test_of_many_devices_some_stand_for_all():

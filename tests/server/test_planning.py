@@ -36,7 +36,9 @@ def test_a_random_fleet_is_planned_written_and_checked(tmp_path, capsys):
     assert said.count("\nraspberry-pi-") + said.count("\njetson-") == 8  # one line a device
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert run("check-plan", "--fleet", fleet, "--plan", plan) == 0
-    assert capsys.readouterr().out.startswith(f"{plan}: sound; ")
+    checked = capsys.readouterr().out
+    assert checked.startswith(f"{plan}: sound; ")
+    assert checked.endswith("lower bound: proved again at its prices\n")
     again = tmp_path / "again.json"
     assert run("plan", "--fleet", fleet, "--out", again) == 0
     one, other = (json.loads(path.read_text()) for path in (plan, again))
@@ -50,7 +52,13 @@ def test_terms_on_the_command_line_go_before_the_files(tmp_path, capsys):
     save_problem(problem(device(cpu=table((1e9, 1.0, 1.0))), target=0.1), fleet)
     assert run("plan", "--fleet", fleet, "--target-error", 0.05, "--round-s", 50, "--out", plan) == 0
     assert json.loads(plan.read_text())["energy_j"] == pytest.approx(20.5)
+    capsys.readouterr()
     assert run("check-plan", "--fleet", fleet, "--plan", plan) == 0  # more accurate than asked
+    # its price is 400 J: D + 400/D is at least 40 J, less 400 * 0.1, and 0.5 J of upload
+    assert "lower bound: not proved: at its prices a plan for these terms may cost 0.5 J;" in capsys.readouterr().out
+    assert run("check-plan", "--fleet", fleet, "--plan", plan, "--bound") == 3
+    assert "lower_bound_j is not proved: " in capsys.readouterr().err
+    assert run("check-plan", "--fleet", fleet, "--plan", plan, "--bound", "--target-error", 0.05) == 0
     assert run("plan", "--fleet", fleet, "--out", plan) == 0
     capsys.readouterr()
     assert run("check-plan", "--fleet", fleet, "--plan", plan, "--target-error", 0.05) == 3
@@ -165,6 +173,7 @@ def test_a_sweep_is_a_table_and_a_picture(tmp_path, capsys):
         (["plan"], 2, "plan needs one of RUN_DIR, --fleet FLEET.json and --random N"),
         (["plan", "--fleet", "f", "--random", "3"], 2, "plan needs one of"),
         (["plan", "run", "--out", "p", "--round-s", "3"], 2, "--out, --round-s: not with RUN_DIR"),
+        (["plan", "--random", "2", "--fleet-out", "-"], 2, "--fleet-out -: give the name of a file"),
         (["plan", "--fleet", "none.json"], 2, "none.json: No such file or directory"),
         (["plan", "--random", "0"], 2, "--random: 0 is not a whole number above 0"),
         (["plan", "--random", "2", "--seed", "-1"], 2, "--seed: -1 is below 0"),
