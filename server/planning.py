@@ -40,6 +40,8 @@ def add_options(plan: argparse.ArgumentParser) -> None:
     how.add_argument("--evaluations", type=int, metavar="N", help=count)
     size = f"samples; the clock changes only at the end of a batch (default: {BATCH_SIZE})"
     how.add_argument("--batch-size", type=int, metavar="B", default=BATCH_SIZE, help=size)
+    moving = "of what is executed: clocks change at the nearest end of a batch, and uploads make up for it"
+    how.add_argument("--move-uploads", action="store_true", help=moving)
     add_terms(how)
     robust = "plan for slow boards and bad channels, so that this share of devices is in time (by devices[].spread)"
     how.add_argument("--robust", type=float, metavar="SHARE", help=robust)
@@ -166,6 +168,7 @@ def _solve(problem: Problem, arguments: argparse.Namespace) -> Plan:
         seed=arguments.seed,
         report=line,
         on_step=arguments.timings,
+        move_uploads=arguments.move_uploads,
     )
     line.end()
     return plan

@@ -23,7 +23,7 @@ _AFAR = np.concatenate([-(4 ** np.arange(15, 0, -1)), 4 ** np.arange(1, 16)])  #
 
 
 @dataclass(frozen=True)
-class _Split:
+class Split:
     """Trained samples (M, W) on two points of a device's hull: `quick_samples` on `quick`, the rest on `slow`."""
 
     quick: np.ndarray
@@ -45,6 +45,7 @@ class Boards:
         self.least = np.minimum(np.maximum(fleet.local, first), self.most).astype(np.int64)
         self._table = _places(fleet.tables.rows, len(fleet))
         self._curve = _places(fleet.curves.rows, len(fleet))
+        self.tabled = self._table >= 0
 
     def losses(self, rows: np.ndarray, samples: np.ndarray) -> np.ndarray:
         """What the devices `rows` (M,) add to the priced loss with `samples` (M, W): see `Fleet.losses`."""
@@ -54,12 +55,10 @@ class Boards:
     def joules(self, rows: np.ndarray, samples: np.ndarray) -> np.ndarray:
         """E_cmp (M, W) of the devices `rows` (M,) for whole `samples` (M, W), trained as cheaply as time allows."""
         cost = np.empty(samples.shape)
-        tabled = self._table[rows] >= 0
+        tabled = self.tabled[rows]
         if tabled.any():
-            split = self._split(rows[tabled], samples[tabled])
-            table = self.fleet.tables.joules[self._table[rows[tabled]]]
-            slow_j = np.take_along_axis(table, split.slow, axis=1)
-            quick_j = np.take_along_axis(table, split.quick, axis=1)
+            split = self.split(rows[tabled], samples[tabled])
+            quick_j, slow_j = self.at_points(rows[tabled], self.fleet.tables.joules, split.quick, split.slow)
             cost[tabled] = self.fleet.epochs * samples[tabled] * slow_j + split.quick_samples * (quick_j - slow_j)
         if not tabled.all():
             _, seconds, watts = self._run_curve(rows[~tabled], samples[~tabled])
@@ -71,7 +70,7 @@ class Boards:
         those around it, and those that fill the time when the clock changes at a border of batches."""
         base = np.floor(wanted + _SLACK)[:, None]
         found = np.concatenate([base + _AROUND, np.repeat(base, 2 * len(_AROUND), axis=1)], axis=1)
-        tabled = self._table[rows] >= 0
+        tabled = self.tabled[rows]
         found[tabled, len(_AROUND) :] = self._filling(rows[tabled], np.maximum(wanted[tabled], 1.0))
         return self._possible(rows, found)
 
@@ -89,7 +88,7 @@ class Boards:
         seconds, joules = np.zeros(len(fleet)), np.zeros(len(fleet))
         rows, tables = fleet.tables.rows, fleet.tables
         if len(rows):
-            split = self._split(rows, samples[rows, None])
+            split = self.split(rows, samples[rows, None])
             points = np.concatenate([split.quick, split.slow], axis=1)
             told = np.concatenate([split.quick_samples, trained[rows, None] - split.quick_samples], axis=1)
             seconds[rows] = (told * np.take_along_axis(tables.tau_s, points, axis=1)).sum(axis=1)
@@ -105,9 +104,14 @@ class Boards:
         kept = amount > 0
         return Executed(samples, Segments(starts(kept.sum(axis=1)), freq[kept], amount[kept]), seconds, joules)
 
+    def at_points(self, rows: np.ndarray, column: np.ndarray, *points: np.ndarray) -> tuple[np.ndarray, ...]:
+        """A column of the tables of devices `rows` (M,), each (M, W), at some of their points (M, W)."""
+        own = column[self._table[rows]]
+        return tuple(np.take_along_axis(own, point, axis=1) for point in points)
+
     # ---- measured tables -----------------------------------------------------------------------------------------
 
-    def _pair(self, rows: np.ndarray, trained: np.ndarray) -> tuple[np.ndarray, ...]:
+    def pair(self, rows: np.ndarray, trained: np.ndarray) -> tuple[np.ndarray, ...]:
         """(quick, slow, tau_quick, tau_slow), each (M, W): neighbours on the hulls between which the time is used up;
         the same point twice where one alone will do."""
         tau = self.fleet.tables.tau_s[self._table[rows]]
@@ -115,24 +119,31 @@ class Boards:
         slow = (tau[:, None, :] <= wanted[:, :, None]).sum(axis=2)
         last = tau.shape[1] - 1
         quick, slow = np.clip(slow - 1, 0, last), np.clip(slow, 0, last)
-        return quick, slow, np.take_along_axis(tau, quick, axis=1), np.take_along_axis(tau, slow, axis=1)
+        return quick, slow, *self.at_points(rows, self.fleet.tables.tau_s, quick, slow)
 
-    def _share(self, rows: np.ndarray, trained: np.ndarray, tau_quick: np.ndarray, tau_slow: np.ndarray) -> np.ndarray:
+    def share(self, rows: np.ndarray, trained: np.ndarray, tau_quick: np.ndarray, tau_slow: np.ndarray) -> np.ndarray:
         """How many of the trained samples (M, W) must run on the quick clock, not yet whole."""
         over = trained * tau_slow - self.available_s[rows, None]
         step = tau_slow - tau_quick
         return np.divide(over, step, out=np.zeros_like(step), where=step > 0)
 
-    def _split(self, rows: np.ndarray, samples: np.ndarray) -> _Split:
+    def split(self, rows: np.ndarray, samples: np.ndarray) -> Split:
+        """The fewest samples on the quick clock that keep the time, up to the end of a batch; `rows` have tables."""
         trained = self.fleet.epochs * samples
-        quick, slow, *taus = self._pair(rows, trained)
-        need = np.clip(np.ceil(self._share(rows, trained, *taus) - _SLACK), 0, trained).astype(np.int64)
-        per_epoch = np.maximum(samples, 1)
-        epochs, rest = np.divmod(need, per_epoch)
-        first = epochs * samples + np.minimum(-(-rest // self.batch) * self.batch, samples)
-        epochs, rest = np.divmod(trained - need, per_epoch)
-        last = trained - epochs * samples - rest // self.batch * self.batch
-        return _Split(quick, slow, np.minimum(first, last), last < first)
+        quick, slow, *taus = self.pair(rows, trained)
+        need = np.clip(np.ceil(self.share(rows, trained, *taus) - _SLACK), 0, trained).astype(np.int64)
+        first, last = self.since(need, samples), trained - self.until(trained - need, samples)
+        return Split(quick, slow, np.minimum(first, last), last < first)
+
+    def until(self, count: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        """The last end of a batch (M, W) not after so many trained samples."""
+        epochs, rest = np.divmod(count, np.maximum(samples, 1))
+        return epochs * samples + rest // self.batch * self.batch
+
+    def since(self, count: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        """The first end of a batch (M, W) not before so many trained samples."""
+        epochs, rest = np.divmod(count, np.maximum(samples, 1))
+        return epochs * samples + np.minimum(-(-rest // self.batch) * self.batch, samples)
 
     def _filling(self, rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         """Samples (M, W), not yet whole, with which the time is used up when the clock changes at a border of batches.
@@ -141,8 +152,8 @@ class Boards:
         ((n - e)*D - j*B)*tau' = A gives D; e and j are taken near those of the continuous plan.
         """
         trained = self.fleet.epochs * wanted[:, None]
-        _, _, tau_quick, tau_slow = self._pair(rows, trained)
-        share = np.clip(self._share(rows, trained, tau_quick, tau_slow), 0.0, trained)
+        _, _, tau_quick, tau_slow = self.pair(rows, trained)
+        share = np.clip(self.share(rows, trained, tau_quick, tau_slow), 0.0, trained)
         found = []
         for count, tau, other in ((share, tau_quick, tau_slow), (trained - share, tau_slow, tau_quick)):
             epochs = np.minimum(np.floor(count / wanted[:, None]), self.fleet.epochs - 1)

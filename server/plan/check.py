@@ -34,6 +34,11 @@ def violations(problem: Problem, plan: Plan) -> list[str]:
         _executed(found, problem, plan.devices, sane)
         _classes(found, problem, plan.devices)
         _medium(found, problem, plan.devices)
+        if plan.devices.executed.uploads is not None:
+            moved, inside = plan.devices.as_executed(), _Found(problem.devices.ids, found.sentences, "executed: ")
+            sane = _numbers(inside, moved)
+            _upload(inside, problem, moved, sane)
+            _medium(inside, problem, moved)
         _error(found, problem, "samples", plan.devices.samples)
         _error(found, problem, "executed_samples", plan.devices.executed.samples.astype(float))
         _totals(found, plan)
@@ -48,15 +53,17 @@ class _Found:
 
     ids: tuple[str, ...]
     sentences: list[str] = field(default_factory=list)
+    part: str = ""  # of the plan
 
     def say(self, sentence: str) -> None:
-        self.sentences.append(sentence)
+        self.sentences.append(self.part + sentence)
 
     def where(self, wrong: np.ndarray, sentence: str | Callable[[int], str]) -> None:
         """One sentence, the same or made for its row, for each of the devices (I,) with which this is wrong."""
         rows = np.flatnonzero(wrong)
         for i in rows[:_SHOWN].tolist():
-            self.say(f"{self.ids[i]}: {sentence if isinstance(sentence, str) else sentence(i)}")
+            told = sentence if isinstance(sentence, str) else sentence(i)
+            self.sentences.append(f"{self.ids[i]}: {self.part}{told}")
         if len(rows) > _SHOWN:
             self.say(f"the same kind of thing with {len(rows) - _SHOWN} more devices")
 
@@ -82,8 +89,12 @@ def _bounds(found: _Found, problem: Problem, shares: Shares, sane: np.ndarray) -
             return f"{name} {count[i]} is not between {local[i]} and {most[i]}"
 
         found.where(sane & ~(at_most(local, count) & at_most(count, most)), sentence)
-    for name, seconds in (("compute_s", shares.compute_s), ("executed_compute_s", executed.compute_s)):
-        late = sane & ~at_most(seconds + shares.upload_s, problem.round_s)
+    sent_s = shares.as_executed().upload_s
+    for name, seconds in (
+        ("compute_s", shares.compute_s + shares.upload_s),
+        ("executed_compute_s", executed.compute_s + sent_s),
+    ):
+        late = sane & ~at_most(seconds, problem.round_s)
         found.where(late, f"{name} and upload_s exceed round_s")
 
 
@@ -219,12 +230,11 @@ def _error(found: _Found, problem: Problem, name: str, samples: np.ndarray) -> N
 
 def _totals(found: _Found, plan: Plan) -> None:
     shares = plan.devices
-    upload_j = float(shares.upload_j.sum())
-    for name, told, compute_j in (
-        ("energy_j", plan.energy_j, shares.compute_j),
-        ("executed_energy_j", plan.executed_energy_j, shares.executed.compute_j),
+    for name, told, compute_j, upload_j in (
+        ("energy_j", plan.energy_j, shares.compute_j, shares.upload_j),
+        ("executed_energy_j", plan.executed_energy_j, shares.executed.compute_j, shares.as_executed().upload_j),
     ):
-        right = float(compute_j.sum()) + upload_j
+        right = float(compute_j.sum()) + float(upload_j.sum())
         if not _same(told, right):
             found.say(f"{name} {told} should be {right}")
     for name, joules, gap in (

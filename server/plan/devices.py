@@ -107,6 +107,16 @@ class PlannedSegment:
 
 
 @dataclass(frozen=True)
+class PlannedUpload:
+    """An upload that goes with what is executed, where that moved it."""
+
+    upload_s: float
+    bandwidth_hz: float
+    tx_power_w: float | None
+    upload_j: float
+
+
+@dataclass(frozen=True)
 class DevicePlan:
     """A device's share of the plan: the continuous optimum, and the executable one derived from it."""
 
@@ -123,6 +133,7 @@ class DevicePlan:
     executed_compute_s: float
     executed_compute_j: float
     synth_counts: tuple[int, ...]
+    executed_upload: PlannedUpload | None = None
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import chain, pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, pairwise, repeat
 
 import numpy as np
 from msgspec import structs
@@ -22,7 +22,7 @@ from server.plan.file_forms import (
     ShareFile,
     SpreadFile,
 )
-from server.plan.problem import CONTINUOUS, Executed, Segments, Shares
+from server.plan.problem import CONTINUOUS, Executed, Segments, Shares, Uploads
 
 
 class Place:
@@ -126,6 +126,7 @@ def shares_of(files: Sequence[ShareFile], place: Place, classes: int) -> Shares:
         ),
         compute_s=column(told, "compute_s"),
         compute_j=column(told, "compute_j"),
+        uploads=_uploads(told, place),
     )
     return Shares(
         ids=tuple(file.id for file in files),
@@ -135,16 +136,32 @@ def shares_of(files: Sequence[ShareFile], place: Place, classes: int) -> Shares:
     )
 
 
+def _uploads(told: Sequence[ExecutedFile], place: Place) -> Uploads | None:
+    """The uploads that go with what is executed; None where none of them states any."""
+    stated = [executed.upload_s is not None for executed in told]
+    if not any(stated):
+        return None
+    for i, executed in enumerate(told):
+        if None in (executed.upload_s, executed.bandwidth_hz, executed.upload_j):
+            raise ConfigError(
+                f"{place(i)}.executed: upload_s, bandwidth_hz and upload_j must all be there, as with other devices"
+            )
+    return Uploads(*(column(told, name) for name in names(Uploads)))
+
+
 def share_files(shares: Shares) -> Iterator[ShareFile]:
     """The shares of some columns as they stand in a file."""
     executed, segments = shares.executed, shares.executed.segments
     told = [SegmentFile(*row) for row in zip(segments.freq_hz.tolist(), segments.samples.tolist(), strict=True)]
     continuous = zip(*(getattr(shares, name).tolist() for name in CONTINUOUS), strict=True)
+    uploads: Iterable[tuple[float, ...]] = repeat((), len(shares))
+    if executed.uploads is not None:
+        uploads = zip(*(values.tolist() for values in columns(executed.uploads)), strict=True)
     rows = zip(
         shares.ids, shares.synth_counts.tolist(), executed.samples.tolist(), pairwise(segments.start.tolist()),
-        executed.compute_s.tolist(), executed.compute_j.tolist(), continuous, strict=True,
+        executed.compute_s.tolist(), executed.compute_j.tolist(), uploads, continuous, strict=True,
     )  # fmt: skip
-    for id_, counts, whole, (first, last), busy_s, busy_j, numbers in rows:
+    for id_, counts, whole, (first, last), busy_s, busy_j, sent, numbers in rows:
         samples, compute_s, upload_s, band_hz, watts, compute_j, upload_j = numbers
-        work = ExecutedFile(whole, tuple(told[first:last]), busy_s, busy_j)
+        work = ExecutedFile(whole, tuple(told[first:last]), busy_s, busy_j, *sent)
         yield ShareFile(id_, samples, counts, compute_s, upload_s, band_hz, watts, compute_j, upload_j, work)

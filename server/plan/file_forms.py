@@ -96,11 +96,17 @@ class SegmentFile(_File, frozen=True, gc=False):
     samples: Trained
 
 
-class ExecutedFile(_File, frozen=True, gc=False):
+class ExecutedFile(_File, frozen=True, gc=False, omit_defaults=True):
+    """With the last four where the uploads moved with what is executed."""
+
     samples: Trained
     segments: tuple[SegmentFile, ...]
     compute_s: float
     compute_j: float
+    upload_s: float | None = None
+    bandwidth_hz: float | None = None
+    tx_power_w: float | None = None
+    upload_j: float | None = None
 
 
 class ShareFile(_File, frozen=True, gc=False):

@@ -72,7 +72,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def device_table(problem: Problem, plan: Plan) -> list[str]:
     """One line a device, as executed."""
-    rows = zip(problem.devices.local_samples.tolist(), plan.devices, strict=True)
+    rows = zip(problem.devices.local_samples.tolist(), plan.devices.as_executed(), strict=True)
     return table(_DEVICE_HEADER, (_row(local, one) for local, one in rows))
 
 

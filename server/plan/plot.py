@@ -42,12 +42,13 @@ def draw_plan(problem: Problem, plan: Plan) -> Figure:
     rows = chosen(plan)
     some, shares = replace(problem, devices=problem.devices.take(rows)), plan.devices.take(rows)
     why = reasons(some, shares, len(plan.devices))
+    shares = shares.as_executed()
     priced, sharing = problem.target_error is not None, _taken(some, shares)
     panels: list[tuple[Callable[..., None], int, tuple[Any, ...]]] = [
         (_samples, 4, (some, shares)),
         (_clocks, 3, (some, shares)),
+        (_seconds, 4, (some, shares)),
     ]
-    panels += [(_seconds, 4, (some, shares))]
     panels += [(_medium, 3, (sharing, shares))] * (sharing is not None)
     panels += [(_joules, 4, (shares,)), (_second_price, 3, (why,))]
     panels += [(_error_price, 5, (plan, why))] * priced

@@ -7,13 +7,13 @@ compute_s[i] seconds, uploads upload_bits[i] in upload_s[i] seconds, compute_s +
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, overload
 
 import numpy as np
 
 from server.errors import ConfigError
-from server.plan.columnar import ragged_joined, ragged_rows, starts
+from server.plan.columnar import columns, each, joined, names, ragged_joined, ragged_rows, starts
 from server.plan.columns import Devices, column, stacked
 from server.plan.devices import (
     AccuracyModel,
@@ -24,6 +24,7 @@ from server.plan.devices import (
     LearningCurve,
     OppTable,
     PlannedSegment,
+    PlannedUpload,
     PlanRecord,
     Radio,
     RadioKind,
@@ -31,8 +32,8 @@ from server.plan.devices import (
 
 __all__ = [
     "CONTINUOUS", "AccuracyModel", "AnalyticCpu", "Device", "DevicePlan", "Devices", "EnergyBasis", "Executed",
-    "LearningCurve", "OppTable", "Plan", "PlanRecord", "PlannedSegment", "Problem", "Radio", "RadioKind", "Segments",
-    "Shares",
+    "LearningCurve", "OppTable", "Plan", "PlanRecord", "PlannedSegment", "PlannedUpload", "Problem", "Radio",
+    "RadioKind", "Segments", "Shares", "Uploads",
 ]  # fmt: skip
 
 
@@ -79,13 +80,34 @@ class Segments:
 
 
 @dataclass(frozen=True, eq=False)
+class Uploads:
+    """Uploads (I,) in seconds, hertz, watts sent (NaN where a radio has none to tell) and joules."""
+
+    upload_s: np.ndarray
+    bandwidth_hz: np.ndarray
+    tx_power_w: np.ndarray
+    upload_j: np.ndarray
+
+    @classmethod
+    def of(cls, uploads: Sequence[PlannedUpload | None]) -> Uploads | None:
+        """Columns from single uploads; None unless all are there."""
+        if not uploads or None in uploads:
+            return None
+        return cls(*(column(uploads, name) for name in names(cls)))
+
+
+@dataclass(frozen=True, eq=False)
 class Executed:
-    """What devices are told to do: distinct `samples` (I,) int64, segments in their order, seconds and joules (I,)."""
+    """What devices are told to do: distinct `samples` (I,) int64, segments in their order, seconds and joules (I,).
+
+    `uploads` are those that go with it where they are others than the continuous ones.
+    """
 
     samples: np.ndarray
     segments: Segments
     compute_s: np.ndarray
     compute_j: np.ndarray
+    uploads: Uploads | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +146,7 @@ class Shares(Sequence[DevicePlan]):
             ),
             compute_s=column(shares, "executed_compute_s"),
             compute_j=column(shares, "executed_compute_j"),
+            uploads=Uploads.of([share.executed_upload for share in shares]),
         )
         counts = stacked([share.synth_counts for share in shares])
         return cls(
@@ -147,7 +170,10 @@ class Shares(Sequence[DevicePlan]):
         executed, segments = self.executed, self.executed.segments
         own = slice(segments.start[i], segments.start[i + 1])
         rows = zip(segments.freq_hz[own].tolist(), segments.samples[own].tolist(), strict=True)
-        watts = float(self.tx_power_w[i])
+        watts, uploads, upload = float(self.tx_power_w[i]), executed.uploads, None
+        if uploads is not None:
+            upload_s, band_hz, sent_w, upload_j = (float(values[i]) for values in columns(uploads))
+            upload = PlannedUpload(upload_s, band_hz, None if np.isnan(sent_w) else sent_w, upload_j)
         return DevicePlan(
             id=self.ids[i],
             samples=float(self.samples[i]),
@@ -162,7 +188,12 @@ class Shares(Sequence[DevicePlan]):
             executed_compute_s=float(executed.compute_s[i]),
             executed_compute_j=float(executed.compute_j[i]),
             synth_counts=tuple(self.synth_counts[i].tolist()),
+            executed_upload=upload,
         )
+
+    def as_executed(self) -> Shares:
+        """The same with the uploads that go with what is executed."""
+        return self if self.executed.uploads is None else replace(self, **vars(self.executed.uploads))
 
     def take(self, rows: np.ndarray) -> Shares:
         """Some of the shares: `rows` (M,) are their indices."""
@@ -174,6 +205,7 @@ class Shares(Sequence[DevicePlan]):
                 ragged_rows(executed.segments, rows),
                 executed.compute_s[rows],
                 executed.compute_j[rows],
+                None if executed.uploads is None else each(executed.uploads, lambda values: values[rows]),
             ),
             synth_counts=self.synth_counts[rows],
             **{name: getattr(self, name)[rows] for name in CONTINUOUS},
@@ -181,8 +213,11 @@ class Shares(Sequence[DevicePlan]):
 
     @classmethod
     def joined(cls, parts: Sequence[Shares]) -> Shares:
-        """All shares of some such columns, at least one."""
+        """All shares of some such columns, at least one; raises `ConfigError` where some have moved uploads only."""
         told = [part.executed for part in parts]
+        moved = [executed.uploads for executed in told if executed.uploads is not None]
+        if 0 < len(moved) < len(told):
+            raise ConfigError("executed.upload_s: stated of some devices and not of others; state all or none")
         return cls(
             ids=tuple(name for part in parts for name in part.ids),
             executed=Executed(
@@ -190,6 +225,7 @@ class Shares(Sequence[DevicePlan]):
                 ragged_joined([executed.segments for executed in told]),
                 np.concatenate([executed.compute_s for executed in told]),
                 np.concatenate([executed.compute_j for executed in told]),
+                joined(moved) if moved else None,
             ),
             synth_counts=np.concatenate([part.synth_counts for part in parts]),
             **{name: np.concatenate([getattr(part, name) for part in parts]) for name in CONTINUOUS},

@@ -32,14 +32,19 @@ _TRIMMED = 2_000  # steps before and behind the last one whose devices may take 
 
 def realise(fleet: Fleet, points: Points, batch_size: int = 1) -> Executed:
     """What the devices are told; raises `NoPlanError` where whole samples cannot keep the target."""
-    boards = Boards(fleet, points.upload_s, batch_size)
+    return whole(Boards(fleet, points.upload_s, batch_size), points.samples)
+
+
+def whole(boards: Boards, wanted: np.ndarray) -> Executed:
+    """What `boards` are told, who would train `wanted` (I,) samples each; raises `NoPlanError` like `realise`."""
+    fleet = boards.fleet
     if fleet.target_error is None:
         return boards.executed(fleet.local.astype(np.int64))
     if not fleet.pooled:
         _room_for_one(boards)
-    best = _climb(boards, points.samples, afar=False)
+    best = _climb(boards, wanted, afar=False)
     if best is None or best.spare_j > _SPARE * best.joules or len(fleet) <= _FEW:
-        best = _look_afar(boards, points.samples, best)
+        best = _look_afar(boards, wanted, best)
     return boards.executed(best.samples)
 
 

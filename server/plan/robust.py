@@ -157,7 +157,7 @@ def _compute_s(problem: Problem, plan: Plan) -> np.ndarray:
 
 def _upload_s(stated: Problem, planned: Problem, plan: Plan, worse: np.ndarray) -> np.ndarray:
     """Seconds (K, I) of uploads with gains and rates that are `worse` (K, I) times less than stated."""
-    radios, shares, bits = stated.devices.radios, plan.devices, stated.devices.upload_bits
+    radios, shares, bits = stated.devices.radios, plan.devices.as_executed(), stated.devices.upload_bits
     seconds = worse * bits / radios.link_bits_per_s  # of a link of one's own
     shared = radios.of_kind("shared_link")
     rate = planned.devices.radios.link_bits_per_s[shared]

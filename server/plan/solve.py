@@ -10,7 +10,6 @@ from functools import partial
 
 import numpy as np
 
-from models import radio
 from server.plan.build import build_fleet
 from server.plan.check import violations
 from server.plan.compute_step import compute_joules
@@ -22,11 +21,12 @@ from server.plan.feasible import most_accurate
 from server.plan.fill import class_fill
 from server.plan.fleet import Fleet
 from server.plan.methods import Method, Report, find, refuse_method
+from server.plan.moving import with_moved_uploads
 from server.plan.nearest import explained
 from server.plan.problem import Executed, Plan, PlanRecord, Problem, Shares
 from server.plan.realise import realise
 from server.plan.repair import kept, repair, tidy, without_spare
-from server.plan.upload_step import upload_joules
+from server.plan.upload_step import told_power_w, upload_joules
 from server.plan.validate import validate
 
 _TOWARDS_SAFE = (
@@ -54,6 +54,7 @@ def solve(
     report: Report | None = None,
     on_step: Callable[[str], None] | None = None,
     warm: Plan | PlanRecord | None = None,
+    move_uploads: bool = False,
 ) -> Plan:
     """The plan of least joules with its certificate; by `method`, with so many evaluations where it searches.
 
@@ -62,6 +63,7 @@ def solve(
     at the end of a batch of `batch_size`. `on_step` is called with the name of each step when it is done. Raises
     `ConfigError` for values that make no sense and `NoPlanError` (an `InfeasibleError`) with a diagnosis where no plan
     exists. `warm`, the plan of a similar problem, is where prices are sought first: it changes no plan, only the time.
+    With `move_uploads` what is executed has uploads of its own, for which clocks change at the nearest batch.
     """
     done = on_step or (lambda _: None)
     validate(problem)
@@ -82,6 +84,8 @@ def solve(
     seconds = time.perf_counter() - started
     done("solve")
     points, executed = executable(fleet, points, batch_size)
+    if move_uploads:
+        executed = with_moved_uploads(fleet, points, executed, dual.price_medium_j, batch_size)
     done("realise")
     bound = Bound(dual.bound_j, dual.price_error_j, dual.price_medium_j, dual.step.price_s_w)
     plan = plan_of(problem, fleet, points, executed, bound, method, seconds)
@@ -147,7 +151,8 @@ def plan_of(
     compute_j = compute_joules(fleet, points.samples, points.compute_s)
     upload_j = upload_joules(fleet, points.upload_s, points.bandwidth_hz)
     energy_j = float(compute_j.sum() + upload_j.sum())
-    executed_j = float(executed.compute_j.sum() + upload_j.sum())
+    sent_j = upload_j if executed.uploads is None else executed.uploads.upload_j
+    executed_j = float(executed.compute_j.sum() + sent_j.sum())
     devices = problem.devices
     return Plan(
         method=method,
@@ -167,30 +172,10 @@ def plan_of(
             compute_s=points.compute_s,
             upload_s=points.upload_s,
             bandwidth_hz=points.bandwidth_hz,
-            tx_power_w=_tx_power_w(fleet, points),
+            tx_power_w=told_power_w(fleet, points.upload_s, points.bandwidth_hz),
             compute_j=compute_j,
             upload_j=upload_j,
             executed=executed,
             synth_counts=class_fill(devices.local_counts, executed.samples - devices.local_samples),
         ),
     )
-
-
-def _tx_power_w(fleet: Fleet, points: Points) -> np.ndarray:
-    """Radiated watts (I,): chosen, fixed, or NaN where the radio has none to tell."""
-    links = fleet.links
-    told = np.full(len(fleet), np.nan)
-    on = links.scheduled
-    law = (fleet.upload_bits[on], points.bandwidth_hz[on], points.upload_s[on], links.noise_w_per_hz[on])
-    told[on] = np.minimum(radio.tx_power_w(*law), links.power_w[on])
-    if links.levels_w is not None:
-        told[on] = _level(told[on], links.levels_w[on])
-    stated = links.fixed_power | (links.shared & (links.power_w > 0))
-    told[stated] = links.power_w[stated]
-    return told
-
-
-def _level(watts: np.ndarray, levels_w: np.ndarray) -> np.ndarray:
-    """The least level (N, L) that is enough for the watts (N,), as they are where there are no levels."""
-    enough = np.where(levels_w >= watts[:, None] * (1 - 1e-9), levels_w, np.inf).min(axis=1)
-    return np.where(np.isfinite(enough), enough, watts)

@@ -68,3 +68,23 @@ def power_shares(fleet: Fleet, upload_s: np.ndarray, bandwidth_hz: np.ndarray) -
     law = (fleet.upload_bits[rows], bandwidth_hz[rows], upload_s[rows], links.noise_w_per_hz[rows])
     with np.errstate(over="ignore"):
         return radio.tx_power_w(*law) / links.power_w[rows]
+
+
+def told_power_w(fleet: Fleet, upload_s: np.ndarray, bandwidth_hz: np.ndarray) -> np.ndarray:
+    """Radiated watts (I,): chosen, fixed, or NaN where the radio has none to tell."""
+    links = fleet.links
+    told = np.full(len(fleet), np.nan)
+    on = links.scheduled
+    law = (fleet.upload_bits[on], bandwidth_hz[on], upload_s[on], links.noise_w_per_hz[on])
+    told[on] = np.minimum(radio.tx_power_w(*law), links.power_w[on])
+    if links.levels_w is not None:
+        told[on] = _level(told[on], links.levels_w[on])
+    stated = links.fixed_power | (links.shared & (links.power_w > 0))
+    told[stated] = links.power_w[stated]
+    return told
+
+
+def _level(watts: np.ndarray, levels_w: np.ndarray) -> np.ndarray:
+    """The least level (N, L) that is enough for the watts (N,), as they are where there are no levels."""
+    enough = np.where(levels_w >= watts[:, None] * (1 - 1e-9), levels_w, np.inf).min(axis=1)
+    return np.where(np.isfinite(enough), enough, watts)
