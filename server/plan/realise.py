@@ -20,6 +20,7 @@ from server.plan.columnar import row_of, starts
 from server.plan.device_step import Points
 from server.plan.diagnosis import PAD, NoPlanError, named
 from server.plan.fleet import Fleet
+from server.plan.pairs import exchanged
 from server.plan.problem import Executed
 
 _CHUNK = 16_384  # devices at a time
@@ -45,7 +46,8 @@ def whole(boards: Boards, wanted: np.ndarray) -> Executed:
     best = _climb(boards, wanted, afar=False)
     if best is None or best.spare_j > _SPARE * best.joules or len(fleet) <= _FEW:
         best = _look_afar(boards, wanted, best)
-    return boards.executed(best.samples)
+    samples = exchanged(boards, best.samples, _allowed(fleet))
+    return boards.executed(samples if _keeps(fleet, samples) else best.samples)
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,7 @@ def _climb(boards: Boards, wanted: np.ndarray, afar: bool) -> _Found | None:
     joule buys most with. None where no candidates keep it, or the cheapest do and cheaper ones might lie afar."""
     fleet, ladder = boards.fleet, _ladder(boards, wanted, afar)
     start = ladder.start
-    assert fleet.target_error is not None
-    allowed = len(fleet) * (fleet.allowed_loss + 0.5 * _ROUNDING * fleet.target_error)
+    allowed = _allowed(fleet)
     inner = np.ones(len(ladder.loss), dtype=bool)
     inner[start[1:] - 1] = False  # no step up from a device's last candidate
     at = np.flatnonzero(inner)
@@ -124,7 +125,7 @@ def _climb(boards: Boards, wanted: np.ndarray, afar: bool) -> _Found | None:
     device = row_of(start)[at][order]
     while True:
         samples = ladder.samples[start[:-1] + np.bincount(device[:taken], minlength=len(fleet))]
-        if fleet.mean_error(samples) <= fleet.target_error * (1 + _ROUNDING):
+        if _keeps(fleet, samples):
             break
         taken += 1
         if taken > len(order):
@@ -135,16 +136,25 @@ def _climb(boards: Boards, wanted: np.ndarray, afar: bool) -> _Found | None:
     return _Found(samples, joules, spare * float(price[order[taken - 1]]) if taken else 0.0)
 
 
+def _allowed(fleet: Fleet) -> float:
+    """What the losses of all devices may sum to."""
+    assert fleet.target_error is not None
+    return len(fleet) * (fleet.allowed_loss + 0.5 * _ROUNDING * fleet.target_error)
+
+
+def _keeps(fleet: Fleet, samples: np.ndarray) -> bool:
+    assert fleet.target_error is not None
+    return fleet.mean_error(samples) <= fleet.target_error * (1 + _ROUNDING)
+
+
 def _trim(
     boards: Boards, samples: np.ndarray, rows: np.ndarray, candidates: tuple[np.ndarray, np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, float]:
     """Gives error that is left over back to the devices `rows`, where it saves most, until nobody can use it; the
     samples then, and the error that is still left."""
     fleet = boards.fleet
-    assert fleet.target_error is not None
     everybody = np.arange(len(fleet))
-    allowed = len(fleet) * (fleet.allowed_loss + 0.5 * _ROUNDING * fleet.target_error)
-    slack = allowed - float(boards.losses(everybody, samples[:, None]).sum())
+    slack = _allowed(fleet) - float(boards.losses(everybody, samples[:, None]).sum())
     choice, loss, joules = candidates
     now = (choice == samples[rows, None]).argmax(axis=1)
     device = np.arange(len(rows))
