@@ -66,6 +66,15 @@ class Connected(Protocol):
 
 
 @dataclass(frozen=True)
+class Missing:
+    """Why a meter is not used: "<what is wrong>; <what would be right>". `there`: the board has one all the same."""
+
+    name: str
+    reason: str
+    there: bool = False
+
+
+@dataclass(frozen=True)
 class ClockReading:
     """The clock in three steps: asked of the kernel, accepted by it, verified by independent means (or None)."""
 

@@ -117,3 +117,16 @@ class Sampler:
             due = max(due + self.period_s, after)  # a slow read is a missed poll, not a burst afterwards
         if isinstance(meter, Connected):
             meter.close()
+
+
+def look(meter: Meter, wait_s: float = 3.0, period_s: float = 0.2) -> float | None:
+    """Watts once, to show them; waits for a meter that needs a connection or two readings, at most so long."""
+    once = Sampler(meter, period_s)
+    end = time.monotonic() + wait_s
+    once.start()
+    try:
+        while (power_w := once.power_w()) is None and time.monotonic() < end:
+            time.sleep(period_s / 4)
+    finally:
+        once.stop()
+    return power_w
