@@ -18,10 +18,10 @@ class CapturedFs(SysFs):
 
     failing: dict[str, int] = field(default_factory=dict)
 
-    def text(self, path: str) -> str:
+    def open(self, path: str) -> int:
         if path in self.failing:
             raise OSError(self.failing[path], os.strerror(self.failing[path]))
-        return super().text(path)
+        return super().open(path)
 
 
 def board(name: str, root: Path, change: Mapping[str, object] | None = None) -> CapturedFs:
