@@ -2,7 +2,9 @@
 
 Each meter is polled by the client's own sampler on the files of a captured board, in a process that does nothing else:
 its CPU seconds (children that it starts, as vcgencmd, included) over wall seconds are the cost, as a share of one core.
-The aim is half a per cent. Last, the resident memory of a client that waits for its broker and has no trainer yet.
+The aim is half a per cent. "(nothing)" is the sampler's own share: waking a thread so often. `vcgencmd` is the way to a
+Raspberry Pi's PMIC where its mailbox may not be opened; it is shown, not judged. Last, the resident memory of a client
+that waits for its broker and has no trainer yet.
 
 Files in memory answer quicker than a chip on a bus, but a process that waits for a bus uses no CPU; the kernel's own
 work for a transfer is not seen here.
@@ -27,11 +29,13 @@ import numpy as np
 import psutil
 
 from edge_client.hardware import meters
-from edge_client.hardware.interfaces import Meter
+from edge_client.hardware.interfaces import Meter, MeterInfo
+from edge_client.hardware.mailbox import Mailbox, request
 from edge_client.hardware.meters import Wanted
 from edge_client.hardware.plug import PlugSettings
+from edge_client.hardware.pmic import COMMAND, Pmic
 from edge_client.hardware.sampler import Sampler
-from edge_client.hardware.sysfs import SysFs
+from edge_client.hardware.sysfs import SysFs, run_command
 from edge_client.hardware.vcgencmd import Vcgencmd
 from edge_client.protocol.joining import Address
 from firmware_profiles import trees
@@ -47,9 +51,10 @@ BOARDS = (
     ("ina3221", "jetson-orin-nano"),
     ("hwmon", "raspberry-pi-4b"),
     ("pmic", "raspberry-pi-5"),
+    ("vcgencmd", "raspberry-pi-5"),
     ("rapl", "x86-rapl"),
     ("rapl", "x86-two-sockets"),
-    ("modelled", "raspberry-pi-3b-plus"),
+    ("modelled", "raspberry-pi-4b"),
 )
 
 _PLUG = """
@@ -78,13 +83,28 @@ class Cost:
 
 @dataclass(frozen=True)
 class Moving(SysFs):
-    """A captured board whose energy counters count on."""
+    """A captured board whose energy counters and clock ticks go on."""
+
+    def text(self, path: str) -> str:
+        if path != "proc/stat":
+            return super().text(path)
+        super().text(path)
+        return f"cpu  {time.monotonic_ns() // 20_000_000} 0 0 {time.monotonic_ns() // 20_000_000} 0 0 0 0"
 
     def number(self, path: str) -> float | None:
         if not path.endswith("/energy_uj"):
             return super().number(path)
-        super().number("proc/stat")  # what reading a file costs
+        super().number(path)  # what reading a file costs
         return time.monotonic_ns() // 100  # 10 W
+
+
+class Nothing:
+    """A meter that costs nothing."""
+
+    info = MeterInfo("nothing", "board", 0.0)
+
+    def read_power_w(self) -> float | None:
+        return 1.0
 
 
 def main() -> int:
@@ -102,7 +122,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         size_bytes = agent_bytes(Path(folder))
     print(f"agent without a trainer: {size_bytes / 1e6:.1f} MB resident (aim: at most {LIMIT_BYTES / 1e6:.0f})")
-    over = [cost for cost in costs if cost.share > LIMIT]
+    over = [cost for cost in costs if cost.share > LIMIT and cost.meter != "vcgencmd"]
     for cost in over:
         print(f"{cost.meter} at {cost.rate_hz:g} Hz costs more than {LIMIT:.1%} of a core")
     return int(bool(over))
@@ -115,6 +135,7 @@ def line(cost: Cost) -> str:
 
 def measure_all(rate_hz: float, seconds: float) -> Iterator[Cost]:
     """Every meter that can be had here, one after the other."""
+    yield measure(Nothing(), "(nothing)", "", rate_hz, seconds)
     for kind, tree in BOARDS:
         with tempfile.TemporaryDirectory() as folder:
             yield measure(captured(kind, tree, Path(folder)), kind, tree, rate_hz, seconds)
@@ -130,10 +151,26 @@ def captured(kind: str, tree: str, root: Path) -> Meter:
     trees.unpack(trees.load(tree), root)
     fs = Moving(root)
     model, path = fs.read("proc/device-tree/model") or "", fs.command("vcgencmd")
-    found = meters.find(fs, model, Vcgencmd(fs, path) if path else None, Wanted(kind))
+    found = meters.find(fs, model, Vcgencmd(fs, path) if path else None, Wanted("pmic" if kind == "vcgencmd" else kind))
     if found.meter is None:
         raise SystemExit(f"{tree}: {found.reason}")
+    if kind == "pmic":
+        return Pmic(_mailbox(root, str(path)))
     return found.meter
+
+
+def _mailbox(root: Path, vcgencmd: str) -> Mailbox:
+    """A firmware that answers at once with what the captured board says."""
+    said = bytearray(request(run_command((vcgencmd, COMMAND))))
+    said[4:8] = (0x80000000).to_bytes(4, sys.byteorder)
+
+    def ioctl(_fd: int, _request: int, buffer: bytearray, _mutate: bool) -> int:
+        buffer[:] = said
+        return 0
+
+    device = root / "vcio"
+    device.touch()
+    return Mailbox(str(device), ioctl)
 
 
 def measure(

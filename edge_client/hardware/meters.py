@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from edge_client.hardware import ina2xx, ina3221, jtop_meter, modelled, pmic, rapl
+from edge_client.hardware import ina2xx, ina3221, jtop_meter, mailbox, modelled, pmic, rapl
 from edge_client.hardware.interfaces import Meter, Missing
 from edge_client.hardware.plug import Plug, PlugSettings
 from edge_client.hardware.sysfs import SysFs
@@ -85,7 +85,7 @@ def _looks(
         "hwmon": lambda: ina2xx.find(fs, name),
         "ina3221": lambda: ina3221.find(fs),
         "jtop": lambda: jtop_meter.find() if fs.root == Path("/") else elsewhere,
-        "pmic": lambda: pmic.find(firmware, board),
+        "pmic": lambda: pmic.find(firmware, board, mailbox.find(fs)),
         "rapl": lambda: rapl.find(fs),
         "modelled": lambda: modelled.find(fs, board, wanted.profile),
     }

@@ -70,6 +70,14 @@ def test_garbled_and_missing_rails_are_none_not_less(answer: str | HardwareError
     assert pmic.Pmic(firmware(answer)).read_power_w() is None
 
 
+def test_the_mailbox_goes_before_the_command_where_it_answers() -> None:
+    assert isinstance(pmic.find(None, NAME, firmware(ADC)), pmic.Pmic)
+    both = pmic.find(firmware(ADC), NAME, firmware(HardwareError("no such tag")))
+    assert isinstance(both, pmic.Pmic)
+    assert both.read_power_w() == pytest.approx(1.145 * 2.9 + 0.588)
+    assert "raspi-utils" in reason(pmic.find(None, NAME, firmware(ADC[:100])))
+
+
 def test_a_command_that_hangs_is_given_up() -> None:
     with pytest.raises(HardwareError, match="timed out"):
         run_command(("sleep", "60"), timeout_s=0.05)
