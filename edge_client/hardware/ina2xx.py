@@ -2,7 +2,7 @@
 
 Source: Documentation/hwmon/ina2xx.rst and ina238.rst: power1_input in microwatts, in1_input in millivolts (bus),
 curr1_input in milliamperes, negative where the leads are swapped. A Raspberry Pi before the 5 has no sensor of its own.
-An INA219 breakout stops at 3.2 A.
+An INA219 breakout stops at 3.2 A and says no more than that, whatever flows.
 
 Of several chips the supply's is the one that client.toml names ("hwmon:NAME": folder, chip, label or I2C address, as
 1-0041), else the one whose label says so, else the one that shows most: the supply carries what all others carry.
@@ -11,12 +11,18 @@ Of several chips the supply's is the one that client.toml names ("hwmon:NAME": f
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 
 from edge_client.hardware.interfaces import MeterInfo, Missing
 from edge_client.hardware.sysfs import SysFs
 
 log = logging.getLogger(__name__)
+
+RANGES_UV = {"ina219": 320_000, "ina220": 320_000, "ina226": 81_920, "ina230": 81_920, "ina231": 81_920}
+"""Chip and the largest voltage over its shunt (data sheets; INA219: as the driver sets it). Over 0.1 Ohm: 3.2 A."""
+
+_CLIPPED = 0.98  # of the range, from which on the current may be more than the chip can say
 
 CHIPS = {
     "ina219": 0.02, "ina220": 0.02, "ina226": 0.01, "ina230": 0.01, "ina231": 0.01, "ina237": 0.01, "ina238": 0.01,
@@ -51,12 +57,16 @@ class Ina2xx:
         self.info = MeterInfo(name=chip, boundary="board", uncertainty=CHIPS[chip], offset_w=0.01)
         self._fs = fs
         self._folder = folder
+        shunt_uohm, voltage_mv = fs.number(f"{folder}/shunt_resistor"), fs.number(f"{folder}/in1_input")
+        self._most_w = math.inf
+        if chip in RANGES_UV and shunt_uohm and voltage_mv:
+            self._most_w = _CLIPPED * RANGES_UV[chip] / shunt_uohm * voltage_mv / 1e3
 
     def read_power_w(self) -> float | None:
-        """See PowerMeter; nothing or less is no reading: the board runs, so leads are swapped or open."""
+        """See PowerMeter; nothing or less is no reading: the board runs, so leads are swapped or open. Nor is all."""
         power_uw = self._fs.number(f"{self._folder}/power1_input")
         power_w = power_uw / 1e6 if power_uw is not None else self.product_w()
-        return power_w if power_w is not None and power_w > 0 else None
+        return power_w if power_w is not None and 0 < power_w < self._most_w else None
 
     def product_w(self) -> float | None:
         """Volts times amperes."""

@@ -12,6 +12,7 @@ Labels come from the device tree and can be wrong: a total below one of its part
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 TOTALS = ("VDD_IN", "POM_5V_IN", "5V_IN", "SYS_IN")
 
+_RANGE_UV = 163_800  # of the voltage over a shunt (data sheet): 32.76 A over 5 mOhm
 _CHECK_EVERY = 50  # reads: five seconds at 10 Hz
 _PROOFS = 3  # the rails are not read at the same instant: one glance proves nothing
 _SLACK, _SLACK_W = 1.05, 0.1  # by so much a part may exceed its total: noise, steps, and that instant
@@ -37,12 +39,16 @@ class Rail:
     volts: str
     amps: str
     enable: str | None = None
+    most_ma: float = math.inf
 
     def read_w(self, fs: SysFs) -> float | None:
+        """Watts; None where they cannot be read, or the current is at the end of the chip's range and may be more."""
         if self.power is not None and (power_mw := fs.number(self.power)) is not None:
             return power_mw / 1e3
         voltage_mv, current_ma = fs.number(self.volts), fs.number(self.amps)
-        return None if voltage_mv is None or current_ma is None else voltage_mv * current_ma / 1e6
+        if voltage_mv is None or current_ma is None or current_ma >= self.most_ma:
+            return None
+        return voltage_mv * current_ma / 1e6
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -134,4 +140,6 @@ def _hwmon(fs: SysFs) -> Iterator[Rail]:
         index = re.sub(r"\D", "", name)
         if (label := fs.read(path)) and label != "NC":
             volts, amps = f"{device}/in{index}_input", f"{device}/curr{index}_input"
-            yield Rail(label, None, volts, amps, f"{device}/in{index}_enable")
+            shunt_uohm = fs.number(f"{device}/shunt{index}_resistor")
+            most_ma = _RANGE_UV / shunt_uohm * 1e3 if shunt_uohm else math.inf
+            yield Rail(label, None, volts, amps, f"{device}/in{index}_enable", most_ma)

@@ -12,6 +12,7 @@ import fcntl
 import os
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 
 from edge_client.hardware.sysfs import SysFs
 
@@ -26,11 +27,12 @@ _HEAD = struct.Struct("=6I")
 Ioctl = Callable[[int, int, bytearray, bool], int]
 
 
-def request(command: str) -> bytearray:
-    """The buffer that asks `command`."""
+@lru_cache
+def request(command: str) -> bytes:
+    """What the buffer holds that asks `command`."""
     text = command.encode().ljust(_ROOM, b"\0")
     head = _HEAD.pack(_HEAD.size + _ROOM + 4, 0, _GENCMD, _ROOM, 0, 0)
-    return bytearray(head + text + bytes(4))
+    return head + text + bytes(4)
 
 
 def answer(buffer: bytes | bytearray) -> str | None:
@@ -38,8 +40,7 @@ def answer(buffer: bytes | bytearray) -> str | None:
     _, code, _, _, _, error = _HEAD.unpack_from(buffer)
     if code != _UNDERSTOOD or error:
         return None
-    text = bytes(buffer[_HEAD.size : _HEAD.size + _ROOM])
-    return text.partition(b"\0")[0].decode("utf-8", errors="replace")
+    return buffer[_HEAD.size : buffer.index(0, _HEAD.size)].decode("utf-8", errors="replace")  # the end tag is 0
 
 
 class Mailbox:
@@ -51,7 +52,7 @@ class Mailbox:
 
     def ask(self, command: str) -> str | None:
         """The answer, or None where the firmware could not be asked."""
-        buffer = request(command)
+        buffer = bytearray(request(command))
         try:
             fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
             try:

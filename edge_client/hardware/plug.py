@@ -129,12 +129,14 @@ class Plug:
         self._dialect = dialect(settings.kind, settings.topic)
         self.info = self._dialect.info
         self._client: mqtt.Client | None = None
+        self._said = ""
         self._latest: tuple[float, Reading] | None = None
 
     def open(self) -> None:
         broker = self._settings.broker
         client = mqtt.Client(CallbackAPIVersion.VERSION2)
         client.on_connect = self._on_connect
+        client.on_connect_fail = self._on_connect_fail
         client.on_message = self._on_message
         if broker.username is not None:
             client.username_pw_set(broker.username, broker.password)
@@ -155,13 +157,25 @@ class Plug:
         if self._client is not None and self._client.is_connected():
             self._client.publish(*self._dialect.ask)
         latest = self._latest
-        return latest[1].power_w if latest is not None and self._now() - latest[0] <= STALE_S else None
+        if latest is not None and self._now() - latest[0] <= STALE_S:
+            self._said = ""
+            return latest[1].power_w
+        if latest is not None:
+            self._complain(f"has said nothing for {STALE_S:g} s; is it on, and on its broker?")
+        return None
+
+    def _complain(self, what: str) -> None:
+        """Say what is wrong, once until it is mended."""
+        if what != self._said:
+            self._said = what
+            log.warning("the plug %s %s", self._settings.topic, what)
+
+    def _on_connect_fail(self, _client: mqtt.Client, _data: object) -> None:
+        self._complain(f"cannot be heard: its broker at {self._settings.broker} does not answer; trying again")
 
     def _on_connect(self, client: mqtt.Client, _data: object, _flags: object, reason: Any, _more: object) -> None:
         if reason.is_failure:
-            log.error(
-                "the plug's broker at %s refuses us (%s); see [plug] in client.toml", self._settings.broker, reason
-            )
+            self._complain(f"cannot be heard: its broker at {self._settings.broker} refuses us ({reason}); see [plug]")
             return
         client.subscribe([(topic, 0) for topic in self._dialect.says])
         client.publish(*self._dialect.ask)

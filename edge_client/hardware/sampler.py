@@ -65,6 +65,11 @@ class Sampler:
         self._ending = False
         self._thread = threading.Thread(target=self._poll, name="power-sampler", daemon=True)
 
+    @property
+    def lag_s(self) -> float:
+        """How far readings may be behind what they are about."""
+        return self._meter.info.lag_s if self._meter else 0.0
+
     def start(self) -> None:
         if self._meter is not None:
             self._thread.start()

@@ -54,6 +54,16 @@ def test_what_cannot_be_read_is_none_not_zero(tmp_path: Path, value: object) -> 
     assert found.read_power_w() is None
 
 
+def test_a_chip_at_the_end_of_its_range_says_nothing(tmp_path: Path) -> None:
+    # 320 mV over 0.1 Ohm are 3.2 A; at 5.104 V, less 2 %: 16.006 W, and it could be any more
+    fs = board("raspberry-pi-4b", tmp_path)
+    found = meter(ina2xx.find(fs))
+    set_file(fs, f"{CHIP}/power1_input", 16_000_000)
+    assert found.read_power_w() == 16.0
+    set_file(fs, f"{CHIP}/power1_input", 16_010_000)
+    assert found.read_power_w() is None
+
+
 def test_swapped_leads_give_nothing(tmp_path: Path) -> None:
     fs = board("raspberry-pi-4b", tmp_path, {f"{CHIP}/power1_input": None, f"{CHIP}/curr1_input": -582})
     assert meter(ina2xx.find(fs)).read_power_w() is None

@@ -49,6 +49,16 @@ def test_what_cannot_be_read_is_none_not_zero(tmp_path: Path, path: str, value: 
     assert found.read_power_w() is None
 
 
+def test_a_current_at_the_end_of_the_range_may_be_more(tmp_path: Path) -> None:
+    # 163.8 mV over 5 mOhm: 32.76 A
+    fs = board("jetson-orin-nano", tmp_path)
+    found = meter(ina3221.find(fs))
+    set_file(fs, f"{HWMON}/curr1_input", 32752)
+    assert found.read_power_w() == pytest.approx(5.032 * 32.752)
+    set_file(fs, f"{HWMON}/curr1_input", 32760)
+    assert found.read_power_w() is None
+
+
 @pytest.mark.parametrize(
     ("tree", "path"), [("jetson-orin-nano", f"{HWMON}/curr1_input"), ("jetson-nano", f"{IIO}/in_power0_input")]
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,9 @@ import pytest
 from edge_client.hardware import jtop_meter
 from edge_client.hardware.jtop_meter import Jtop, JtopMeter, total_w
 from tests.edge_client.captured import reason
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("edge_client", "server", "models", "firmware_profiles", "tools")
 
 # As documented (jtop.power): mV, mA, mW; avg is a moving average.
 ORIN = {
@@ -172,3 +177,10 @@ def test_the_extra_is_named_where_it_is_missing() -> None:
     assert reason(jtop_meter.find(not_installed)) == (
         "jetson-stats is not installed; pip install 'fimi[jetson]', in the version of the board's service"
     )
+
+
+def test_no_other_module_touches_the_package() -> None:
+    """It is under the AGPL: an extra, behind this adapter."""
+    touching = re.compile(r"^\s*(import|from) jtop\b|import_module\(.jtop|__import__\(.jtop", re.MULTILINE)
+    files = [file for folder in PACKAGES for file in (ROOT / folder).rglob("*.py")]
+    assert [file.name for file in files if touching.search(file.read_text())] == ["jtop_meter.py"]

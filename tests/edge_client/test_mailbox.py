@@ -13,7 +13,7 @@ from edge_client.hardware.sysfs import SysFs
 
 
 def test_a_request_word_by_word() -> None:
-    asked = bytes(mailbox.request("measure_temp"))
+    asked = mailbox.request("measure_temp")
     # size, process request, tag, room for the value, its length, error; the command; the end tag
     assert struct.unpack("=6I", asked[:24]) == (6 * 4 + 4096 + 4, 0, 0x00030080, 4096, 0, 0)
     assert asked[24:] == b"measure_temp" + bytes(4096 - 12) + bytes(4)
@@ -35,7 +35,7 @@ def test_the_answer_stands_where_the_command_was(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("code", "error"), [(0, 0), (0x80000001, 0), (0x80000000, 1)])
 def test_what_the_firmware_refuses_is_none(code: int, error: int) -> None:
-    buffer = mailbox.request("x")
+    buffer = bytearray(mailbox.request("x"))
     struct.pack_into("=I", buffer, 4, code)
     struct.pack_into("=I", buffer, 20, error)
     assert mailbox.answer(buffer) is None

@@ -147,7 +147,7 @@ def test_what_is_retained_is_of_unknown_age(broker: Broker) -> None:
         publisher.loop_stop()
 
 
-def test_an_old_reading_is_a_failure_not_a_repetition() -> None:
+def test_an_old_reading_is_a_failure_not_a_repetition(caplog: pytest.LogCaptureFixture) -> None:
     now = [100.0]
     meter = Plug(PlugSettings("shelly", Address("nowhere", 1), "pi-1"), now=lambda: now[0])
     message = mqtt.MQTTMessage(0, b"pi-1/status/switch:0")
@@ -158,15 +158,38 @@ def test_an_old_reading_is_a_failure_not_a_repetition() -> None:
     assert meter.read_power_w() == 8.9
     now[0] += 0.1
     assert meter.read_power_w() is None
+    assert meter.read_power_w() is None
+    assert caplog.messages == ["the plug pi-1 has said nothing for 5 s; is it on, and on its broker?"]
     message.payload = said({"output": False, "apower": 0.0})  # says nothing about this board
     meter._on_message(client, None, message)
     assert meter.read_power_w() is None
 
 
-def test_a_broker_that_is_away_leaves_reads_failing() -> None:
+def test_a_broker_that_is_away_leaves_reads_failing_and_is_named(caplog: pytest.LogCaptureFixture) -> None:
     meter = Plug(PlugSettings("tasmota", Address("127.0.0.1", 9), "pi-1"))
     meter.open()
     try:
-        assert meter.read_power_w() is None
+        end = time.monotonic() + 10
+        while not caplog.messages and time.monotonic() < end:
+            assert meter.read_power_w() is None
+            time.sleep(0.01)  # nothing but the log tells
     finally:
         meter.close()
+    assert caplog.messages[0] == (
+        "the plug pi-1 cannot be heard: its broker at mqtt://127.0.0.1:9 does not answer; trying again"
+    )
+
+
+def test_a_broker_that_refuses_us_is_named(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    broker.stop()
+    broker.allow("allow_anonymous false")
+    broker.start()
+    meter = Plug(PlugSettings("shelly", Address("127.0.0.1", broker.port), "pi-1"))
+    meter.open()
+    try:
+        end = time.monotonic() + 10
+        while not caplog.messages and time.monotonic() < end:
+            time.sleep(0.01)  # nothing but the log tells
+    finally:
+        meter.close()
+    assert f"mqtt://127.0.0.1:{broker.port} refuses us (Not authorized); see [plug]" in caplog.messages[0]
