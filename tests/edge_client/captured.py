@@ -37,7 +37,7 @@ def set_file(fs: CapturedFs, path: str, value: object) -> None:
     fs.failing.pop(path, None)
     file = fs.root / path
     if value is None:
-        file.unlink()
+        file.unlink(missing_ok=True)
     elif isinstance(value, OSError):
         assert value.errno is not None
         fs.failing[path] = value.errno
