@@ -18,7 +18,7 @@ import math
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 PERIOD_S = 1.0
 STALE_S = 5.0
+
+_WHOLE_W, _FINE_W = 0.3, 0.05  # one sigma of whole watts, 1/sqrt(12); assumed where WattRes gives decimals
 
 Kind = Literal["tasmota", "shelly"]
 
@@ -110,7 +112,7 @@ class _Dialect:
 def dialect(kind: Kind, topic: str) -> _Dialect:
     """Topics and parser of one plug."""
     if kind == "tasmota":
-        info = MeterInfo("tasmota", "wall", 0.03, offset_w=0.3, lag_s=2.0, period_s=PERIOD_S)  # whole watts: 1/sqrt(12)
+        info = MeterInfo("tasmota", "wall", 0.03, offset_w=_WHOLE_W, lag_s=2.0, period_s=PERIOD_S)
         says = (f"stat/{topic}/STATUS10", f"tele/{topic}/SENSOR")
         return _Dialect(says, (f"cmnd/{topic}/STATUS", "10"), parse_tasmota, info)
     info = MeterInfo("shelly", "wall", 0.03, offset_w=0.1, lag_s=2.0, period_s=PERIOD_S)  # assumed: at a few watts
@@ -130,7 +132,8 @@ class Plug:
         self.info = self._dialect.info
         self._client: mqtt.Client | None = None
         self._said = ""
-        self._latest: tuple[float, Reading] | None = None
+        self._heard_at = now()
+        self._latest: Reading | None = None
 
     def open(self) -> None:
         broker = self._settings.broker
@@ -142,6 +145,7 @@ class Plug:
             client.username_pw_set(broker.username, broker.password)
         if self._settings.tls is not None:
             client.tls_set_context(self._settings.tls)
+        self._heard_at, self._latest = self._now(), None
         client.connect_async(broker.host, broker.port)
         client.loop_start()
         self._client = client
@@ -156,12 +160,10 @@ class Plug:
         """See PowerMeter: the last answer unless it is stale; asks for the next one."""
         if self._client is not None and self._client.is_connected():
             self._client.publish(*self._dialect.ask)
-        latest = self._latest
-        if latest is not None and self._now() - latest[0] <= STALE_S:
-            self._said = ""
-            return latest[1].power_w
-        if latest is not None:
-            self._complain(f"has said nothing for {STALE_S:g} s; is it on, and on its broker?")
+        if self._now() - self._heard_at <= STALE_S:
+            return None if self._latest is None else self._latest.power_w
+        if not self._said:
+            self._complain(f"has not told its power for {STALE_S:g} s; is it on, on its broker, and is `topic` right?")
         return None
 
     def _complain(self, what: str) -> None:
@@ -187,4 +189,6 @@ class Plug:
         if reading is None:
             log.debug("%s: no power in %r", message.topic, message.payload[:200])
         else:
-            self._latest = (self._now(), reading)
+            self._heard_at, self._latest, self._said = self._now(), reading, ""
+            if self._settings.kind == "tasmota" and not reading.power_w.is_integer():
+                self.info = replace(self.info, offset_w=_FINE_W)

@@ -159,10 +159,33 @@ def test_an_old_reading_is_a_failure_not_a_repetition(caplog: pytest.LogCaptureF
     now[0] += 0.1
     assert meter.read_power_w() is None
     assert meter.read_power_w() is None
-    assert caplog.messages == ["the plug pi-1 has said nothing for 5 s; is it on, and on its broker?"]
+    assert caplog.messages == [
+        "the plug pi-1 has not told its power for 5 s; is it on, on its broker, and is `topic` right?"
+    ]
     message.payload = said({"output": False, "apower": 0.0})  # says nothing about this board
     meter._on_message(client, None, message)
     assert meter.read_power_w() is None
+
+
+def test_a_plug_that_never_speaks_is_named_too(caplog: pytest.LogCaptureFixture) -> None:
+    now = [100.0]
+    meter = Plug(PlugSettings("tasmota", Address("nowhere", 1), "pi-2"), now=lambda: now[0])
+    assert meter.read_power_w() is None
+    assert caplog.messages == []
+    now[0] += 5.1
+    assert meter.read_power_w() is None
+    assert len(caplog.messages) == 1
+
+
+def test_whole_watts_are_less_certain_than_decimals() -> None:
+    meter = Plug(PlugSettings("tasmota", Address("nowhere", 1), "pi-1"))
+    message = mqtt.MQTTMessage(0, b"tele/pi-1/SENSOR")
+    offsets = []
+    for power in (5, 5.25, 5):
+        message.payload = said({"ENERGY": ENERGY | {"Power": power}})
+        meter._on_message(mqtt.Client(CallbackAPIVersion.VERSION2), None, message)
+        offsets.append(meter.info.offset_w)
+    assert offsets == [0.3, 0.05, 0.05]
 
 
 def test_a_broker_that_is_away_leaves_reads_failing_and_is_named(caplog: pytest.LogCaptureFixture) -> None:
