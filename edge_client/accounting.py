@@ -23,7 +23,7 @@ STARVED_SHARE = 0.05
 """Share of a window that the trainer may wait for the processor before the window is starved."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PowerSample:
     """Watts at `t` (seconds on the monotonic clock); None: the read failed."""
 
@@ -60,19 +60,41 @@ def integrate(
         return unavailable(end - start, info.name, idle_power_w, info, missed)
 
     points = [*([before] if before else []), *inside, *([after] if after and after != before else [])]
-    missed, gap_s = _gaps([t for t, _ in points], start, end, period_s)
+    missed, gap_s = gaps([t for t, _ in points], start, end, period_s)
     curve = [(start, _at(points, start)), *inside, (end, _at(points, end))]
     energy_j = sum((t1 - t0) * (p0 + p1) / 2 for (t0, p0), (t1, p1) in pairwise(curve))
-    gap_share = gap_s / (end - start) if end > start else 0.0
+    samples_inside = sum(start <= t <= end for t, _ in good)
+    return measured(end - start, energy_j, info, idle_power_w, gap_s=gap_s, samples=samples_inside, missed=missed)
+
+
+def measured(
+    duration_s: float,
+    energy_j: float,
+    info: MeterInfo,
+    idle_power_w: float | None,
+    *,
+    gap_s: float,
+    samples: int,
+    missed: int,
+) -> EnergyReading:
+    """A window of which `gap_s` seconds are bridged only; all that is uncertain about it adds in squares.
+
+    The meter's scale, its offset against the mean power, its lag and the gaps against the window's length.
+    """
+    parts = [info.uncertainty]
+    if duration_s > 0:
+        parts += [gap_s / duration_s, info.lag_s / duration_s]
+    if energy_j > 0:
+        parts.append(info.offset_w * duration_s / energy_j)
     return EnergyReading(
         energy_j=energy_j,
-        duration_s=end - start,
+        duration_s=duration_s,
         idle_power_w=idle_power_w,
-        source="measured",
+        source=info.source,
         boundary=info.boundary,
         meter=info.name,
-        uncertainty=math.hypot(info.uncertainty, gap_share),
-        samples=sum(start <= t <= end for t, _ in good),
+        uncertainty=math.hypot(*parts),
+        samples=samples,
         missed_samples=missed,
     )
 
@@ -104,7 +126,7 @@ def _at(points: Sequence[tuple[float, float]], t: float) -> float:
     return points[-1][1]
 
 
-def _gaps(times: Sequence[float], start: float, end: float, period_s: float) -> tuple[int, float]:
+def gaps(times: Sequence[float], start: float, end: float, period_s: float) -> tuple[int, float]:
     """Polls that are missing between `start` and `end`, and the seconds that this leaves uncovered."""
     missed, gap_s = 0, 0.0
     for a, b in _stretches(times, start, end):

@@ -24,11 +24,13 @@ import msgspec
 
 from edge_client.agent.link import Line
 from edge_client.agent.shell import Setup, Shell
-from edge_client.config import ClientConfig, check_complete, merge, parse_broker
+from edge_client.config import ClientConfig, check_complete, merge, parse_broker, wanted_meter
 from edge_client.errors import FimiClientError, HardwareError, MissingExtraError, SetupError
 from edge_client.events import Device
 from edge_client.hardware import board as boards
+from edge_client.hardware import sampler
 from edge_client.hardware.board import Board
+from edge_client.hardware.meters import Wanted
 from edge_client.hardware.settings import SettingsFile
 from edge_client.hardware.sysfs import SysFs
 from edge_client.protocol.joining import tls_context
@@ -138,7 +140,8 @@ def _show(config: ClientConfig) -> int:
     board = _board(config)
     seen = {
         "capabilities": board.capabilities(runtimes()),
-        "power_w": board.meter.read_power_w() if board.meter else None,
+        "power_w": sampler.look(board.meter) if board.meter else None,
+        "no_meter": board.no_meter,
         "temperature_c": board.temperature_c(),
         "throttled": board.throttled(),
         "waited_us": board.waited_us(),
@@ -149,7 +152,7 @@ def _show(config: ClientConfig) -> int:
 
 
 def _restore(config: ClientConfig) -> int:
-    _board(config).restore()
+    _board(config, Wanted("none")).restore()
     return _check_restored(config)
 
 
@@ -165,11 +168,11 @@ def _check_restored(config: ClientConfig) -> int:
     return 0
 
 
-def _board(config: ClientConfig) -> Board:
+def _board(config: ClientConfig, wanted: Wanted | None = None) -> Board:
     root = Path(config.root)
     if not root.is_dir():
         raise SetupError(f"--root {root} is no folder; give the folder that holds the board's sys/ and bin/")
-    return boards.discover(SysFs(root), SettingsFile(_left(config)), config.interface)
+    return boards.discover(SysFs(root), SettingsFile(_left(config)), config.interface, wanted or wanted_meter(config))
 
 
 def _tls(config: ClientConfig) -> ssl.SSLContext:

@@ -12,14 +12,24 @@ import msgspec
 from msgspec import Meta, Struct
 
 from edge_client.errors import SetupError
+from edge_client.hardware.meters import Wanted
+from edge_client.hardware.plug import PlugSettings
 from edge_client.protocol.errors import ProtocolError
-from edge_client.protocol.joining import Address, parse_url
+from edge_client.protocol.joining import Address, parse_url, tls_context
 from edge_client.protocol.topics import check_level
 from firmware_profiles.strict import ConfigError, convert
 
 Count = Annotated[int, Meta(ge=0)]
 AtLeastOne = Annotated[int, Meta(ge=1)]
 Positive = Annotated[float, Meta(gt=0)]
+
+
+class PlugConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A smart plug that the board is fed through."""
+
+    kind: Literal["tasmota", "shelly"]  # what it speaks; shelly: of the second generation and later
+    broker: str  # mqtt://[user:password@]host[:port] or mqtts://...; where the plug publishes
+    topic: Annotated[str, Meta(min_length=1)]  # Tasmota's Topic, Shelly's MQTT prefix
 
 
 class ClientConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,7 +45,10 @@ class ClientConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     runtime: Literal["torch", "numpy"] = "torch"  # what trains
     threads: AtLeastOne = 1  # of the training runtime
     interface: str | None = None  # Wi-Fi interface; left out: the one of the default route, else wlan0
-    meter_period_s: Positive = 0.1  # between two polls of the power meter
+    meter: str = "auto"  # plug, hwmon, hwmon:NAME, ina3221, jtop, pmic, rapl, modelled, none; auto: the best there is
+    meter_period_s: Positive = 0.1  # between two polls of the meter
+    meter_profile: str | None = None  # board profile of the model, name or path; left out: the shipped one that fits
+    plug: PlugConfig | None = None  # [plug]
     heartbeat_s: Positive = 5.0
     max_packet_bytes: Annotated[int, Meta(ge=4096)] = 128 * 1024  # largest message the broker takes
     ca_file: str | None = None  # PEM: authority of an mqtts broker's certificate; left out: the system's ones
@@ -44,6 +57,8 @@ class ClientConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def __post_init__(self) -> None:
+        if self.meter == "plug" and self.plug is None:
+            raise ValueError("meter: is plug, but which one is not said; add [plug] with kind, broker and topic")
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file: needs key_file, and key_file needs cert_file; give both or none")
 
@@ -87,3 +102,19 @@ def check_complete(config: ClientConfig) -> None:
     for name in ("ca_file", "cert_file"):
         if getattr(config, name) and not broker.tls:
             raise SetupError(f"{name} is given, but {broker} is a broker without TLS; give --broker mqtts://host:port")
+
+
+def wanted_meter(config: ClientConfig) -> Wanted:
+    """How the board is to be measured; raises SetupError."""
+    plug = None
+    if config.plug is not None:
+        try:
+            broker = parse_broker(config.plug.broker)
+            tls = tls_context(config.ca_file, config.cert_file, config.key_file) if broker.tls else None
+        except (SetupError, ValueError) as error:
+            raise SetupError(f"[plug]: {error}") from error
+        plug = PlugSettings(config.plug.kind, broker, config.plug.topic, tls)
+    try:
+        return Wanted(config.meter, plug, config.meter_profile)
+    except ValueError as error:
+        raise SetupError(str(error)) from error

@@ -10,6 +10,7 @@ import msgspec
 from edge_client.agent.link import Link
 from edge_client.agent.work import Work
 from edge_client.events import Close
+from edge_client.hardware.interfaces import MeterInfo
 from edge_client.protocol.messages import TaskClosed
 
 
@@ -43,18 +44,33 @@ class Account:
         )
 
 
-class IdleFloor:
-    """The board's idle power in a file, so that a client started again still knows it."""
+class _Floor(msgspec.Struct, frozen=True):
+    """What is in the file: watts, and which meter saw them where."""
 
-    def __init__(self, path: Path) -> None:
+    power_w: float
+    meter: str
+    boundary: str | None
+
+
+class IdleFloor:
+    """The board's idle power in a file, so that a client started again still knows it.
+
+    It belongs to one meter at one boundary: watts at the wall are no floor for joules of the processor.
+    """
+
+    def __init__(self, path: Path, info: MeterInfo | None) -> None:
         self._path = path
+        self._info = info
 
     def read(self) -> float | None:
+        """The floor in watts; None where none was kept for this meter."""
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=float)
+            held = msgspec.json.decode(self._path.read_bytes(), type=_Floor)
         except (OSError, msgspec.MsgspecError):
             return None
+        info = self._info
+        return held.power_w if info and (held.meter, held.boundary) == (info.name, info.boundary) else None
 
     def keep(self, power_w: float | None) -> None:
-        if power_w is not None:
-            self._path.write_bytes(msgspec.json.encode(power_w))
+        if power_w is not None and self._info is not None:
+            self._path.write_bytes(msgspec.json.encode(_Floor(power_w, self._info.name, self._info.boundary)))

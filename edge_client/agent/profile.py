@@ -39,7 +39,7 @@ async def measure(
 ) -> ProfileReport:
     """Idle power and one point per frequency asked for. The worker has the network; the board is otherwise idle."""
     await worker.load(None)
-    await asyncio.sleep(min(request.settle_s, 1.0))
+    await asyncio.sleep(max(min(request.settle_s, 1.0), sampler.lag_s))  # a slow meter still shows what was before
     async with watched(board, None) as window:
         await asyncio.sleep(request.window_s)
     idle = sampler.energy(window.start, window.end, None)

@@ -108,7 +108,7 @@ class Shell:
         journal = Journal(setup.state_dir / "windows.jsonl")
         first = NetworkSpec(name="", image_shape=setup.device.image_shape, n_classes=len(setup.device.label_counts))
         self._work = Work(self._name, setup.board, sampler, WorkerClient(self._begin(first)), journal)
-        self._idle = IdleFloor(setup.state_dir / "idle.json")
+        self._idle = IdleFloor(setup.state_dir / "idle.json", setup.board.meter.info if setup.board.meter else None)
         self._work.idle_power_w = self._idle.read()
         self._collector = Collector(self._name, setup.state_dir, self._link.post, self._on_blob)
         self._running: asyncio.Task[None] | None = None

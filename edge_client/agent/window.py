@@ -111,6 +111,7 @@ class Journal:
 
     def write(self, kind: str, start: float, end: float, energy: EnergyReading, **more: object) -> None:
         if self._path.stat().st_size < _JOURNAL_BYTES:
-            line = {"kind": kind, "start": start, "end": end, "energy": energy, **more}
+            split = {"idle_j": energy.idle_j, "added_j": energy.added_j, "short_window": energy.short_window}
+            line = {"kind": kind, "start": start, "end": end, "energy": energy, **split, **more}
             with self._path.open("ab") as file:
                 file.write(msgspec.json.encode(line) + b"\n")

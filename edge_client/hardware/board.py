@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 
-from edge_client.hardware import ina2xx, ina3221, pressure, txpower
+from edge_client.hardware import meters, pressure, txpower
 from edge_client.hardware.cpufreq import CpuFreqPolicies
-from edge_client.hardware.interfaces import CpuFreq, PowerMeter
-from edge_client.hardware.pmic import Pmic
+from edge_client.hardware.interfaces import CpuFreq, Meter
+from edge_client.hardware.meters import Wanted
 from edge_client.hardware.settings import SettingsFile
 from edge_client.hardware.sysfs import SysFs
 from edge_client.hardware.txpower import IwTxPower, NoTxPower
 from edge_client.hardware.vcgencmd import Vcgencmd
 from edge_client.protocol.messages import Capabilities
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Board:
-    """One board: its name, its knobs, its sensors (None: it has none)."""
+    """One board: its name, its knobs, its sensors (None: it has none; `no_meter` says why)."""
 
     name: str
     fs: SysFs
     cpufreq: CpuFreqPolicies
     tx: IwTxPower | NoTxPower
-    meter: PowerMeter | None
+    meter: Meter | None
     firmware: Vcgencmd | None
     cores: int
+    no_meter: str = ""
 
     def waited_us(self) -> int | None:
         """The kernel's count of microseconds that processes waited for the processor."""
@@ -51,7 +55,7 @@ class Board:
             board=self.name,
             opps_hz=self.cpufreq.available_hz(),
             meter=self.meter.info.name if self.meter else "none",
-            meter_source="measured" if self.meter else "unavailable",
+            meter_source=self.meter.info.source if self.meter else "unavailable",
             boundary=self.meter.info.boundary if self.meter else None,
             tx_power=self.tx.capability,
             runtimes=runtimes,
@@ -59,29 +63,26 @@ class Board:
         )
 
 
-def discover(fs: SysFs, settings: SettingsFile, interface: str | None = None) -> Board:
-    """The board below `fs.root`."""
+def discover(fs: SysFs, settings: SettingsFile, interface: str | None = None, wanted: Wanted | None = None) -> Board:
+    """The board below `fs.root`, measured as `wanted` (left out: by the best meter it has)."""
     name = fs.read("proc/device-tree/model") or fs.read("sys/firmware/devicetree/base/model") or os.uname().machine
     path = fs.command("vcgencmd")
     firmware = Vcgencmd(fs, path) if path else None
+    found = meters.find(fs, name, firmware, wanted or Wanted())
+    for one in found.passed_over:
+        log.warning("%s: %s", one.name, one.reason)
+    if found.meter is None and not found.passed_over and (wanted is None or wanted.meter != "none"):
+        log.warning("energy is not measured: %s", found.reason)
     return Board(
         name=name,
         fs=fs,
         cpufreq=CpuFreqPolicies(fs, settings, firmware),
         tx=txpower.find(fs, settings, interface),
-        meter=find_meter(fs, name, firmware),
+        meter=found.meter,
         firmware=firmware,
         cores=_cores(fs),
+        no_meter=found.reason,
     )
-
-
-def find_meter(fs: SysFs, name: str, firmware: Vcgencmd | None) -> PowerMeter | None:
-    """The meter that sees most of the board: an added sensor on the supply, then the board's own."""
-    if meter := ina2xx.find(fs) or ina3221.find(fs):
-        return meter
-    if firmware is not None and "Raspberry Pi 5" in name:
-        return Pmic(firmware)
-    return None
 
 
 def _cores(fs: SysFs) -> int:

@@ -6,6 +6,7 @@ Missing files are ordinary: boards differ in what they have.
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 from collections.abc import Callable, Sequence
@@ -37,20 +38,41 @@ class SysFs:
     root: Path
     run: Run = run_command
 
+    def open(self, path: str) -> int:
+        """A descriptor to read a file with; raises OSError. All reading goes through here."""
+        return os.open(f"{self.root}/{path}", os.O_RDONLY | os.O_CLOEXEC)
+
+    def text(self, path: str) -> str:
+        """The text of a file as it stands; raises OSError."""
+        with os.fdopen(self.open(path), encoding="utf-8", errors="replace") as file:
+            return file.read()
+
     def read(self, path: str) -> str | None:
         """The text of a file without surrounding space; None where it is absent or unreadable."""
         try:
-            return (self.root / path).read_text(encoding="utf-8", errors="replace").strip("\0 \n\t")
+            return self.text(path).strip("\0 \n\t")
         except OSError:
             return None
 
-    def number(self, path: str) -> float | None:
-        """The number in a file; None where there is none."""
-        text = self.read(path)
+    def trouble(self, path: str) -> str | None:
+        """Why a file cannot be read, in the system's words ("Permission denied"); None where it can."""
         try:
-            return float(text) if text else None
-        except ValueError:
+            self.text(path)
+        except OSError as error:
+            return error.strerror or str(error)
+        return None
+
+    def number(self, path: str) -> float | None:
+        """The finite number in a file; None where there is none. Quick: meters are read many times a second."""
+        try:
+            fd = self.open(path)
+            try:
+                value = float(os.read(fd, 64).strip(b"\0 \n\t"))
+            finally:
+                os.close(fd)
+        except (OSError, ValueError):
             return None
+        return value if math.isfinite(value) else None
 
     def write(self, path: str, text: str) -> None:
         """Write a file in one call, as sysfs wants it; raises HardwareError."""
@@ -69,6 +91,13 @@ class SysFs:
     def glob(self, pattern: str) -> list[str]:
         """Paths below the root that match, sorted."""
         return sorted(str(found.relative_to(self.root)) for found in self.root.glob(pattern))
+
+    def link(self, path: str) -> str:
+        """The name of what a link points to, "" where it is none."""
+        try:
+            return (self.root / path).readlink().name
+        except OSError:
+            return ""
 
     def command(self, name: str) -> str | None:
         """Where the board has this command, or None."""

@@ -13,6 +13,10 @@ Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Name = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
+SHORT_WINDOW_S = 30.0
+"""A shorter window says little: edges, steps of the meter and the first warm-up weigh too much."""
+
+
 class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A part of messages."""
 
@@ -57,6 +61,24 @@ class EnergyReading(Value, frozen=True, kw_only=True):
         if self.energy_j is None or self.idle_power_w is None:
             return None
         return self.energy_j - self.idle_power_w * self.duration_s
+
+    @property
+    def idle_j(self) -> float | None:
+        """Joules that the board would have drawn doing nothing; None where its floor is unknown."""
+        return None if self.idle_power_w is None else self.idle_power_w * self.duration_s
+
+    @property
+    def added_uncertainty(self) -> float | None:
+        """Relative uncertainty of `added_j`: that of all joules falls on the part above the floor."""
+        added_j = self.added_j
+        if self.uncertainty is None or self.energy_j is None or added_j is None or added_j <= 0:
+            return None
+        return self.uncertainty * self.energy_j / added_j
+
+    @property
+    def short_window(self) -> bool:
+        """Whether the window is too short to rely on its joules alone (under `SHORT_WINDOW_S`)."""
+        return self.duration_s < SHORT_WINDOW_S
 
 
 class Segment(Value, frozen=True, kw_only=True):

@@ -153,6 +153,37 @@ def test_joules_stay_between_the_extremes_and_add_up(
     assert first + second == pytest.approx(whole, abs=1e-6)
 
 
+def test_offset_and_lag_of_the_meter_weigh_more_on_small_and_short_windows() -> None:
+    # 2 W for 10 s, 0.1 W of offset: 5 %; 1 s behind: 10 %
+    slow = MeterInfo(name="plug", boundary="wall", uncertainty=0.02, offset_w=0.1, lag_s=1.0)
+    samples = [PowerSample(t, 2.0) for t in range(11)]
+    found = integrate(samples, 0, 10, period_s=1.0, info=slow, idle_power_w=None)
+    assert found.uncertainty == pytest.approx(math.sqrt(0.02**2 + 0.05**2 + 0.1**2))
+    short = integrate(samples, 0, 1, period_s=1.0, info=slow, idle_power_w=None)
+    assert short.uncertainty == pytest.approx(math.sqrt(0.02**2 + 0.05**2 + 1.0))
+
+
+def test_what_is_modelled_says_so() -> None:
+    model = MeterInfo(name="modelled", boundary="board", uncertainty=0.3, source="modelled")
+    found = integrate([PowerSample(0, 2.0), PowerSample(1, 2.0)], 0, 1, period_s=1.0, info=model, idle_power_w=None)
+    assert (found.source, found.energy_j) == ("modelled", 2.0)
+
+
+def test_joules_split_into_the_floor_and_what_was_added() -> None:
+    # 100 J in 20 s over a floor of 4 W: 80 J idle, 20 J added; 3 % of 100 J are 15 % of 20 J
+    found = reading([(t, 5.0) for t in range(21)], 0, 20, idle=4.0)
+    assert (found.idle_j, found.added_j) == (80.0, pytest.approx(20.0))
+    assert found.added_uncertainty == pytest.approx(0.15)
+    assert reading([(0, 5.0), (1, 5.0)], 0, 1, idle=None).idle_j is None
+    assert reading([(0, 5.0), (1, 5.0)], 0, 1, idle=None).added_uncertainty is None
+    assert reading([(0, 5.0), (1, 5.0)], 0, 1, idle=6.0).added_uncertainty is None  # less than the floor
+
+
+def test_windows_under_half_a_minute_are_flagged() -> None:
+    assert reading([(0, 5.0), (30, 5.0)], 0, 29.9).short_window
+    assert not reading([(0, 5.0), (30, 5.0)], 0, 30).short_window
+
+
 def test_mean_power() -> None:
     assert accounting.mean_power_w(reading([(0, 2.0), (2, 4.0)], 0, 2)) == 3.0
     assert accounting.mean_power_w(reading([(0, 2.0)], 0, 0.5)) == 2.0
