@@ -17,7 +17,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,15 @@ def _predict(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _sweep(arguments: argparse.Namespace) -> int:
+    from tools.calibrate.sweep import Settings, sweep
+
+    given = vars(arguments)
+    names = [field.name for field in fields(Settings) if field.name not in ("cores", "opps_hz")]
+    cores = tuple(part.strip() for part in arguments.cores.split(","))
+    return sweep(Settings(**{name: given[name] for name in names}, cores=cores, opps_hz=tuple(arguments.opps)))
+
+
 def _fitting(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"idle_w": arguments.idle_w, "cores": arguments.cores, "network": arguments.network}
 
@@ -129,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="fimi-calibrate", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
+    _add_sweep(commands.add_parser("sweep", help="drive the board through its clocks, a line a window; resumable"))
     fit = commands.add_parser("fit", help="fit a sweep's CSV, or one made by hand, and write a profile")
     fit.add_argument("csv", type=Path, metavar="CSV")
     fit.add_argument("--out", type=Path, metavar="PROFILE.toml")
@@ -154,11 +164,36 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_sweep(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--root", type=Path, default=Path("/"), help="where sys/, proc/ and bin/ of the board are (default: /)")
+    add("--data", type=Path, required=True, help="npz with samples to train: x, y, n_classes")
+    add("--out", type=Path, required=True, metavar="SWEEP.csv", help="one line a window; what is there is kept")
+    add("--window-s", type=_cell(number), default=60.0, help="length of a window (default: 60)")
+    add("--drop-first-s", type=_cell(number, positive=False), default=10.0, help="before it, not counted (default: 10)")
+    add("--repeats", type=_cell(whole), default=3, help="windows at each clock and core count (default: 3)")
+    add("--tries", type=_cell(whole), default=3, help="how often a rejected window is measured in all (default: 3)")
+    add("--cores", default="1,all", help="threads of the trainer, e.g. 1,2,all (default: 1,all)")
+    add(
+        "--opps",
+        type=_cell(clock),
+        nargs="+",
+        default=(),
+        metavar="HZ",
+        help="clocks (default: up to 8, evenly spread)",
+    )
+    add("--seed", type=int, default=0, help="of the order (default: 0)")
+    add("--network", default="vgg9", help="which network is trained (default: vgg9)")
+    add("--batch-size", type=_cell(whole), default=32)
+    add("--runtime", choices=("torch", "numpy"), default="torch")
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "fit": _fit,
     "show": _show,
     "compare": _compare,
     "predict": _predict,
+    "sweep": _sweep,
 }
 
 

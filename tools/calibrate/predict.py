@@ -20,7 +20,7 @@ from firmware_profiles.calibrated import Calibration
 from tools.calibrate.errors import CalibrateError
 from tools.calibrate.models import Curve, curve_of
 
-STALL_SPREAD = 0.1
+STALL_SPREAD = 0.05
 """Standard deviation between networks of the share of a sample's time, at the timed clock, that does not scale."""
 
 

@@ -22,7 +22,7 @@ GOOD = [law_line(ghz) for ghz in (0.5, 1.0, 2.0)]
         (module_csv().replace("energy_j", "energy_mj"), "energy_mj is there; give energy_j in joules"),
         (module_csv().replace(",", ";"), "separate columns by commas"),
         (module_csv().replace("duration_s", "samples"), "line 1: samples stands in the header twice"),
-        (module_csv().replace("1500000000,", "1500,"), "line 3: freq_hz is 1500, which looks like MHz; give hertz, 15000"),
+        (module_csv().replace("1500000000,", "1500,"), "line 3: freq_hz is 1500, which looks like MHz; give hertz, 15"),
         (module_csv().replace("1500000000,", "1500000,"), "line 3: freq_hz is 1500000, which looks like kHz"),
         (module_csv().replace("1500000000,", "1.5,"), "line 3: freq_hz is 1.5, which looks like GHz"),
         (sheet(*GOOD, "1500000000,100,nan,500"), "line 5: duration_s is nan; give a finite number"),
