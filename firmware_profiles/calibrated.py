@@ -28,13 +28,17 @@ class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class CalibratedOpp(_Strict, frozen=True, kw_only=True):
-    """One clock as it was measured: seconds and joules a sample over all its `windows`, and how far repeats agree."""
+    """One clock as it was measured: seconds and joules a sample over all its `windows`, and how far repeats agree.
+
+    `w_uncertainty` is that of joules over seconds: a window that took longer cost more, and neither changes its watts.
+    """
 
     freq_hz: Annotated[float, Meta(ge=1e7, le=1e10)]
     s_per_sample: Positive
     j_per_sample: Positive
     s_uncertainty: NonNegative | None = None
     j_uncertainty: NonNegative | None = None
+    w_uncertainty: NonNegative | None = None
     windows: AtLeastOne
     samples: AtLeastOne
 

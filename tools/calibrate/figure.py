@@ -40,7 +40,7 @@ def draw(calibration: Calibration, name: str) -> Figure:
     law_s, law_j = law_curve(law)(grid_hz)
     table_s, table_j = table_curve(opps)(grid_hz)
     seconds = [opp.s_uncertainty for opp in opps]
-    errors = [opp.j_uncertainty for opp in opps]
+    watts = [opp.w_uncertainty for opp in opps]
     curves = Curves(grid_hz, (law_s, law_j), (table_s, table_j))
     known = calibration.idle_w is not None
     with mpl.rc_context(_RC):
@@ -48,7 +48,7 @@ def draw(calibration: Calibration, name: str) -> Figure:
         top, bottom = np.ravel(figure.subfigures(2, 1, squeeze=False, height_ratios=(4, 5)))
         power_ax, time_ax = top.subplots(1, 2)
         energy_axes = bottom.subplots(1, 1 + known, squeeze=False)[0]
-        _points(power_ax, freq_hz, joules / tau_s, errors, BOARD)
+        _points(power_ax, freq_hz, joules / tau_s, watts, BOARD)
         _curves(power_ax, grid_hz, law_j / law_s, table_j / table_s)
         _points(time_ax, freq_hz, tau_s, seconds, BOARD)
         _curves(time_ax, grid_hz, law_s, table_s)
@@ -82,7 +82,8 @@ def save(figure: Figure, path: Path) -> None:
 
 def _title(calibration: Calibration, name: str) -> str:
     origin, held = calibration.origin, calibration.fit.held_out
-    about = [name, origin.board, origin.network, f"{calibration.cores} cores" if calibration.cores else None]
+    cores = f"{calibration.cores} core{'s' * (calibration.cores > 1)}" if calibration.cores else None
+    about = [name, origin.board, origin.network, cores]
     return (
         f"{', '.join(part for part in about if part)}\na clock left out is foretold by the {calibration.fit.model}"
         f" within {held.energy_mape:.1%} of its joules (worst {held.energy_worst:.1%})"
@@ -98,7 +99,8 @@ def _joules(ax: Axes, calibration: Calibration, curves: Curves, idle_w: float, c
         flat_range_hz(opps, idle_w), best_freq_hz(opps, idle_w), best_freq_model_hz(calibration.law, idle_w),
     )  # fmt: skip
     ax.axvspan(flat[0] / 1e6, flat[-1] / 1e6, color=FLAT, alpha=0.13, linewidth=0)
-    bars = [None if opp.j_uncertainty is None else opp.j_uncertainty for opp in opps]
+    bars = [opp.j_uncertainty for opp in opps]
+    reach = 2 * np.array([one or 0.0 for one in bars]) * joules
     _points(ax, freq_hz, joules, bars, colour, label="as measured", shift=shown - joules)
     law_j, table_j = (tau_s * (-idle_w) + curve_j for tau_s, curve_j in (curves.law, curves.table))
     _curves(ax, curves.freq_hz, law_j, table_j, labels=True)
@@ -107,7 +109,7 @@ def _joules(ax: Axes, calibration: Calibration, curves: Curves, idle_w: float, c
     ax.plot(model_hz / 1e6, at_j[0] - idle_w * at_s[0], "v", color=LAW, markersize=7, label=label)
     ax.plot(best / 1e6, shown.min(), "o", markersize=13, markerfacecolor="none", markeredgecolor=FLAT,
             markeredgewidth=2, linestyle="none", label=f"cheapest, {best / 1e6:g} MHz")  # fmt: skip
-    low, high = float(min(shown.min(), law_j.min())), float(max(shown.max(), law_j.max()))
+    low, high = float(min((shown - reach).min(), law_j.min())), float(max((shown + reach).max(), law_j.max()))
     ax.set_ylim(low - 0.12 * (high - low), high + 0.55 * (high - low))
     within = f"{flat[0] / 1e6:g} to {flat[-1] / 1e6:g}" if len(flat) > 1 else f"{flat[0] / 1e6:g}"
     basis = f"above {idle_w:.3g} W idle" if idle_w else "of the whole board"

@@ -25,9 +25,7 @@ def fit_law(opps: Sequence[CalibratedOpp]) -> CalibratedLaw:
     """The law through at least two operating points."""
     freq_hz, tau_s, joules = arrays(opps)
     seconds = fit_line(1.0 / freq_hz, tau_s, _uncertainty([opp.s_uncertainty for opp in opps]))
-    # power is joules over seconds of the same windows: what makes a window slow does not change its watts, so the
-    # scatter of joules bounds that of watts from above, and only its relative size between clocks matters here
-    power = fit_line(freq_hz**3, joules / tau_s, _uncertainty([opp.j_uncertainty for opp in opps]))
+    power = fit_line(freq_hz**3, joules / tau_s, _uncertainty([opp.w_uncertainty for opp in opps]))
     return CalibratedLaw(
         fixed_s_per_sample=seconds.intercept,
         cycles_per_sample=seconds.slope,

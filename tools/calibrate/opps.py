@@ -38,7 +38,8 @@ def gather(rows: Sequence[Row], source: str) -> tuple[CalibratedOpp, ...]:
             )
     seconds = _pooled([[row.duration_s / row.samples for row in by_clock[clock]] for clock in clocks])
     joules = _pooled([[row.energy_j / row.samples for row in by_clock[clock]] for clock in clocks])
-    return tuple(_opp(clock, by_clock[clock], seconds, joules) for clock in clocks)
+    watts = _pooled([[row.power_w for row in by_clock[clock]] for clock in clocks])
+    return tuple(_opp(clock, by_clock[clock], seconds, joules, watts) for clock in clocks)
 
 
 def _refuse_too_few(clocks: Sequence[float], by_clock: dict[float, list[Row]], source: str) -> None:
@@ -65,7 +66,9 @@ def _pooled(groups: Sequence[Sequence[float]]) -> float | None:
     return math.sqrt(squares / freedom) or None
 
 
-def _opp(clock: float, rows: Sequence[Row], seconds: float | None, joules: float | None) -> CalibratedOpp:
+def _opp(
+    clock: float, rows: Sequence[Row], seconds: float | None, joules: float | None, watts: float | None
+) -> CalibratedOpp:
     samples, root = sum(row.samples for row in rows), math.sqrt(len(rows))
     return CalibratedOpp(
         freq_hz=clock,
@@ -73,6 +76,7 @@ def _opp(clock: float, rows: Sequence[Row], seconds: float | None, joules: float
         j_per_sample=sum(row.energy_j for row in rows) / samples,
         s_uncertainty=None if seconds is None else seconds / root,
         j_uncertainty=None if joules is None else joules / root,
+        w_uncertainty=None if watts is None else watts / root,
         windows=len(rows),
         samples=samples,
     )
