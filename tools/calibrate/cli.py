@@ -23,7 +23,7 @@ from typing import Any
 
 from edge_client.errors import FimiClientError
 from firmware_profiles.strict import ConfigError
-from tools.calibrate import compare, predict, summary
+from tools.calibrate import compare, predict, radio, summary
 from tools.calibrate.csv_text import clock, number, read_text, whole
 from tools.calibrate.errors import CalibrateError
 from tools.calibrate.profile_file import open_calibration, write_profile
@@ -104,6 +104,15 @@ def _sweep(arguments: argparse.Namespace) -> int:
     return sweep(Settings(**{name: given[name] for name in names}, cores=cores, opps_hz=tuple(arguments.opps)))
 
 
+def _radio(arguments: argparse.Namespace) -> int:
+    found = radio.calibrate_radio(read_text(arguments.csv), str(arguments.csv), arguments.idle_w)
+    if arguments.json:
+        _print_json(found)
+    else:
+        print(radio.as_text(found))
+    return 0
+
+
 def _fitting(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"idle_w": arguments.idle_w, "cores": arguments.cores, "network": arguments.network}
 
@@ -155,7 +164,10 @@ def _parser() -> argparse.ArgumentParser:
     other.add_argument("--freq-hz", type=_cell(clock), required=True, help="the clock they were trained at")
     other.add_argument("--energy-j", type=_cell(number), help="what the whole board drew meanwhile, if measured")
     other.add_argument("--at-hz", type=_cell(clock), nargs="+", help="clocks to predict (default: the measured ones)")
-    for command in (fit, both, other):
+    uploads = commands.add_parser("radio", help="what an upload costs at each transmit power")
+    uploads.add_argument("csv", type=Path, metavar="CSV")
+    uploads.add_argument("--idle-w", type=_cell(number), help="the idle floor (default: the file's idle windows)")
+    for command in (fit, both, other, uploads):
         command.add_argument("--json", action="store_true", help="print an object for programs")
     for command in (fit, show, both, other):
         command.add_argument("--idle-w", type=_cell(number), help="the idle floor (default: the file's idle windows)")
@@ -194,6 +206,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "compare": _compare,
     "predict": _predict,
     "sweep": _sweep,
+    "radio": _radio,
 }
 
 
