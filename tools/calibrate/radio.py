@@ -40,7 +40,8 @@ def calibrate_radio(text: str, source: str, idle_w: float | None = None) -> dict
     for line in uploads:
         by_level.setdefault(line.cells.get("tx_power_w"), []).append(line)
     if None in by_level and len(by_level) > 1:
-        raise CalibrateError(f"{source}: line {by_level[None][0].number}: tx_power_w is blank; fill it, or drop the column")
+        blank = by_level[None][0].number
+        raise CalibrateError(f"{source}: line {blank}: tx_power_w is blank; fill it, or drop the column")
     levels = [_level(p_w, by_level[p_w], idle_w) for p_w in sorted(by_level, key=lambda p_w: p_w or 0.0)]
     return {"idle_w": idle_w, **_law(levels, idle_w), "levels": levels}
 
@@ -50,7 +51,8 @@ def as_text(found: dict[str, Any]) -> str:
     lines = [f"{'W radiated':>10} {'W':>8} {'J/byte':>10} {'added':>10} {'J/frame':>10} {'bit/s':>10} {'windows':>8}"]
     for one in found["levels"]:
         cells = (one["tx_power_w"], one["power_w"], one["j_per_byte"], one["added_j_per_byte"], one["j_per_frame"])
-        shown = [f"{'-' if cell is None else f'{cell:.4g}':>{width}}" for cell, width in zip(cells, _WIDTHS, strict=True)]
+        texts = ["-" if cell is None else f"{cell:.4g}" for cell in cells]
+        shown = [f"{text:>{width}}" for text, width in zip(texts, _WIDTHS, strict=True)]
         lines.append(f"{' '.join(shown)} {one['bits_per_s']:>10.4g} {one['windows']:>8}")
     efficiency, overhead_w = found["amplifier_efficiency"], found["overhead_w"]
     lines += ["", f"P = {found['power_static_w']:.4g} W" + ("" if efficiency is None else f" + p / {efficiency:.3g}")]
@@ -95,8 +97,12 @@ def _law(levels: list[dict[str, Any]], idle_w: float | None) -> dict[str, Any]:
         line = fit_line(radiated, watts)
         static_w, efficiency = line.intercept, 1.0 / line.slope if line.slope > 0 else None
         mape = float(np.abs(line.at(radiated) / watts - 1.0).mean())
-    overhead_w = None if idle_w is None else static_w - idle_w return {"power_static_w": static_w,
-    "amplifier_efficiency": efficiency, "overhead_w": overhead_w, "power_mape": mape}
+    return {
+        "power_static_w": static_w,
+        "amplifier_efficiency": efficiency,
+        "overhead_w": None if idle_w is None else static_w - idle_w,
+        "power_mape": mape,
+    }
 
 
 def _sum(lines: list[Line], name: str) -> float:
