@@ -66,8 +66,9 @@ def test_the_client_loads_nothing_heavy() -> None:
 
 
 def test_what_runs_on_a_board_needs_no_extra() -> None:
-    modules = modules_of("edge_client", "firmware_profiles", "tools/boards")
+    modules = modules_of("edge_client", "firmware_profiles", "tools/boards", "tools/calibrate")
     modules.remove("edge_client.training.torch_trainer")
+    modules.remove("tools.calibrate.figure")
     assert python("-c", IMPORT_WITHOUT_EXTRAS, *modules) == ""
 
 

@@ -70,7 +70,8 @@ class Governor:
 
     def _scan(self) -> None:
         clients = {board.client_pid: board for board in self._boards if board.client_pid}
-        owners = self._finder.scan(clients)
+        roots = {board.root.resolve(): pid for pid, board in clients.items()}
+        owners = self._finder.scan(clients, roots)
         for client_pid, board in clients.items():
             board.adopt({pid for pid, owner in owners.items() if owner == client_pid})
 

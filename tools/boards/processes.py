@@ -10,7 +10,7 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 MARKER = b"edge_client.training.worker"
@@ -111,14 +111,20 @@ class WorkerFinder:
         self._parents: dict[int, int] = {}
         self._looks: dict[int, int] = {}
         self._found: set[int] = set()
+        self._guests: dict[int, int | None] = {}
 
-    def scan(self, clients: Iterable[int]) -> dict[int, int]:
-        """Worker pid -> client pid, for all workers that are there now."""
+    def scan(self, clients: Iterable[int], roots: Mapping[Path, int] | None = None) -> dict[int, int]:
+        """Worker pid -> client pid, for all workers that are there now.
+
+        `roots` are the boards' folders with their clients: a worker of another program that was started with such a
+        folder on its command line (`fimi-calibrate sweep --root DIR`) works on that board too.
+        """
         alive = {int(name) for name in os.listdir("/proc") if name.isdecimal()}  # noqa: PTH208
         for gone in self._looks.keys() - alive:
             self._looks.pop(gone)
             self._parents.pop(gone, None)
             self._found.discard(gone)
+            self._guests.pop(gone, None)
         for pid in alive:
             # between fork and exec a process wears its parent's command line, so a new one is looked at a few times
             looks = self._looks.get(pid, 0)
@@ -126,7 +132,7 @@ class WorkerFinder:
                 self._looks[pid] = looks + 1
                 self._look(pid)
         wanted = set(clients)
-        owners = {pid: self._owner(pid, wanted) for pid in self._found}
+        owners = {pid: self._owner(pid, wanted) or self._host(pid, roots or {}) for pid in self._found}
         return {pid: owner for pid, owner in owners.items() if owner is not None}
 
     def _look(self, pid: int) -> None:
@@ -136,12 +142,30 @@ class WorkerFinder:
             if MARKER in Path(f"/proc/{pid}/cmdline").read_bytes():
                 self._found.add(pid)
 
+    def _host(self, pid: int, roots: Mapping[Path, int]) -> int | None:
+        """The client of the board below whose root the program works that started this worker; looked up once."""
+        if pid not in self._guests:
+            self._guests[pid] = next(
+                (roots[root] for root in _folders_named(self._parents.get(pid, 0)) & roots.keys()), None
+            )
+        return self._guests[pid]
+
     def _owner(self, pid: int, clients: set[int]) -> int | None:
         for _ in range(32):
             pid = self._parents.get(pid, 0)
             if pid in clients:
                 return pid
         return None
+
+
+def _folders_named(pid: int) -> set[Path]:
+    """The paths on a process's command line, as it would open them; those that are folders."""
+    with contextlib.suppress(OSError):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+        base = Path(f"/proc/{pid}/cwd").readlink()
+        paths = {base / word.rpartition("=")[2] for word in words if word}
+        return {path.resolve() for path in paths if path.is_dir()}
+    return set()
 
 
 def descendants(pid: int) -> list[int]:

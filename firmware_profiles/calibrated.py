@@ -1,0 +1,147 @@
+"""What was measured on one board with the real training step: the file that `fimi-calibrate fit` writes.
+
+A profile of `schema` describes a board type; this describes one unit, one network and one number of cores, as far as
+its sweep went: the operating points as they were measured, a law through them, and how far each can be trusted. SI
+units; uncertainties are relative standard ones (0.01: 1 %), absent where nothing tells them. Joules are those of the
+meter's whole boundary.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from firmware_profiles.strict import load_toml
+
+Positive = Annotated[float, Meta(gt=0)]
+NonNegative = Annotated[float, Meta(ge=0)]
+AtLeastOne = Annotated[int, Meta(ge=1)]
+Matrix = tuple[tuple[float, float], tuple[float, float]]
+
+
+class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Unknown fields are refused."""
+
+
+class CalibratedOpp(_Strict, frozen=True, kw_only=True):
+    """One clock as it was measured: seconds and joules a sample over all its `windows`, and how far repeats agree.
+
+    `w_uncertainty` is that of joules over seconds: a window that took longer cost more, and neither changes its watts.
+    """
+
+    freq_hz: Annotated[float, Meta(ge=1e7, le=1e10)]
+    s_per_sample: Positive
+    j_per_sample: Positive
+    s_uncertainty: NonNegative | None = None
+    j_uncertainty: NonNegative | None = None
+    w_uncertainty: NonNegative | None = None
+    windows: AtLeastOne
+    samples: AtLeastOne
+
+
+class CalibratedLaw(_Strict, frozen=True, kw_only=True):
+    """tau = fixed_s_per_sample + cycles_per_sample / f, P = power_static_w + kappa_w_per_hz3 * f**3; see models.energy.
+
+    `time_covariance` is that of (fixed_s_per_sample, cycles_per_sample), `power_covariance` that of (power_static_w,
+    kappa_w_per_hz3); a coefficient that was held at its bound, 0, has none.
+    """
+
+    fixed_s_per_sample: NonNegative
+    cycles_per_sample: NonNegative
+    power_static_w: NonNegative
+    kappa_w_per_hz3: NonNegative
+    freq_min_hz: Positive
+    freq_max_hz: Positive
+    time_covariance: Matrix
+    power_covariance: Matrix
+
+
+class Misfit(_Strict, frozen=True, kw_only=True):
+    """Relative errors of foretold against measured values over all clocks: mean of the absolute ones, and the worst."""
+
+    energy_mape: NonNegative
+    energy_worst: NonNegative
+    time_mape: NonNegative
+    time_worst: NonNegative
+    power_mape: NonNegative
+
+
+class Fit(_Strict, frozen=True, kw_only=True):
+    """Which of law and table foretells a clock that was left out better, and by how much each misses.
+
+    `law` is of the law at the clocks it was fitted to; `law_held_out` and `table_held_out` are each clock as foretold
+    from the others.
+    """
+
+    model: Literal["law", "table"]
+    law: Misfit
+    law_held_out: Misfit
+    table_held_out: Misfit
+
+    @property
+    def held_out(self) -> Misfit:
+        """Of the model that was chosen."""
+        return self.law_held_out if self.model == "law" else self.table_held_out
+
+
+class CalibratedIdle(_Strict, frozen=True, kw_only=True):
+    """The idle floor: from the sweep's idle windows, or as it was given."""
+
+    power_w: Positive
+    source: Literal["measured", "given"]
+    uncertainty: NonNegative | None = None
+    windows: Annotated[int, Meta(ge=0)] = 0
+
+
+class Origin(_Strict, frozen=True, kw_only=True):
+    """Where the numbers come from. `rejected` counts windows that were left out, by reason."""
+
+    file: str
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    windows: AtLeastOne
+    rejected: dict[str, int] = {}
+    source: Literal["measured", "modelled"] | None = None
+    boundary: Literal["board", "soc", "cpu_package", "wall"] | None = None
+    meter: str | None = None
+    meter_uncertainty: NonNegative | None = None
+    board: str | None = None
+    kernel: str | None = None
+    governor: str | None = None
+    network: str | None = None
+    batch_size: AtLeastOne | None = None
+    runtime: str | None = None
+    started: str | None = None
+    ended: str | None = None
+    temperature_c: tuple[float, float] | None = None
+
+
+class Calibration(_Strict, frozen=True, kw_only=True):
+    """One unit, one network, one number of cores (None: not told)."""
+
+    format: Literal[1] = 1
+    cores: AtLeastOne | None = None
+    opp: Annotated[tuple[CalibratedOpp, ...], Meta(min_length=3)]
+    law: CalibratedLaw
+    fit: Fit
+    idle: CalibratedIdle | None = None
+    origin: Origin
+
+    def __post_init__(self) -> None:
+        clocks = [opp.freq_hz for opp in self.opp]
+        if any(a >= b for a, b in pairwise(clocks)):
+            raise ValueError("opp: freq_hz is not ascending; sort the operating points, each clock once")
+        if self.law.freq_min_hz > self.law.freq_max_hz:
+            raise ValueError("law: freq_min_hz is above freq_max_hz; swap them")
+
+    @property
+    def idle_w(self) -> float | None:
+        return self.idle.power_w if self.idle else None
+
+
+def load_calibration(path: Path) -> Calibration:
+    """The file at `path`; raises ConfigError."""
+    return load_toml(path, Calibration)
