@@ -11,6 +11,7 @@ A step reads the run directory that the steps before it wrote, so any of them ca
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -47,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], None] = arguments.function
     try:
         command(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except FimiServerError as error:
         print(f"fimi-server: {error}", file=sys.stderr)
         return error.exit_code

@@ -6,7 +6,7 @@ import logging
 import os
 from dataclasses import dataclass
 
-from edge_client.hardware import meters, pressure, txpower
+from edge_client.hardware import mailbox, meters, pressure, txpower
 from edge_client.hardware.cpufreq import CpuFreqPolicies
 from edge_client.hardware.interfaces import CpuFreq, Meter
 from edge_client.hardware.meters import Wanted
@@ -66,8 +66,8 @@ class Board:
 def discover(fs: SysFs, settings: SettingsFile, interface: str | None = None, wanted: Wanted | None = None) -> Board:
     """The board below `fs.root`, measured as `wanted` (left out: by the best meter it has)."""
     name = fs.read("proc/device-tree/model") or fs.read("sys/firmware/devicetree/base/model") or os.uname().machine
-    path = fs.command("vcgencmd")
-    firmware = Vcgencmd(fs, path) if path else None
+    path, box = fs.command("vcgencmd"), mailbox.find(fs)
+    firmware = Vcgencmd(fs, path, box) if path or box else None
     found = meters.find(fs, name, firmware, wanted or Wanted())
     for one in found.passed_over:
         log.warning("%s: %s", one.name, one.reason)

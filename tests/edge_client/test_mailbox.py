@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from edge_client.hardware import mailbox
 from edge_client.hardware.mailbox import Mailbox
 from edge_client.hardware.sysfs import SysFs
+from edge_client.hardware.vcgencmd import Vcgencmd
 
 
 def test_a_request_word_by_word() -> None:
@@ -49,3 +51,35 @@ def test_a_device_that_cannot_be_asked_is_none(tmp_path: Path) -> None:
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev/vcio").touch()
     assert mailbox.find(SysFs(tmp_path)) is not None
+
+
+class _Firmware:
+    """A mailbox that knows one answer, and counts what it is asked."""
+
+    def __init__(self, said: str | None) -> None:
+        self.said = said
+        self.asked: list[str] = []
+
+    def ask(self, command: str) -> str | None:
+        self.asked.append(command)
+        return self.said
+
+
+def test_clock_and_throttling_are_asked_through_it(tmp_path: Path) -> None:
+    box = _Firmware("frequency(48)=1500018432")
+    assert Vcgencmd(SysFs(tmp_path), None, box).arm_clock_hz() == 1500018432
+    assert box.asked == ["measure_clock arm"]
+    assert Vcgencmd(SysFs(tmp_path), None, _Firmware("throttled=0x50005")).throttled() is True
+
+
+def test_the_command_is_asked_where_the_mailbox_is_silent(tmp_path: Path) -> None:
+    ran = []
+
+    def run(command: Sequence[str]) -> str:
+        ran.append(tuple(command))
+        return "throttled=0x0"
+
+    silent = _Firmware(None)
+    assert Vcgencmd(SysFs(tmp_path, run), "vcgencmd", silent).throttled() is False
+    assert (silent.asked, ran) == (["get_throttled"], [("vcgencmd", "get_throttled")])
+    assert Vcgencmd(SysFs(tmp_path), None, silent).throttled() is None

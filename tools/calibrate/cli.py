@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
@@ -34,7 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     arguments = _parser().parse_args(argv)
     try:
-        return int(_COMMANDS[arguments.command](arguments))
+        status = int(_COMMANDS[arguments.command](arguments))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever read the output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (CalibrateError, ConfigError, FimiClientError) as error:
         print(f"fimi-calibrate: {error}", file=sys.stderr)
         return error.exit_code

@@ -152,7 +152,11 @@ def _board(root: Path) -> Board:
     board = boards.discover(SysFs(root), SettingsFile(root / "run/fimi-calibrate/settings.json"))
     board.restore()  # what a sweep that was killed had changed
     if board.meter is None:
-        raise HardwareError("no power meter was found: no joules to sweep; `fimi-client show` tells what is looked for")
+        raise HardwareError(f"no power meter was found, so there are no joules to sweep: {board.no_meter}")
+    if board.meter.info.source != "measured":
+        raise HardwareError(
+            "this board has a model instead of a power meter, and a model would learn itself; add a meter"
+        )
     if not board.cpufreq.available_hz():
         raise HardwareError(
             "the clock of this board cannot be set; give this user write access to /sys/devices/system/cpu/cpufreq"

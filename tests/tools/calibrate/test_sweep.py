@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from firmware_profiles.loader import load_profile
 from tests.edge_client.trees import nano
 from tools.calibrate import sweep
 from tools.calibrate.cli import main
@@ -132,7 +133,13 @@ def test_a_sweep_says_what_it_cannot_do(board: list[str], tmp_path: Path, capsys
     for file in (root / "sys/bus").rglob("in_power*"):
         file.unlink()
     assert main(board) == 6
-    assert "the meter ina3221 read nothing in a window" in capsys.readouterr().err
+    assert "no power meter was found, so there are no joules to sweep: ina3221: " in capsys.readouterr().err
     shutil.rmtree(root / "sys/bus")
     assert main(board) == 6
-    assert "no power meter was found" in capsys.readouterr().err
+    assert "no power meter was found, so there are no joules to sweep: this board has no m" in capsys.readouterr().err
+    (root / "proc").mkdir(exist_ok=True)
+    (root / "proc/stat").write_text("cpu  1 2 3 4 5 6 7 8 0 0\n")
+    (root / "proc/device-tree").mkdir(exist_ok=True)
+    (root / "proc/device-tree/model").write_text(load_profile("jetson-nano").model)
+    assert main(board) == 6
+    assert "a model instead of a power meter" in capsys.readouterr().err
