@@ -114,6 +114,7 @@ def _run(config: ClientConfig) -> int:
         state_dir=config.state_path,
         runtime=config.runtime,
         threads=config.threads,
+        cpus=config.cpu_list,
         meter_period_s=config.meter_period_s,
         heartbeat_s=config.heartbeat_s,
     )
@@ -143,7 +144,7 @@ def _show(config: ClientConfig) -> int:
         "power_w": sampler.look(board.meter) if board.meter else None,
         "no_meter": board.no_meter,
         "temperature_c": board.temperature_c(),
-        "throttled": board.throttled(),
+        "limits": None if (limits := board.limits.read()) is None else sorted(limits),
         "waited_us": board.waited_us(),
         "version": version(),
     }
@@ -172,7 +173,8 @@ def _board(config: ClientConfig, wanted: Wanted | None = None) -> Board:
     root = Path(config.root)
     if not root.is_dir():
         raise SetupError(f"--root {root} is no folder; give the folder that holds the board's sys/ and bin/")
-    return boards.discover(SysFs(root), SettingsFile(_left(config)), config.interface, wanted or wanted_meter(config))
+    wanted = wanted or wanted_meter(config)
+    return boards.discover(SysFs(root), SettingsFile(_left(config)), config.interface, wanted, config.cpu_list)
 
 
 def _tls(config: ClientConfig) -> ssl.SSLContext:
@@ -205,6 +207,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--data", help="npz with this device's samples: x, y, n_classes")
             command.add_argument("--storage-samples", type=int, help="room for synthetic samples (default: 1000)")
             command.add_argument("--runtime", choices=("torch", "numpy"), help="what trains (default: torch)")
+            command.add_argument("--cpus", help="CPUs that the trainer stays on, as 0-3; their clocks alone are set")
             command.add_argument("--threads", type=int, help="of the training runtime (default: 1)")
     return parser
 

@@ -44,6 +44,7 @@ class ClientConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     storage_samples: Count = 1000  # synthetic samples this device has room for
     runtime: Literal["torch", "numpy"] = "torch"  # what trains
     threads: AtLeastOne = 1  # of the training runtime
+    cpus: str | None = None  # that the trainer stays on, as 0-3 or 0,2; their clocks alone are set; left out: all
     interface: str | None = None  # Wi-Fi interface; left out: the one of the default route, else wlan0
     meter: str = "auto"  # plug, hwmon, hwmon:NAME, ina3221, jtop, pmic, rapl, modelled, none; auto: the best there is
     meter_period_s: Positive = 0.1  # between two polls of the meter
@@ -57,14 +58,32 @@ class ClientConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def __post_init__(self) -> None:
+        if self.cpus is not None:
+            parse_cpus(self.cpus)
         if self.meter == "plug" and self.plug is None:
             raise ValueError("meter: is plug, but which one is not said; add [plug] with kind, broker and topic")
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file: needs key_file, and key_file needs cert_file; give both or none")
 
     @property
+    def cpu_list(self) -> tuple[int, ...] | None:
+        """The CPUs of `cpus`, ascending."""
+        return None if self.cpus is None else parse_cpus(self.cpus)
+
+    @property
     def state_path(self) -> Path:
         return Path(self.state_dir) if self.state_dir else Path(self.root) / "run" / "fimi"
+
+
+def parse_cpus(text: str) -> tuple[int, ...]:
+    """CPUs of a list as the kernel writes it ("0-3,6"), ascending; raises ValueError."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+            raise ValueError(f"cpus: {text!r} is no list of CPUs; give one as 0-3 or 0,2,5")
+        found.update(range(int(first), int(last or first) + 1))
+    return tuple(sorted(found))
 
 
 def parse_broker(url: str) -> Address:

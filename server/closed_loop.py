@@ -1,8 +1,9 @@
 """The loop closes: what updates measured corrects what the next plan believes. Pure; everything comes from records.
 
 Nothing is kept beside the records: beliefs are folded from them anew, so a run that was interrupted believes the same
-as one that was not. Starved and throttled segments teach nothing. The same meter measured profile and rounds, so its
-scale cancels, and only what differs between the two counts as noise.
+as one that was not. Starved segments teach nothing. A segment whose board did not keep its clock (throttled, capped,
+not obeying) teaches what a request for that clock really brings, and nothing of the other clocks. The same meter
+measured profile and rounds, so its scale cancels, and only what differs between the two counts as noise.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edge_client.protocol.messages import Update
+from edge_client.protocol.messages import SegmentOutcome, Update
 from server.plan import refit
 from server.plan.problem import Device, OppTable
 from server.plan.refit import Belief, Outlook
@@ -26,6 +27,12 @@ LEAST_METER_SAMPLES = 5
 
 SAME_CLOCK = 0.01
 """A clock so near to a profiled point, relatively, is that point."""
+
+STRAYED = 0.5
+"""Relative standard deviation of what a request brings at a clock that the board does not keep."""
+
+STRAYED_SHARE = 0.1
+"""Share of a segment that may be spent off its clock before the clock counts as not kept."""
 
 LINK_NOISE = 0.10
 """Relative standard deviation of an upload's rate and power, in which others' traffic shows."""
@@ -75,6 +82,12 @@ def learn_round(
         if update.device not in after:
             continue
         belief = after[update.device]
+        for point in _strayed(by_id[update.device], update):
+            belief = replace(
+                belief,
+                seconds=refit.unsettle(belief.seconds, point, STRAYED),
+                joules=refit.unsettle(belief.joules, point, STRAYED),
+            )
         for field, point, what, profiled, measured, noise in _measurements(by_id[update.device], update):
             old: Belief = getattr(belief, field)
             seen.append(Seen(update.device, round_, what, refit.outlook(old, point, profiled, measured, noise)))
@@ -119,9 +132,7 @@ def _measurements(device: Device, update: Update) -> Iterator[tuple[str, int, st
     table, radio = _table(device), device.radio
     for segment in update.segments:
         point = _point(table, segment.requested_hz)
-        if point is None or segment.starved or segment.throttled:
-            continue
-        if segment.duration_s < LEAST_SEGMENT_S or segment.samples == 0:
+        if point is None or not _tells(segment):
             continue
         at = f"a sample at {table.freq_hz[point] / 1e6:.0f} MHz"
         seconds = segment.duration_s / segment.samples
@@ -135,6 +146,21 @@ def _measurements(device: Device, update: Update) -> Iterator[tuple[str, int, st
     added = upload.energy.added_j
     if radio.overhead_w > 0 and added is not None and added > 0 and upload.energy.samples >= LEAST_METER_SAMPLES:
         yield "radio", 0, "W of the uplink", radio.overhead_w, added / upload.energy.duration_s, LINK_NOISE
+
+
+def _tells(segment: SegmentOutcome) -> bool:
+    """Whether anything can be learned from a segment."""
+    return not segment.starved and segment.duration_s >= LEAST_SEGMENT_S and segment.samples > 0
+
+
+def _strayed(device: Device, update: Update) -> set[int]:
+    """The points that the board was asked for and did not keep."""
+    off = [
+        _point(_table(device), segment.requested_hz)
+        for segment in update.segments
+        if _tells(segment) and (segment.throttled or segment.violation_s > STRAYED_SHARE * segment.duration_s)
+    ]
+    return {point for point in off if point is not None}
 
 
 def _point(table: OppTable, freq_hz: float | None) -> int | None:

@@ -100,17 +100,33 @@ def test_a_slower_dearer_board_is_believed_so_at_every_clock_and_said_to_have_mi
     "odd",
     [
         segment(1e9, 100, 13.0, 90.0, starved=True),
-        segment(1e9, 100, 13.0, 90.0, throttled=True),
         segment(1e9, 10, 0.9, 9.0),
         segment(0.7e9, 100, 13.0, 90.0),
         segment(None, 100, 13.0, 90.0),
         segment(1e9, 0, 13.0, 90.0),
     ],
-    ids=["starved", "throttled", "short", "no such clock", "no clock", "no samples"],
+    ids=["starved", "short", "no such clock", "no clock", "no samples"],
 )
 def test_what_is_not_sound_teaches_nothing(odd: SegmentOutcome) -> None:
     _, seen = learn(update(odd))
     assert [each.what for each in seen] == ["bit/s of the uplink", "W of the uplink"]
+
+
+@pytest.mark.parametrize("odd", [{"throttled": True}, {"violation_s": 4.0}], ids=["throttled", "off its clock"])
+def test_a_clock_that_was_not_kept_is_planned_with_what_it_really_brings(odd: dict[str, object]) -> None:
+    """30 % slower and half as dear again at 1 GHz; 0.5 GHz, where the board obeys, stays as it was."""
+    belief, _ = learn(update(segment(1e9, 100, 13.0, 90.0, **odd)))
+    believed = closed_loop.believed_device(BOARD, belief)
+    assert believed.cpu.s_per_sample == pytest.approx([0.2, 0.13], rel=0.02)
+    assert believed.cpu.j_per_sample == pytest.approx([0.8, 0.9], rel=0.03)
+    believed_as_whole, _ = learn(update(segment(1e9, 100, 13.0, 90.0)))
+    assert closed_loop.believed_device(BOARD, believed_as_whole).cpu.s_per_sample[0] > 0.24
+
+
+def test_a_moment_off_the_clock_is_no_disobedience() -> None:
+    straight, _ = learn(update(segment(1e9, 100, 13.0, 90.0)))
+    moment, _ = learn(update(segment(1e9, 100, 13.0, 90.0, violation_s=1.0)))
+    np.testing.assert_array_equal(straight.seconds.mean, moment.seconds.mean)
 
 
 def test_unknown_joules_leave_the_joules_as_they_were() -> None:

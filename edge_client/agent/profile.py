@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from edge_client.accounting import mean_power_w
+from edge_client.agent.obedience import Job, Obedience
 from edge_client.agent.window import Journal, watched
 from edge_client.errors import HardwareError
 from edge_client.hardware.board import Board
@@ -36,8 +37,9 @@ async def measure(
     sampler: Sampler,
     worker: WorkerClient,
     journal: Journal,
+    obedience: Obedience,
 ) -> ProfileReport:
-    """Idle power and one point per frequency asked for. The worker has the network; the board is otherwise idle."""
+    """Idle power and one point per frequency asked for, judged together. The worker has the network already."""
     await worker.load(None)
     await asyncio.sleep(max(min(request.settle_s, 1.0), sampler.lag_s))  # a slow meter still shows what was before
     async with watched(board, None) as window:
@@ -49,9 +51,8 @@ async def measure(
     points = [
         await _measure_point(freq_hz, request, indices, board, sampler, worker, journal) for freq_hz in request.freqs_hz
     ]
-    return ProfileReport(
-        device=device, run=request.run, idle=idle, points=tuple(points), temperature_c=board.temperature_c()
-    )
+    judged = obedience.profiled(Job(request.network, request.batch_size), points, board.verified_by)
+    return ProfileReport(device=device, run=request.run, idle=idle, points=judged, temperature_c=board.temperature_c())
 
 
 async def _measure_point(
@@ -85,6 +86,7 @@ async def _measure_point(
         duration_s=duration_s,
         uncertainty=energy.uncertainty,
         starved=starved,
+        limits=window.limits or (),
     )
 
 

@@ -84,6 +84,7 @@ class Setup:
     threads: int
     meter_period_s: float
     heartbeat_s: float
+    cpus: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -266,7 +267,9 @@ class Shell:
         await self._work.worker.set_shard(None)
         n_samples = self._setup.device.local_samples
         w = self._work
-        report = await profile.measure(self._name, request, n_samples, w.board, w.sampler, w.worker, w.journal)
+        report = await profile.measure(
+            self._name, request, n_samples, w.board, w.sampler, w.worker, w.journal, w.obedience
+        )
         w.idle_power_w = report.idle.idle_power_w
         self._idle.keep(w.idle_power_w)
         self._events.put_nowait(Profiled(work, report))
@@ -296,4 +299,6 @@ class Shell:
 
     def _begin(self, network: NetworkSpec) -> frames.Begin:
         setup = self._setup
-        return frames.Begin(network=network, runtime=setup.runtime, threads=setup.threads, data=str(setup.data))
+        return frames.Begin(
+            network=network, runtime=setup.runtime, threads=setup.threads, data=str(setup.data), cpus=setup.cpus
+        )

@@ -11,10 +11,12 @@ from pathlib import Path
 import msgspec
 
 from edge_client import accounting
+from edge_client.agent.obedience import Job, Obedience
 from edge_client.hardware.board import Board
 from edge_client.hardware.interfaces import ClockReading
 from edge_client.protocol.messages import EnergyReading, SegmentOutcome
 from edge_client.protocol.tasks import end
+from edge_client.protocol.values import Limit
 
 CLOCK_POLL_S = 1.0
 CLOCK_SETTLE_S = 0.05  # a transition takes up to milliseconds; the first look comes after it
@@ -28,7 +30,7 @@ class Window:
         self._board = board
         self._requested_hz = requested_hz
         self._clocks: list[tuple[float, ClockReading]] = []
-        self._throttled: list[bool] = []
+        self._limits: list[frozenset[Limit]] = []
         self._waited_us: tuple[int | None, int | None] = (None, None)
         self.start = self.end = time.monotonic()
 
@@ -48,19 +50,42 @@ class Window:
     def accepted_hz(self) -> float | None:
         return accounting.typical_hz([clock.accepted_hz for _, clock in self._clocks])
 
-    def outcome(self, samples: int, energy: EnergyReading) -> SegmentOutcome:
-        """The window as the outcome of a plan's segment."""
-        asked = self._requested_hz is not None
+    @property
+    def limits(self) -> tuple[Limit, ...] | None:
+        """What held the clock down at any look; None where nothing tells."""
+        return tuple(sorted(frozenset().union(*self._limits))) if self._limits else None
+
+    def outcome(
+        self,
+        samples: int,
+        energy: EnergyReading,
+        obedience: Obedience | None = None,
+        job: Job | None = None,
+        *,
+        refused: bool = False,
+    ) -> SegmentOutcome:
+        """The window as the outcome of a plan's segment; `refused`: the clock could not be set at all."""
+        requested_hz, limits = self._requested_hz, self.limits
+        violation_s = accounting.violation_s(self._clocks, self.start, self.end) if requested_hz is not None else 0.0
+        timed = (0, 0.0) if self.starved or limits or refused else (samples, self.duration_s)
+        verdict = (obedience or Obedience()).judge(
+            requested_hz, self.accepted_hz, (self.verified_hz, self._board.verified_by), job, timed
+        )
+        if verdict.verified_by == "work" and verdict.finding is not None:
+            violation_s = self.duration_s
         return SegmentOutcome(
-            requested_hz=self._requested_hz,
+            requested_hz=requested_hz,
             accepted_hz=self.accepted_hz,
-            verified_hz=self.verified_hz,
-            violation_s=accounting.violation_s(self._clocks, self.start, self.end) if asked else 0.0,
+            verified_hz=verdict.verified_hz,
+            violation_s=violation_s,
             samples=samples,
             duration_s=self.duration_s,
             energy=energy,
             starved=self.starved,
-            throttled=any(self._throttled) if self._throttled else None,
+            throttled=None if limits is None else bool(limits),
+            verified_by=verdict.verified_by,
+            finding="refused" if refused else verdict.finding,
+            limits=limits or (),
         )
 
     def begin(self) -> None:
@@ -77,14 +102,14 @@ class Window:
         """Look at the clock every second until cancelled; in a thread, for it may run a command."""
         await asyncio.sleep(CLOCK_SETTLE_S)
         while True:
-            reading, throttled = await asyncio.to_thread(self._look)
+            reading, limits = await asyncio.to_thread(self._look)
             self._clocks.append((time.monotonic(), reading))
-            if throttled is not None:
-                self._throttled.append(throttled)
+            if limits is not None:
+                self._limits.append(limits)
             await asyncio.sleep(CLOCK_POLL_S)
 
-    def _look(self) -> tuple[ClockReading, bool | None]:
-        return self._board.cpufreq.read(self._requested_hz or 0.0), self._board.throttled()
+    def _look(self) -> tuple[ClockReading, frozenset[Limit] | None]:
+        return self._board.cpufreq.read(self._requested_hz or 0.0), self._board.limits.read()
 
 
 @contextlib.asynccontextmanager

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge_client.agent.obedience import Job, Obedience
 from edge_client.agent.upload import Uploader
 from edge_client.agent.window import Journal, watched
 from edge_client.errors import HardwareError, TrainingError
@@ -64,6 +65,7 @@ class Work:
         self.samples_done = 0
         self.freq_hz: float | None = None
         self.leased = True
+        self.obedience = Obedience()
 
     def release(self) -> None:
         """The lease ran out: the board's own settings now, and for the rest of the task."""
@@ -119,30 +121,44 @@ class Work:
             self.samples_done += progress.samples
             loss_sum += progress.loss * progress.samples
 
-        with self._hold(segment.freq_hz):
+        with self._hold(segment.freq_hz) as refused:
             async with watched(self.board, segment.freq_hz) as window:
                 window.begin()
                 await self.worker.train(command, on_progress)
                 window.finish()
         energy = self.sampler.energy(window.start, window.end, self.idle_power_w)
-        outcome = window.outcome(self.samples_done - before, energy)
+        job = Job(task.network, task.batch_size)
+        outcome = window.outcome(self.samples_done - before, energy, self.obedience, job, refused=refused)
+        self._report(outcome)
         self.journal.write("segment", window.start, window.end, energy, run=task.run, round=task.round, outcome=outcome)
         return outcome, loss_sum
 
     @contextlib.contextmanager
-    def _hold(self, freq_hz: float | None) -> Iterator[None]:
-        """Hold the clock if the plan says one and this board can; where it is refused, train on and say so."""
+    def _hold(self, freq_hz: float | None) -> Iterator[bool]:
+        """Hold the clock if the plan says one and this board can; where it is refused, train on and say so (True)."""
+        refused = False
         with contextlib.ExitStack() as stack:
             if freq_hz is not None and self.leased:
                 try:
                     stack.enter_context(self.board.cpufreq.hold(freq_hz))
                 except HardwareError as error:
+                    refused = True
                     log.warning("the clock could not be held at %.0f MHz: %s", freq_hz / 1e6, error)
             self.freq_hz = freq_hz
             try:
-                yield
+                yield refused
             finally:
                 self.freq_hz = None
+
+    def _report(self, outcome: SegmentOutcome) -> None:
+        """Say in the log how the board failed its clock, and what held it down."""
+        if outcome.finding is not None and outcome.requested_hz is not None:
+            seen_hz = outcome.verified_hz if outcome.verified_hz is not None else outcome.accepted_hz
+            told = f"{seen_hz / 1e6:.0f} MHz by {outcome.verified_by or 'the kernel'}" if seen_hz else "not known"
+            log.warning("the clock was asked to be %.0f MHz and was %s: %s",
+                        outcome.requested_hz / 1e6, told, outcome.finding)  # fmt: skip
+        if outcome.limits:
+            log.warning("the clock was held down: %s", ", ".join(outcome.limits))
 
     async def upload(self, task: Task, trained: Trained, uploader: Uploader) -> Update:
         """Send the change at the planned power and rate; the update to say afterwards."""

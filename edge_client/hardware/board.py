@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge_client.hardware import mailbox, meters, pressure, txpower
 from edge_client.hardware.cpufreq import CpuFreqPolicies
 from edge_client.hardware.interfaces import CpuFreq, Meter
+from edge_client.hardware.limits import Limits
 from edge_client.hardware.meters import Wanted
 from edge_client.hardware.settings import SettingsFile
 from edge_client.hardware.sysfs import SysFs
 from edge_client.hardware.txpower import IwTxPower, NoTxPower
 from edge_client.hardware.vcgencmd import Vcgencmd
 from edge_client.protocol.messages import Capabilities
+from edge_client.protocol.values import VerifiedBy
 
 log = logging.getLogger(__name__)
 
@@ -30,15 +33,17 @@ class Board:
     meter: Meter | None
     firmware: Vcgencmd | None
     cores: int
+    limits: Limits
     no_meter: str = ""
 
     def waited_us(self) -> int | None:
         """The kernel's count of microseconds that processes waited for the processor."""
         return pressure.read_waited_us(self.fs)
 
-    def throttled(self) -> bool | None:
-        """Whether the firmware limits the clock now; None where nothing tells."""
-        return self.firmware.throttled() if self.firmware else None
+    @property
+    def verified_by(self) -> VerifiedBy:
+        """Who tells at which clock the board runs, besides known work."""
+        return "firmware" if self.firmware else "driver"
 
     def temperature_c(self) -> float | None:
         milli = self.fs.number("sys/class/thermal/thermal_zone0/temp")
@@ -63,8 +68,17 @@ class Board:
         )
 
 
-def discover(fs: SysFs, settings: SettingsFile, interface: str | None = None, wanted: Wanted | None = None) -> Board:
-    """The board below `fs.root`, measured as `wanted` (left out: by the best meter it has)."""
+def discover(
+    fs: SysFs,
+    settings: SettingsFile,
+    interface: str | None = None,
+    wanted: Wanted | None = None,
+    cpus: Sequence[int] | None = None,
+) -> Board:
+    """The board below `fs.root`, measured as `wanted` (left out: by the best meter it has).
+
+    `cpus`: those that the trainer is bound to, and whose clock is set (None: all).
+    """
     name = fs.read("proc/device-tree/model") or fs.read("sys/firmware/devicetree/base/model") or os.uname().machine
     path, box = fs.command("vcgencmd"), mailbox.find(fs)
     firmware = Vcgencmd(fs, path, box) if path or box else None
@@ -76,11 +90,12 @@ def discover(fs: SysFs, settings: SettingsFile, interface: str | None = None, wa
     return Board(
         name=name,
         fs=fs,
-        cpufreq=CpuFreqPolicies(fs, settings, firmware),
+        cpufreq=CpuFreqPolicies(fs, settings, firmware, cpus),
         tx=txpower.find(fs, settings, interface),
         meter=found.meter,
         firmware=firmware,
-        cores=_cores(fs),
+        cores=len(cpus) if cpus is not None else _cores(fs),
+        limits=Limits(fs, firmware),
         no_meter=found.reason,
     )
 

@@ -7,12 +7,15 @@ first, and going down min.
 
 Limits that are in force when the client starts are the owner's (or nvpmodel's): operating points beyond them are not
 offered, and under `userspace` they are not touched.
+
+A board may have several policies with tables of their own (an Orin Nano's two clusters). Each is set to its point
+nearest to the request. Where the trainer is bound to some CPUs, only their policies are: the others stay the owner's.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from edge_client.errors import HardwareError
@@ -32,10 +35,19 @@ _STEPS = 5  # operating points offered where the driver has no table
 class CpuFreqPolicies:
     """All cpufreq policies of a board together."""
 
-    def __init__(self, fs: SysFs, settings: SettingsFile, firmware: Vcgencmd | None = None) -> None:
+    def __init__(
+        self,
+        fs: SysFs,
+        settings: SettingsFile,
+        firmware: Vcgencmd | None = None,
+        cpus: Collection[int] | None = None,
+    ) -> None:
+        """`cpus`: those that the trainer is bound to; None: any."""
         self._fs = fs
         self._settings = settings
         self._firmware = firmware
+        self._cpus = None if cpus is None else frozenset(cpus)
+        self._targets_hz: dict[str, float] = {}
 
     def available_hz(self) -> tuple[float, ...]:
         """Operating points of all policies within their present limits, ascending; empty where none can be set."""
@@ -58,10 +70,15 @@ class CpuFreqPolicies:
                 self._pin(policy, freq_hz)
             yield
         finally:
+            self._targets_hz = {}
             self.restore()
 
     def read(self, requested_hz: float) -> ClockReading:
-        """What is in force: of several policies the one that is furthest from the request.
+        """What is in force: of several policies the one that is furthest from what it was to be set to.
+
+        A policy whose table lacks the request stands at another clock by right, so what it is off by is given in parts
+        of the request: 1.2 times its own setting reads as 1.2 times `requested_hz`. A request of 0 is none: the highest
+        clock is read.
 
         Verified by the firmware's own counter where the board has one: a Raspberry Pi's cpufreq files repeat the
         request. Elsewhere by `cpuinfo_cur_freq`, which the driver reads from the hardware.
@@ -92,7 +109,12 @@ class CpuFreqPolicies:
     # ---- one policy ----
 
     def _policies(self) -> list[str]:
-        return [path.rsplit("/", 1)[1] for path in self._fs.glob(f"{_BASE}/policy*")]
+        names = [path.rsplit("/", 1)[1] for path in self._fs.glob(f"{_BASE}/policy*")]
+        return [name for name in names if self._cpus is None or self._cpus & self._members(name)]
+
+    def _members(self, policy: str) -> frozenset[int]:
+        listed = (self._fs.read(f"{_BASE}/{policy}/affected_cpus") or "").split()
+        return frozenset(int(cpu) for cpu in listed if cpu.isdigit())
 
     def _governors(self, policy: str) -> list[str]:
         return (self._fs.read(f"{_BASE}/{policy}/scaling_available_governors") or "").split()
@@ -116,9 +138,12 @@ class CpuFreqPolicies:
         return self._fs.number(f"{_BASE}/{policy}/{name}")
 
     def _furthest(self, name: str, requested_hz: float) -> float | None:
-        read = [self._number(policy, name) for policy in self._policies()]
-        known = [khz * 1e3 for khz in read if khz is not None]
-        return max(known, key=lambda hz: abs(hz - requested_hz), default=None)
+        read = {policy: khz * 1e3 for policy in self._policies() if (khz := self._number(policy, name)) is not None}
+        if not requested_hz:
+            return max(read.values(), default=None)
+        ratios = [seen_hz / self._targets_hz.get(policy, requested_hz) for policy, seen_hz in read.items()]
+        ratio = max(ratios, key=lambda ratio: abs(ratio - 1.0), default=None)
+        return None if ratio is None else requested_hz * ratio
 
     def _now(self, policy: str) -> dict[str, str]:
         values = {name: self._fs.read(f"{_BASE}/{policy}/{name}") for name in _NAMES}
@@ -130,7 +155,9 @@ class CpuFreqPolicies:
         points = self._points(policy)
         if not points:
             raise HardwareError(f"{policy} has no operating point that can be set")
-        khz = f"{min(points, key=lambda hz: abs(hz - freq_hz)) / 1e3:.0f}"
+        target_hz = min(points, key=lambda hz: abs(hz - freq_hz))
+        self._targets_hz[policy] = target_hz
+        khz = f"{target_hz / 1e3:.0f}"
         base = f"{_BASE}/{policy}"
         if "userspace" in self._governors(policy):
             if self._fs.read(f"{base}/scaling_governor") != "userspace":

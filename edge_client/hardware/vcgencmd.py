@@ -11,9 +11,10 @@ from typing import Protocol
 
 from edge_client.errors import HardwareError
 from edge_client.hardware.sysfs import SysFs
+from edge_client.protocol.values import Limit
 
-_NOW = 0b1111
-"""Bits 0-3 of get_throttled: under-voltage, frequency capped, throttled, soft temperature limit - in force now."""
+_NOW: tuple[Limit, ...] = ("under_voltage", "capped", "throttled", "soft_limit")
+"""Bits 0-3 of get_throttled, in force now; bits 16-19 are the same since boot, and left aside."""
 
 
 def parse_clock(text: str) -> float | None:
@@ -22,13 +23,14 @@ def parse_clock(text: str) -> float | None:
     return float(value) if value.isdigit() and float(value) > 0 else None
 
 
-def parse_throttled(text: str) -> bool | None:
-    """'throttled=0x50005': whether anything limits the clock now (the bits since boot are left aside)."""
+def parse_limits(text: str) -> frozenset[Limit] | None:
+    """'throttled=0x50005': what limits the clock now (here under_voltage and throttled)."""
     _, _, value = text.strip().partition("=")
     try:
-        return bool(int(value, 16) & _NOW)
+        bits = int(value, 16)
     except ValueError:
         return None
+    return frozenset(name for bit, name in enumerate(_NOW) if bits >> bit & 1)
 
 
 class Answers(Protocol):
@@ -61,6 +63,7 @@ class Vcgencmd:
         text = self.ask("measure_clock", "arm")
         return parse_clock(text) if text else None
 
-    def throttled(self) -> bool | None:
+    def limits(self) -> frozenset[Limit] | None:
+        """What holds the clock down now; None where the firmware does not say."""
         text = self.ask("get_throttled")
-        return parse_throttled(text) if text else None
+        return parse_limits(text) if text else None

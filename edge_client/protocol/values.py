@@ -13,6 +13,20 @@ Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Name = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
+Limit = Literal["under_voltage", "capped", "throttled", "soft_limit", "cooling"]
+"""What holds a clock down: too little voltage, the firmware's cap, its throttling, its soft temperature limit, or the
+kernel's cooling."""
+
+ClockFinding = Literal["refused", "not_accepted", "not_applied", "floor", "cap", "boost", "too_fast", "too_slow"]
+"""How a board failed a clock it was asked for. `refused`: a write was; `not_accepted`: the kernel shows another clock.
+The others are of a clock that the kernel shows as asked for, and that is not in force: `not_applied`: it is the same
+whatever is asked for; `floor`, `cap`: the same for every request below or above it; `boost`: above each request;
+`too_fast`, `too_slow`: not known any better."""
+
+VerifiedBy = Literal["firmware", "work", "driver"]
+"""Who says at which clock a board really ran: its firmware's counter, the time that known work took, or the driver that
+set it (which tells the least)."""
+
 SHORT_WINDOW_S = 30.0
 """A shorter window says little: edges, steps of the meter and the first warm-up weigh too much."""
 
@@ -92,7 +106,8 @@ class SegmentOutcome(Value, frozen=True, kw_only=True):
     """What became of a segment: the clock as requested, as accepted by the kernel, as verified by independent means.
 
     `verified_hz` is None where nothing independent could be read. `starved` is True where the trainer was runnable but
-    got less than 95 % of the processor (None: unknown); such windows are left out of fits.
+    got less than 95 % of the processor (None: unknown); such windows are left out of fits. `finding` says how the board
+    failed the request (None: it did not, as far as can be told), `limits` what held its clock down at any time.
     """
 
     requested_hz: float | None
@@ -104,6 +119,9 @@ class SegmentOutcome(Value, frozen=True, kw_only=True):
     energy: EnergyReading
     starved: bool | None
     throttled: bool | None
+    verified_by: VerifiedBy | None = None
+    finding: ClockFinding | None = None
+    limits: tuple[Limit, ...] = ()
 
 
 class RadioOutcome(Value, frozen=True, kw_only=True):
@@ -134,6 +152,9 @@ class OppPoint(Value, frozen=True, kw_only=True):
     duration_s: Positive
     uncertainty: float | None
     starved: bool | None = None
+    verified_by: VerifiedBy | None = None
+    finding: ClockFinding | None = None
+    limits: tuple[Limit, ...] = ()
 
 
 class Capabilities(Value, frozen=True, kw_only=True):

@@ -23,12 +23,13 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Begin(Frame, frozen=True, kw_only=True):
-    """Build the network and read the device's samples; answer Ok."""
+    """Build the network and read the device's samples; answer Ok. `cpus`: those to stay on (None: any)."""
 
     network: NetworkSpec
     runtime: str
     threads: int
     data: str
+    cpus: tuple[int, ...] | None = None
 
 
 class SetShard(Frame, frozen=True, kw_only=True):

@@ -93,6 +93,7 @@ class Worker:
     def _answer(self, frame: frames.ToWorker) -> None:
         match frame:
             case frames.Begin():
+                bind(frame.cpus)
                 self._local = data.load(Path(frame.data))
                 self._hold(None)
                 self._trainer = make_trainer(frame)
@@ -158,6 +159,19 @@ class Worker:
             done += 1
             halted = isinstance(self._pipe.poll(), frames.Halt)
         return frames.Done(started=started, t=time.monotonic(), halted=halted)
+
+
+def bind(cpus: tuple[int, ...] | None) -> None:
+    """Stay on these CPUs, with every thread that is started from now on; None: nothing changes."""
+    if cpus is None:
+        return
+    try:
+        os.sched_setaffinity(0, cpus)
+    except OSError as error:
+        raise TrainingError(
+            f"cpus {','.join(map(str, cpus))}: {error.strerror}; "
+            f"this process may use {','.join(map(str, sorted(os.sched_getaffinity(0))))}"
+        ) from error
 
 
 def make_trainer(frame: frames.Begin) -> Trainer:

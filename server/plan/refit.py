@@ -86,6 +86,16 @@ def next_round(belief: Belief) -> Belief:
     return replace(belief, covariance=covariance)
 
 
+def unsettle(belief: Belief, point: int, deviation: float) -> Belief:
+    """The belief where a board did not do at `point` what it was asked: this clock's own error may be `deviation`.
+
+    What was learned of the board as a whole is kept: a clock that cannot be held says nothing of the others.
+    """
+    covariance = belief.covariance.copy()
+    covariance[point, point] += deviation**2
+    return replace(belief, covariance=covariance)
+
+
 def outlook(belief: Belief, point: int, profiled: float, measured: float, noise: float = 0.0) -> Outlook:
     """What was to be expected at `point` against what was measured; `noise` is the meter's relative uncertainty."""
     spread = math.sqrt(belief.deviation(point) ** 2 + NOISE**2 + noise**2)

@@ -6,8 +6,9 @@ means. A clock is hit within 2 %; what could not be read is neither hit nor miss
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from server import clocks
 from server.report.metrics import share
@@ -25,6 +26,8 @@ class ClockSummary:
     violation_s: float
     throttled_windows: int | None
     starved_share: float | None
+    troubles: dict[str, int] = field(default_factory=dict)
+    """Windows by what went wrong with their clock: the client's findings and what held the clock down."""
 
 
 def clocks_by_device(strategies: Iterable[StrategyRun]) -> dict[str, ClockSummary]:
@@ -49,7 +52,12 @@ def summarise(windows: list[WindowRow]) -> ClockSummary:
         violation_s=sum(window.violation_s for window in windows),
         throttled_windows=sum(throttled) if throttled else None,
         starved_share=share(window.starved for window in windows),
+        troubles=dict(sorted(Counter(name for window in windows for name in _troubles(window)).items())),
     )
+
+
+def _troubles(window: WindowRow) -> tuple[str, ...]:
+    return (*([window.finding] if window.finding is not None else []), *window.limits)
 
 
 def hit(requested_hz: float | None, seen_hz: float | None) -> bool | None:

@@ -203,6 +203,8 @@ def window_row(segment: SegmentOutcome) -> WindowRow:
         violation_s=segment.violation_s,
         throttled=segment.throttled,
         starved=segment.starved,
+        finding=segment.finding,
+        limits=segment.limits,
     )
 
 

@@ -168,10 +168,21 @@ def clocks(by_device: dict[str, ClockSummary]) -> Table:
             number(c.violation_s, 1),
             number(c.throttled_windows),
             percent(c.starved_share),
+            ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in c.troubles.items()) or "none",
         )
         for device, c in by_device.items()
     )
-    header = ("Device", "Windows", "With a clock", "Accepted", "Verified", "Seconds off it", "Throttled", "Starved")
+    header = (
+        "Device",
+        "Windows",
+        "With a clock",
+        "Accepted",
+        "Verified",
+        "Seconds off it",
+        "Throttled",
+        "Starved",
+        "Trouble (windows)",
+    )
     return Table("Clocks of the training windows, hit within 2 %", header, rows)
 
 

@@ -14,7 +14,8 @@ import numpy as np
 @dataclass(frozen=True)
 class WindowRow:
     """One training window: its clock in hertz as requested, as accepted by the kernel and as verified by other means,
-    the seconds it was elsewhere, and what disturbed it. None: not asked for, not to be read, unknown."""
+    the seconds it was elsewhere, and what disturbed it. None: not asked for, not to be read, unknown. `finding` is how
+    the board failed the request, `limits` what held its clock down, in the client's words."""
 
     requested_hz: float | None
     accepted_hz: float | None
@@ -22,6 +23,8 @@ class WindowRow:
     violation_s: float
     throttled: bool | None
     starved: bool | None
+    finding: str | None = None
+    limits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,14 @@ def test_a_jetson_nano_is_recognised(tmp_path: Path) -> None:
     assert (can.tx_power, can.cores, can.runtimes) == ("unsupported", 4, ("torch",))
     assert board.temperature_c() == 41.5
     assert board.waited_us() == 1000
-    assert board.throttled() is None
+    assert board.limits.read() is None
 
 
 def test_a_pi_5_uses_its_pmic_and_an_added_sensor_goes_before_it(tmp_path: Path) -> None:
     fs = captured.board("raspberry-pi-5", tmp_path)
     board = discover(fs, settings(tmp_path))
     assert isinstance(board.meter, pmic.Pmic)
-    assert board.throttled() is False
+    assert board.limits.read() == frozenset()
     put(tmp_path, {"sys/class/hwmon/hwmon9/name": "ina226", "sys/class/hwmon/hwmon9/power1_input": 5_000_000})
     assert isinstance(discover(fs, settings(tmp_path)).meter, ina2xx.Ina2xx)
 

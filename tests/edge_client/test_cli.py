@@ -66,6 +66,7 @@ def test_what_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
         (["--data", "none.npz"], 3, "none.npz: no such file; give this device's samples with --data"),
         (["--root", "/nowhere"], 2, "--root /nowhere is no folder"),
         (["--threads", "0"], 2, "command line: threads: 0 is out of range; it must be a whole number >= 1"),
+        (["--cpus", "3-1"], 2, "cpus: '3-1' is no list of CPUs; give one as 0-3 or 0,2,5"),
         (["--storage-samples", "-1"], 2, "storage_samples"),
         (["--config", "none.toml"], 2, "none.toml: no such file"),
         (
@@ -162,7 +163,7 @@ def test_show_says_what_the_board_is(tmp_path: Path, capsys: pytest.CaptureFixtu
     seen = json.loads(capsys.readouterr().out)
     assert seen["capabilities"]["meter"] == "ina3221"
     assert seen["power_w"] == 2.5
-    assert seen["throttled"] is None
+    assert seen["limits"] is None
 
 
 def test_restore_puts_back_or_says_that_it_could_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

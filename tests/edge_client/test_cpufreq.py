@@ -116,7 +116,25 @@ def test_all_policies_are_set_and_the_worst_is_read(tmp_path: Path) -> None:
     clock = CpuFreqPolicies(fs, settings(tmp_path))
     with clock.hold(921.6e6):
         assert [value for name, value in fs.log if name == "scaling_setspeed"] == ["921600", "1000000"]
-    assert clock.read(1e9) == ClockReading(1e9, 1479e6, 1479e6)
+        (tmp_path / f"{POLICY}/scaling_cur_freq").write_text("921600")
+        (tmp_path / f"{second}/scaling_cur_freq").write_text("1000000")
+        # each stands where it was set, though one of them not at the request
+        assert clock.read(921.6e6) == ClockReading(921.6e6, 921.6e6, 921.6e6 * (1479 / 921.6))
+        (tmp_path / f"{second}/scaling_cur_freq").write_text("500000")
+        assert clock.read(921.6e6).accepted_hz == 460.8e6
+    assert clock.read(0.0) == ClockReading(0.0, 921.6e6, 1479e6)
+
+
+def test_a_trainer_bound_to_some_cpus_leaves_the_other_cluster_alone(tmp_path: Path) -> None:
+    second = "sys/devices/system/cpu/cpufreq/policy4"
+    put(tmp_path, {**cpufreq(), **cpufreq((102000, 1000000), policy=second), f"{second}/affected_cpus": "4 5"})
+    fs = Recorder(tmp_path)
+    clock = CpuFreqPolicies(fs, settings(tmp_path), cpus=(4,))
+    assert clock.available_hz() == (102e6, 1000e6)
+    with clock.hold(102e6):
+        assert (tmp_path / f"{POLICY}/scaling_governor").read_text() == "schedutil\n"
+        assert (tmp_path / f"{second}/scaling_setspeed").read_text() == "102000\n"
+    assert CpuFreqPolicies(fs, settings(tmp_path), cpus=(7,)).available_hz() == ()
 
 
 def test_a_refused_write_restores_what_was_changed(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_clock_and_throttling_are_asked_through_it(tmp_path: Path) -> None:
     box = _Firmware("frequency(48)=1500018432")
     assert Vcgencmd(SysFs(tmp_path), None, box).arm_clock_hz() == 1500018432
     assert box.asked == ["measure_clock arm"]
-    assert Vcgencmd(SysFs(tmp_path), None, _Firmware("throttled=0x50005")).throttled() is True
+    assert Vcgencmd(SysFs(tmp_path), None, _Firmware("throttled=0x50005")).limits() == {"under_voltage", "throttled"}
 
 
 def test_the_command_is_asked_where_the_mailbox_is_silent(tmp_path: Path) -> None:
@@ -80,6 +80,6 @@ def test_the_command_is_asked_where_the_mailbox_is_silent(tmp_path: Path) -> Non
         return "throttled=0x0"
 
     silent = _Firmware(None)
-    assert Vcgencmd(SysFs(tmp_path, run), "vcgencmd", silent).throttled() is False
+    assert Vcgencmd(SysFs(tmp_path, run), "vcgencmd", silent).limits() == frozenset()
     assert (silent.asked, ran) == (["get_throttled"], [("vcgencmd", "get_throttled")])
-    assert Vcgencmd(SysFs(tmp_path), None, silent).throttled() is None
+    assert Vcgencmd(SysFs(tmp_path), None, silent).limits() is None

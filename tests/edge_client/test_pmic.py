@@ -10,7 +10,7 @@ import pytest
 from edge_client.errors import HardwareError
 from edge_client.hardware import pmic
 from edge_client.hardware.sysfs import SysFs, run_command
-from edge_client.hardware.vcgencmd import Vcgencmd, parse_clock, parse_throttled
+from edge_client.hardware.vcgencmd import Vcgencmd, parse_clock, parse_limits
 from tests.edge_client.captured import board, reason
 
 NAME = "Raspberry Pi 5 Model B Rev 1.0"
@@ -47,7 +47,7 @@ def test_a_captured_board_through_its_command(tmp_path: Path) -> None:
     assert isinstance(found, pmic.Pmic)
     assert found.read_power_w() == pytest.approx(1.145 * 1.7114407 + 0.588)
     assert Vcgencmd(fs, path).arm_clock_hz() == 1500018432
-    assert Vcgencmd(fs, path).throttled() is False
+    assert Vcgencmd(fs, path).limits() == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -104,10 +104,10 @@ def test_the_firmwares_words() -> None:
     assert parse_clock("frequency(48)=1500398464\n") == 1500398464
     assert parse_clock("frequency(48)=0") is None
     assert parse_clock("error") is None
-    assert parse_throttled("throttled=0x0\n") is False
-    assert parse_throttled("throttled=0x50000") is False  # since boot, not now
-    assert parse_throttled("throttled=0x50005") is True
-    assert parse_throttled("throttled=0x8") is True
-    assert parse_throttled("nonsense") is None
+    assert parse_limits("throttled=0x0\n") == frozenset()
+    assert parse_limits("throttled=0x50000") == frozenset()  # since boot, not now
+    assert parse_limits("throttled=0x50005") == {"under_voltage", "throttled"}
+    assert parse_limits("throttled=0x8") == {"soft_limit"}
+    assert parse_limits("nonsense") is None
     assert firmware(HardwareError("no")).arm_clock_hz() is None
-    assert firmware(HardwareError("no")).throttled() is None
+    assert firmware(HardwareError("no")).limits() is None

@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -120,6 +121,16 @@ async def test_problems_are_told_and_survived(worker: WorkerClient, tmp_path: Pa
         await worker.weights()
     with pytest.raises(TrainingError, match="no training runtime 'abacus'"):
         await worker.start(frames.Begin(network=SOFTMAX, runtime="abacus", threads=1, data=str(tmp_path / "d.npz")))
+
+
+async def test_a_trainer_stays_on_its_cpus(worker: WorkerClient, tmp_path: Path) -> None:
+    one = min(os.sched_getaffinity(0))
+    begin = frames.Begin(network=SOFTMAX, runtime="numpy", threads=1, data=str(tmp_path / "d.npz"), cpus=(one,))
+    await worker.start(begin)
+    assert worker.pid is not None
+    assert os.sched_getaffinity(worker.pid) == {one}
+    with pytest.raises(TrainingError, match="cpus 4096: Invalid argument; this process may use"):
+        await worker.start(msgspec.structs.replace(begin, cpus=(4096,)))
 
 
 async def test_a_worker_that_dies_is_noticed_and_replaced(worker: WorkerClient) -> None:

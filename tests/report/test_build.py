@@ -71,7 +71,7 @@ def test_report_json(run_dir: Path) -> None:
     assert report["comparable"] is True
     assert report["clocks"]["b"] == {
         "windows": 10, "windows_with_clock": 10, "accepted_share": 1.0, "verified_share": 1.0, "violation_s": 0.0,
-        "throttled_windows": None, "starved_share": 0.0,
+        "throttled_windows": None, "starved_share": 0.0, "troubles": {},
     }  # fmt: skip
 
 

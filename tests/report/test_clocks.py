@@ -17,7 +17,7 @@ RUN = [
         "tfl",
         a=(
             WindowRow(1.0e9, 1.0e9, 1.5e9, 4.0, False, False),  # the kernel repeats the request
-            WindowRow(2.4e9, 2.4e9, 2.4e9, 0.0, True, True),
+            WindowRow(2.4e9, 2.4e9, 2.4e9, 0.0, True, True, None, ("soft_limit",)),
         ),
         b=(WindowRow(1.0e9, 1.0e9, None, 0.0, None, None),),
         c=(),  # no update came
@@ -26,7 +26,7 @@ RUN = [
         "fimi",
         a=(
             WindowRow(1.5e9, 1.5e9, 1.529e9, 0.0, False, False),  # 1.9 % off
-            WindowRow(1.5e9, 1.8e9, 1.8e9, 1.5, None, None),
+            WindowRow(1.5e9, 1.8e9, 1.8e9, 1.5, None, None, "not_accepted"),
             WindowRow(None, 2.4e9, 2.4e9, 0.0, False, False),  # no clock was asked for
         ),
     ),
@@ -43,6 +43,7 @@ def test_all_windows_of_a_device_by_hand() -> None:
             violation_s=5.5,
             throttled_windows=1,
             starved_share=0.25,
+            troubles={"not_accepted": 1, "soft_limit": 1},
         ),
         "b": ClockSummary(
             windows=1,
@@ -59,6 +60,6 @@ def test_all_windows_of_a_device_by_hand() -> None:
 def test_the_table() -> None:
     rows = tables.clocks(clocks_by_device(RUN)).rows
     assert rows == (
-        ("a", "5", "4", "75.0%", "50.0%", "5.5", "1", "25.0%"),
-        ("b", "1", "1", "100.0%", "unknown", "0.0", "unknown", "unknown"),
+        ("a", "5", "4", "75.0%", "50.0%", "5.5", "1", "25.0%", "not accepted 1, soft limit 1"),
+        ("b", "1", "1", "100.0%", "unknown", "0.0", "unknown", "unknown", "none"),
     )

@@ -1,0 +1,157 @@
+"""From clocks asked for and clocks seen to a verdict: did the board obey, and if not, how did it fail? Pure.
+
+A board may repeat a request and run elsewhere: below 1500 MHz a Raspberry Pi 5 runs at 1500, a driver may forget what
+it was told, firmware may boost or cap. One window shows that a clock is off; only what the board did at other requests
+shows in which way, so a verdict takes both.
+
+Where no counter tells the true clock, known work does: the training step itself, timed at each clock. A step takes
+a + w/f seconds, so it must get faster as the clock goes up unless nearly all of it waits for memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from edge_client.accounting import CLOCK_TOLERANCE
+from edge_client.protocol.values import ClockFinding
+
+LEAST_STEP = 1.25
+"""Clocks closer than this ratio are not told apart by timing work."""
+
+TIME_NOISE = 0.03
+"""Relative: how far two timings of the same work at one clock may differ. Work that waits for memory during less than
+seven eighths of its time takes more than that longer at a clock lower by `LEAST_STEP`."""
+
+WORK_TOLERANCE = 0.25
+"""Relative: how far a clock told by work may be from the request before it counts as another one."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A clock that was asked for and the clock that was then in force, in hertz."""
+
+    requested_hz: float
+    seen_hz: float
+
+
+def near(a_hz: float, b_hz: float, tolerance: float = CLOCK_TOLERANCE) -> bool:
+    """Whether the clock `a_hz` is `b_hz` within `tolerance`, relative to `b_hz`."""
+    return abs(a_hz - b_hz) <= tolerance * b_hz
+
+
+def finding(
+    requested_hz: float | None,
+    accepted_hz: float | None,
+    seen_hz: float | None,
+    others: Iterable[Answer] = (),
+) -> ClockFinding | None:
+    """How the board failed a request; None where it did not, or nothing can be said.
+
+    `seen_hz` is the verified clock, `others` what the board did when asked for other clocks.
+    """
+    if requested_hz is None:
+        return None
+    if seen_hz is None or near(seen_hz, requested_hz):
+        wrong = seen_hz is None and accepted_hz is not None and not near(accepted_hz, requested_hz)
+        return "not_accepted" if wrong else None
+    if accepted_hz is not None and not near(accepted_hz, requested_hz):
+        return "not_accepted"
+    elsewhere = [other for other in others if not near(other.requested_hz, requested_hz)]
+    same = [other.requested_hz for other in elsewhere if near(other.seen_hz, seen_hz)]
+    fast = seen_hz > requested_hz
+    if same:
+        beyond = any(
+            hz >= seen_hz * (1 - CLOCK_TOLERANCE) if fast else hz <= seen_hz * (1 + CLOCK_TOLERANCE) for hz in same
+        )
+        if beyond and len(same) == len(elsewhere):
+            return "not_applied"
+        return "floor" if fast else "cap"
+    if fast and any(other.seen_hz > other.requested_hz * (1 + CLOCK_TOLERANCE) for other in elsewhere):
+        return "boost"
+    return "too_fast" if fast else "too_slow"
+
+
+# ---- known work as a clock ---------------------------------------------------------------------------------------
+
+
+def clocks_by_work(points: Sequence[tuple[float, float]]) -> list[float]:
+    """The clocks at which timed work really ran: `points` are (requested hertz, seconds a sample), in any order.
+
+    Returned in the same order. Neighbours whose times differ by less than any true change of the clock would make ran
+    at one clock: the one that a + w/f through the sound points below them gives, else the highest asked for.
+    """
+    order = sorted(range(len(points)), key=lambda k: points[k][0])
+    hz = [points[k][0] for k in order]
+    seconds = [points[k][1] for k in order]
+    alike = _alike(hz, seconds)
+    clocks = list(hz)
+    for first, last in alike:
+        sound = [k for k in range(first) if not any(a <= k <= b for a, b in alike)]
+        clock_hz = _invert(
+            [hz[k] for k in sound], [seconds[k] for k in sound], float(np.mean(seconds[first : last + 1]))
+        )
+        nearest = hz[last] if clock_hz is None else min(hz[first : last + 1], key=lambda one: abs(one - clock_hz))
+        clocks[first : last + 1] = [nearest] * (last + 1 - first)
+    found = dict(zip(order, clocks, strict=True))
+    return [found[k] for k in range(len(points))]
+
+
+def _alike(hz: Sequence[float], seconds: Sequence[float]) -> list[tuple[int, int]]:
+    """Stretches (first, last) of ascending clocks at which the work took as good as the same time."""
+    stretches = [
+        (first, last)
+        for first in range(len(hz))
+        for last in range(first + 1, len(hz))
+        if hz[last] / hz[first] >= LEAST_STEP and seconds[first] / seconds[last] < 1.0 + TIME_NOISE
+    ]
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted(stretches):
+        if merged and first <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+        else:
+            merged.append((first, last))
+    return merged
+
+
+def _invert(hz: Sequence[float], seconds: Sequence[float], took_s: float) -> float | None:
+    """The clock at which work takes `took_s`, from a + w/f through at least two points; None where none fits."""
+    if len(hz) < 2:
+        return None
+    slope, base = np.polyfit(1.0 / np.asarray(hz), np.asarray(seconds), 1)
+    return float(slope / (took_s - base)) if slope > 0 and took_s > base else None
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What known work takes on a board: seconds a sample at each clock, ascending in hertz, two points or more."""
+
+    points: tuple[tuple[float, float], ...]
+
+    @classmethod
+    def of(cls, points: Iterable[tuple[float, float]]) -> Pace | None:
+        """From (hertz, seconds a sample) as measured; several at one clock count by their mean. None: too few."""
+        by_clock: dict[float, list[float]] = {}
+        for freq_hz, s_per_sample in points:
+            by_clock.setdefault(freq_hz, []).append(s_per_sample)
+        if len(by_clock) < 2:
+            return None
+        return cls(tuple((hz, float(np.mean(seconds))) for hz, seconds in sorted(by_clock.items())))
+
+    def implied_hz(self, s_per_sample: float) -> float:
+        """The clock that a time per sample speaks of: in a straight line over 1/f between points and beyond them."""
+        pairs = list(pairwise(self.points))
+        (f0, t0), (f1, t1) = next((pair for pair in pairs if s_per_sample >= pair[1][1]), pairs[-1])
+        if t0 <= t1:
+            return f1
+        inverse = 1 / f1 + (s_per_sample - t1) / (t0 - t1) * (1 / f0 - 1 / f1)
+        return 1 / inverse if inverse > 0 else math.inf
+
+    def verified_hz(self, requested_hz: float, s_per_sample: float) -> float:
+        """The request where the work took what it should there, within `WORK_TOLERANCE`; else the implied clock."""
+        implied_hz = self.implied_hz(s_per_sample)
+        return requested_hz if near(implied_hz, requested_hz, WORK_TOLERANCE) else implied_hz
