@@ -3,6 +3,8 @@
     fimi-client run --broker mqtt://HOST --fleet NAME --id DEVICE --data DEVICE.npz [--config client.toml] ...
     fimi-client show [--root DIR]       what this board is and can do, as JSON
     fimi-client restore [--root DIR]    put back the settings that a killed client left changed (systemd: ExecStopPost)
+    fimi-client helper [--group GROUP]  the privileged process that sets clock and transmit power for the agent
+    fimi-client units DIR               write systemd units for agent and helper, and udev rules as the other way
 
 Exit status: 0 ended as asked; 2 command line or configuration; 3 the device's data; 5 the broker refuses this client or
 cannot be trusted; 6 a setting could not be restored; 7 an extra is not installed; 8 training.
@@ -33,6 +35,9 @@ from edge_client.hardware.board import Board
 from edge_client.hardware.meters import Wanted
 from edge_client.hardware.settings import SettingsFile
 from edge_client.hardware.sysfs import SysFs
+from edge_client.helper import client as helpers
+from edge_client.helper import command
+from edge_client.helper.client import SOCKET
 from edge_client.protocol.joining import tls_context
 from edge_client.protocol.topics import Topics
 from edge_client.training import data
@@ -40,12 +45,17 @@ from firmware_profiles.strict import ConfigError, load_toml
 
 log = logging.getLogger("fimi")
 
+_LEFT = "settings.json"
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     flags = vars(_parser().parse_args(argv))
-    command = flags.pop("command")
-    config_path = flags.pop("config")
+    name = flags.pop("command")
+    config_path = flags.pop("config", None)
+    own: dict[str, str | None] = {
+        name: flags.pop(name) for name in ("socket", "group", "folder", "unit_config") if name in flags
+    }
     try:
         config = load_toml(Path(config_path), ClientConfig) if config_path else ClientConfig()
         config = merge(config, flags)
@@ -53,7 +63,9 @@ def main(argv: list[str] | None = None) -> int:
             level=config.log_level.upper(),
             format=f"%(asctime)s {config.id or 'fimi-client'} %(levelname)s %(message)s",
         )
-        return _COMMANDS[command](config)
+        if name in _APART:
+            return _APART[name](config, own)
+        return _COMMANDS[name](config)
     except (FimiClientError, ConfigError) as error:
         print(f"fimi-client: {error}", file=sys.stderr)
         return error.exit_code
@@ -153,13 +165,29 @@ def _show(config: ClientConfig) -> int:
 
 
 def _restore(config: ClientConfig) -> int:
-    _board(config, Wanted("none")).restore()
+    _board(config, Wanted("none"), "none").restore()  # a helper restores what it has changed by itself
     return _check_restored(config)
+
+
+def _helper(config: ClientConfig, own: dict[str, str | None]) -> int:
+    root = _root(config)
+    folder = Path(config.state_dir) if config.state_dir else root / SOCKET.rpartition("/")[0]
+    fs, path = SysFs(root), own["socket"]
+    return command.run_helper(fs, _settings(fs, folder / _LEFT), Path(path) if path else None, own["group"])
+
+
+def _units(config: ClientConfig, own: dict[str, str | None]) -> int:  # noqa: ARG001
+    assert own["folder"] and own["unit_config"]
+    return command.write_units(Path(own["folder"]), own["unit_config"])
+
+
+def _settings(fs: SysFs, path: Path) -> SettingsFile:
+    return SettingsFile(path, fs.read("proc/sys/kernel/random/boot_id"))
 
 
 def _left(config: ClientConfig) -> Path:
     """The file that is there as long as a setting of the board is changed."""
-    return config.state_path / "settings.json"
+    return config.state_path / _LEFT
 
 
 def _check_restored(config: ClientConfig) -> int:
@@ -169,12 +197,24 @@ def _check_restored(config: ClientConfig) -> int:
     return 0
 
 
-def _board(config: ClientConfig, wanted: Wanted | None = None) -> Board:
+def _root(config: ClientConfig) -> Path:
     root = Path(config.root)
     if not root.is_dir():
         raise SetupError(f"--root {root} is no folder; give the folder that holds the board's sys/ and bin/")
-    wanted = wanted or wanted_meter(config)
-    return boards.discover(SysFs(root), SettingsFile(_left(config)), config.interface, wanted, config.cpu_list)
+    return root
+
+
+def _board(config: ClientConfig, wanted: Wanted | None = None, helper: str | None = None) -> Board:
+    """The board; `helper` goes before the configuration's."""
+    fs = SysFs(_root(config))
+    return boards.discover(
+        fs,
+        _settings(fs, _left(config)),
+        config.interface,
+        wanted or wanted_meter(config),
+        config.cpu_list,
+        helpers.find(fs, helper or config.helper),
+    )
 
 
 def _tls(config: ClientConfig) -> ssl.SSLContext:
@@ -193,26 +233,37 @@ def _parser() -> argparse.ArgumentParser:
         ("show", "print what this board is and can do, as JSON"),
         ("restore", "put back settings that a killed client left changed"),
     ):
-        command = commands.add_parser(name, help=help_)
-        command.add_argument("--config", help="client.toml; flags go before it")
-        command.add_argument("--root", help="where sys/, proc/ and bin/ of the board are (default: /)")
-        command.add_argument("--state-dir", help="settings to restore, cached shard (default: ROOT/run/fimi)")
-        command.add_argument("--interface", help="Wi-Fi interface (default: the one of the default route, else wlan0)")
-        command.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
+        one = commands.add_parser(name, help=help_)
+        one.add_argument("--config", help="client.toml; flags go before it")
+        one.add_argument("--root", help="where sys/, proc/ and bin/ of the board are (default: /)")
+        one.add_argument("--state-dir", help="settings to restore, cached shard (default: ROOT/run/fimi)")
+        one.add_argument("--interface", help="Wi-Fi interface (default: the one of the default route, else wlan0)")
+        one.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
         if name == "run":
-            command.add_argument("--broker", help="mqtt://[user:password@]host[:port] or mqtts://...")
-            command.add_argument("--ca-file", help="PEM of the authority that signed an mqtts broker's certificate")
-            command.add_argument("--fleet", help="the fleet's name")
-            command.add_argument("--id", help="this device's name in the fleet")
-            command.add_argument("--data", help="npz with this device's samples: x, y, n_classes")
-            command.add_argument("--storage-samples", type=int, help="room for synthetic samples (default: 1000)")
-            command.add_argument("--runtime", choices=("torch", "numpy"), help="what trains (default: torch)")
-            command.add_argument("--cpus", help="CPUs that the trainer stays on, as 0-3; their clocks alone are set")
-            command.add_argument("--threads", type=int, help="of the training runtime (default: 1)")
+            one.add_argument("--broker", help="mqtt://[user:password@]host[:port] or mqtts://...")
+            one.add_argument("--ca-file", help="PEM of the authority that signed an mqtts broker's certificate")
+            one.add_argument("--fleet", help="the fleet's name")
+            one.add_argument("--id", help="this device's name in the fleet")
+            one.add_argument("--data", help="npz with this device's samples: x, y, n_classes")
+            one.add_argument("--storage-samples", type=int, help="room for synthetic samples (default: 1000)")
+            one.add_argument("--runtime", choices=("torch", "numpy"), help="what trains (default: torch)")
+            one.add_argument("--cpus", help="CPUs that the trainer stays on, as 0-3; their clocks alone are set")
+            one.add_argument("--threads", type=int, help="of the training runtime (default: 1)")
+    helper = commands.add_parser("helper", help="set clock and transmit power for agents that have no rights")
+    helper.add_argument("--root", help="where sys/, proc/ and bin/ of the board are (default: /)")
+    helper.add_argument("--state-dir", help="settings to restore (default: ROOT/run/fimi-helper)")
+    helper.add_argument("--socket", help=f"where to listen (default: ROOT/{SOCKET})")
+    helper.add_argument("--group", help="whose members may connect, besides this user")
+    helper.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
+    units = commands.add_parser("units", help="write units for systemd and rules for udev")
+    units.add_argument("folder", metavar="DIR", help="where to write them")
+    units.add_argument("--unit-config", default="/etc/fimi/client.toml", help="client.toml of the agent's unit")
     return parser
 
 
 _COMMANDS = {"run": _run, "show": _show, "restore": _restore}
+_OWN = ("socket", "group", "folder", "unit_config")
+_APART = {"helper": _helper, "units": _units}
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ class ClientConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     runtime: Literal["torch", "numpy"] = "torch"  # what trains
     threads: AtLeastOne = 1  # of the training runtime
     cpus: str | None = None  # that the trainer stays on, as 0-3 or 0,2; their clocks alone are set; left out: all
+    helper: Annotated[str, Meta(min_length=1)] = "auto"  # its socket, none, or auto: used where it is there
     interface: str | None = None  # Wi-Fi interface; left out: the one of the default route, else wlan0
     meter: str = "auto"  # plug, hwmon, hwmon:NAME, ina3221, jtop, pmic, rapl, modelled, none; auto: the best there is
     meter_period_s: Positive = 0.1  # between two polls of the meter

@@ -16,6 +16,7 @@ from edge_client.hardware.settings import SettingsFile
 from edge_client.hardware.sysfs import SysFs
 from edge_client.hardware.txpower import IwTxPower, NoTxPower
 from edge_client.hardware.vcgencmd import Vcgencmd
+from edge_client.helper.client import HelpedClock, HelpedSysFs, HelperLine, helped_tx
 from edge_client.protocol.messages import Capabilities
 from edge_client.protocol.values import VerifiedBy
 
@@ -74,14 +75,19 @@ def discover(
     interface: str | None = None,
     wanted: Wanted | None = None,
     cpus: Sequence[int] | None = None,
+    helper: HelperLine | None = None,
 ) -> Board:
     """The board below `fs.root`, measured as `wanted` (left out: by the best meter it has).
 
-    `cpus`: those that the trainer is bound to, and whose clock is set (None: all).
+    `cpus`: those that the trainer is bound to, and whose clock is set (None: all). `helper`: who sets clock and
+    transmit power for us and opens what only root may read (None: we do).
     """
+    if helper is not None:
+        fs = HelpedSysFs(fs.root, fs.run, line=helper)
     name = fs.read("proc/device-tree/model") or fs.read("sys/firmware/devicetree/base/model") or os.uname().machine
     path, box = fs.command("vcgencmd"), mailbox.find(fs)
     firmware = Vcgencmd(fs, path, box) if path or box else None
+    tx = txpower.find(fs, settings, interface)
     found = meters.find(fs, name, firmware, wanted or Wanted())
     for one in found.passed_over:
         log.warning("%s: %s", one.name, one.reason)
@@ -90,8 +96,10 @@ def discover(
     return Board(
         name=name,
         fs=fs,
-        cpufreq=CpuFreqPolicies(fs, settings, firmware, cpus),
-        tx=txpower.find(fs, settings, interface),
+        cpufreq=HelpedClock(fs, settings, helper, firmware, cpus)
+        if helper
+        else CpuFreqPolicies(fs, settings, firmware, cpus),
+        tx=helped_tx(tx, helper) if helper else tx,
         meter=found.meter,
         firmware=firmware,
         cores=len(cpus) if cpus is not None else _cores(fs),

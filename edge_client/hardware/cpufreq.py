@@ -66,8 +66,9 @@ class CpuFreqPolicies:
         saved = {f"{policy}/{name}": value for policy in policies for name, value in self._now(policy).items()}
         self._settings.save(_KNOB, saved)
         try:
+            self.aim(freq_hz)
             for policy in policies:
-                self._pin(policy, freq_hz)
+                self._pin(policy)
             yield
         finally:
             self._targets_hz = {}
@@ -151,13 +152,16 @@ class CpuFreqPolicies:
             values["scaling_setspeed"] = None  # reads "<unsupported>" under any other governor
         return {name: value for name, value in values.items() if value}
 
-    def _pin(self, policy: str, freq_hz: float) -> None:
-        points = self._points(policy)
-        if not points:
-            raise HardwareError(f"{policy} has no operating point that can be set")
-        target_hz = min(points, key=lambda hz: abs(hz - freq_hz))
-        self._targets_hz[policy] = target_hz
-        khz = f"{target_hz / 1e3:.0f}"
+    def aim(self, freq_hz: float) -> None:
+        """Note to which of its points each policy is to be set; raises HardwareError where one has none."""
+        for policy in self._policies():
+            points = self._points(policy)
+            if not points:
+                raise HardwareError(f"{policy} has no operating point that can be set")
+            self._targets_hz[policy] = min(points, key=lambda hz: abs(hz - freq_hz))
+
+    def _pin(self, policy: str) -> None:
+        khz = f"{self._targets_hz[policy] / 1e3:.0f}"
         base = f"{_BASE}/{policy}"
         if "userspace" in self._governors(policy):
             if self._fs.read(f"{base}/scaling_governor") != "userspace":

@@ -1,7 +1,8 @@
 """What the board was set to before we touched it, in a file, so that it can be put back even after SIGKILL.
 
 The file is written before the first change and removed after the last one was undone. Each knob stores its own part
-under its name; whoever finds the file at start-up restores from it.
+under its name; whoever finds the file at start-up restores from it. A boot undoes every change by itself, so a file
+from before it is not believed: the owner may have chosen other settings since.
 """
 
 from __future__ import annotations
@@ -11,19 +12,28 @@ from pathlib import Path
 
 import msgspec
 
+_BOOT = "boot"
+
 
 class SettingsFile:
     """A small JSON object {knob: {...}} on disk; absent while nothing is changed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, boot_id: str | None = None) -> None:
+        """`boot_id`: of the running system (proc/sys/kernel/random/boot_id); None: boots are not told apart."""
         self.path = path
+        self._boot_id = boot_id
 
     def load(self) -> dict[str, dict[str, str]]:
         """What was saved; empty where there is no file or it was cut short (then nothing had been changed yet)."""
         try:
-            return msgspec.json.decode(self.path.read_bytes(), type=dict[str, dict[str, str]])
+            held = msgspec.json.decode(self.path.read_bytes(), type=dict[str, dict[str, str]])
         except (OSError, msgspec.MsgspecError):
             return {}
+        boot_id = held.pop(_BOOT, {}).get("id")
+        if None not in (boot_id, self._boot_id) and boot_id != self._boot_id:
+            self.path.unlink(missing_ok=True)
+            return {}
+        return held
 
     def save(self, knob: str, values: dict[str, str]) -> None:
         """Remember a knob's settings, unless an earlier, truer memory of them is there."""
@@ -41,6 +51,8 @@ class SettingsFile:
             self.path.unlink(missing_ok=True)
 
     def _write(self, held: dict[str, dict[str, str]]) -> None:
+        if self._boot_id is not None:
+            held = held | {_BOOT: {"id": self._boot_id}}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.path.with_suffix(".partial")
         with fresh.open("wb") as file:
