@@ -25,7 +25,8 @@ from pathlib import Path
 import msgspec
 
 from edge_client.agent.link import Line
-from edge_client.agent.shell import Setup, Shell
+from edge_client.agent.setup import Setup
+from edge_client.agent.shell import Shell
 from edge_client.config import ClientConfig, check_complete, merge, parse_broker, wanted_meter
 from edge_client.errors import FimiClientError, HardwareError, MissingExtraError, SetupError
 from edge_client.events import Device
@@ -127,6 +128,7 @@ def _run(config: ClientConfig) -> int:
         runtime=config.runtime,
         threads=config.threads,
         cpus=config.cpu_list,
+        rules=config.limits.rules,
         meter_period_s=config.meter_period_s,
         heartbeat_s=config.heartbeat_s,
     )

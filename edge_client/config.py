@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from edge_client.conditions import Hours, Rules
 from edge_client.errors import SetupError
 from edge_client.hardware.meters import Wanted
 from edge_client.hardware.plug import PlugSettings
@@ -32,6 +33,29 @@ class PlugConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     topic: Annotated[str, Meta(min_length=1)]  # Tasmota's Topic, Shelly's MQTT prefix
 
 
+class LimitsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When the board may work; each rule can be left out."""
+
+    max_temperature_c: Annotated[float, Meta(gt=0, le=120)] | None = None  # of the processor
+    min_battery_percent: Annotated[float, Meta(ge=0, le=100)] | None = None  # while nothing feeds the board
+    only_when_charging: bool = False  # a board without a battery always is
+    hours: str | None = None  # of the local day, as 22:00-06:30
+
+    @property
+    def rules(self) -> Rules:
+        """As the client keeps them; raises ValueError."""
+        percent = self.min_battery_percent
+        return Rules(
+            self.max_temperature_c,
+            None if percent is None else percent / 100,
+            self.only_when_charging,
+            None if self.hours is None else Hours.parse(self.hours),
+        )
+
+    def __post_init__(self) -> None:
+        _ = self.rules
+
+
 class ClientConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The file; every field can be left out there, and `broker`, `fleet`, `id` and `data` then stand on the line."""
 
@@ -51,6 +75,7 @@ class ClientConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     meter_period_s: Positive = 0.1  # between two polls of the meter
     meter_profile: str | None = None  # board profile of the model, name or path; left out: the shipped one that fits
     plug: PlugConfig | None = None  # [plug]
+    limits: LimitsConfig = LimitsConfig()  # [limits]
     heartbeat_s: Positive = 5.0
     max_packet_bytes: Annotated[int, Meta(ge=4096)] = 128 * 1024  # largest message the broker takes
     ca_file: str | None = None  # PEM: authority of an mqtts broker's certificate; left out: the system's ones

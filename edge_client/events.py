@@ -53,6 +53,7 @@ class State:
 
     `lacking` are the digests still to come; `closing` is the task whose joules are just being counted. `heard_at` is
     the last word, or the break of the line; `online` whether there is a line (no task comes before the first is made).
+    `barred` says why the owner's rules forbid work now.
     """
 
     device: Device
@@ -71,6 +72,7 @@ class State:
     request: ProfileRequest | None = None
     profiled: tuple[ProfileRequest, ProfileReport] | None = None
     finished: Finished | None = None
+    barred: str | None = None
 
 
 # ---- events ------------------------------------------------------------------------------------------------------
@@ -134,6 +136,13 @@ class Tick:
 
 
 @dataclass(frozen=True)
+class Barred:
+    """The owner's rules forbid work from now on, and why; None: they allow it again."""
+
+    reason: str | None
+
+
+@dataclass(frozen=True)
 class Stop:
     """The client is asked to end."""
 
@@ -147,7 +156,20 @@ class Closed:
     closed: TaskClosed
 
 
-Event = Connected | Disconnected | Heard | Profiled | BlobReady | Trained | Uploaded | Failed | Tick | Stop | Closed
+Event = (
+    Connected
+    | Disconnected
+    | Heard
+    | Profiled
+    | BlobReady
+    | Trained
+    | Uploaded
+    | Failed
+    | Tick
+    | Stop
+    | Closed
+    | Barred
+)
 
 
 # ---- commands ----------------------------------------------------------------------------------------------------

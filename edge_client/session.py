@@ -16,12 +16,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edge_client.events import (
+    Barred,
     BlobReady,
     Close,
     Closed,
     Command,
     Connected,
-    Device,
     Disconnected,
     Drop,
     Event,
@@ -48,13 +48,13 @@ from edge_client.protocol.messages import (
     AnyMessage,
     Bye,
     Join,
-    NetworkSpec,
     ProfileRequest,
     Refusal,
     ServerHello,
     Task,
     UpdateAck,
 )
+from edge_client.refusals import refused, unfit
 
 _OUTCOME_OF_ACK: dict[str, Outcome] = {
     "accepted": "done",
@@ -81,6 +81,8 @@ def step(state: State, event: Event, now: float) -> Step:
             return replace(state, online=False, heard_at=now if state.online else state.heard_at), []
         case Tick():
             return _tick(state, now)
+        case Barred(reason):
+            return _bar(replace(state, barred=reason))
         case Stop(reason):
             return _give_up(replace(state, run=None), reason, "waiting")
         case Closed(closed):
@@ -113,7 +115,7 @@ def _heard(state: State, message: AnyMessage, now: float) -> Step:
 def _hello(state: State, hello: ServerHello) -> Step:
     """Join; a hello of another run ends what was under way for the old one."""
     state, commands = (state, []) if hello.run == state.run else _give_up(state, f"run {hello.run} began", "waiting")
-    if problem := _unfit(state.device, hello.network):
+    if problem := unfit(state.device, hello.network):
         refusal = Refusal(device=state.device.name, run=hello.run, round=None, reason=problem)
         return replace(state, run=None), [*commands, Publish(refusal)]
     phase: Phase = "ready" if state.phase == "waiting" else state.phase
@@ -134,7 +136,7 @@ def _profile(state: State, request: ProfileRequest) -> Step:
         return state, [Publish(state.profiled[1])]
     if state.phase == "profiling" and state.request == request:
         return state, []
-    problem = _unfit(state.device, request.network)
+    problem = state.barred or unfit(state.device, request.network)
     if request.run != state.run:
         problem = f"run {request.run} is not the one this device joined ({state.run})"
     elif state.phase not in ("ready", "profiling"):
@@ -153,7 +155,7 @@ def _task(state: State, task: Task, now: float) -> Step:
         return _answer_again(state, state.finished, now)
     if state.task is not None and state.task.run == task.run and task.round < state.task.round:
         return state, []  # left over in a queue: the server has moved on
-    if problem := _refused(state, task):
+    if problem := refused(state, task):
         return state, [Publish(Refusal(device=state.device.name, run=task.run, round=task.round, reason=problem))]
     state, commands = _give_up(state, f"round {task.round} began", "fetching")
     lacking = {task.model.digest} | ({task.shard.digest} if task.shard else set())
@@ -221,6 +223,18 @@ def _tick(state: State, now: float) -> Step:
     return state, []
 
 
+def _bar(state: State) -> Step:
+    """The owner's rules have changed their mind: work that needs the processor ends, an upload may still be sent."""
+    if state.barred is None or state.phase not in ("profiling", "fetching", "training"):
+        return state, []
+    if state.task is not None:
+        return _close(state, state.task, "failed", state.barred, "ready")
+    asked, (state, commands) = state.request, _give_up(state, state.barred, "ready")
+    if asked is not None and state.barred is not None:
+        commands.append(Publish(Refusal(device=state.device.name, run=asked.run, round=None, reason=state.barred)))
+    return state, commands
+
+
 def _give_up(state: State, reason: str, phase: Phase) -> Step:
     """Drop whatever is under way: a task closes as aborted, a profile or a repeated update just ends."""
     if state.task is not None:
@@ -244,9 +258,6 @@ def _say_again(state: State) -> list[Command]:
     return [Publish(update)] if state.phase == "settling" and update is not None else []
 
 
-# ---- what is asked of this device --------------------------------------------------------------------------------
-
-
 def _current(state: State) -> Task | None:
     """The task that is under way, or whose update is on its way again."""
     return state.again.task if state.again else state.task
@@ -259,34 +270,3 @@ def _is_current(state: State, message: Abort | UpdateAck) -> bool:
 
 def _is_profile_of(state: State, run: str) -> bool:
     return state.phase == "profiling" and run == state.run
-
-
-def _unfit(device: Device, network: NetworkSpec) -> str | None:
-    """Why this network cannot learn from this device's samples, or None."""
-    if tuple(network.image_shape) != device.image_shape:
-        return f"the network takes images {_by(network.image_shape)}, this device has {_by(device.image_shape)}"
-    if network.n_classes != len(device.label_counts):
-        return f"the network has {network.n_classes} classes, this device's data {len(device.label_counts)}"
-    return None
-
-
-def _refused(state: State, task: Task) -> str | None:
-    """Why this device will not do the task, or None."""
-    device = state.device
-    if task.run != state.run:
-        return f"run {task.run} is not the one this device joined ({state.run})"
-    if task.local_samples != device.local_samples:
-        return f"the task counts on {task.local_samples} local samples, this device has {device.local_samples}"
-    if task.synth_samples > device.storage_samples:
-        return f"{task.synth_samples} synthetic samples exceed the room for {device.storage_samples}"
-    if (task.shard is None) != (task.synth_samples == 0):
-        return f"{task.synth_samples} synthetic samples and {'no' if task.shard is None else 'a'} shard do not agree"
-    planned = sum(segment.samples for segment in task.segments)
-    wanted = task.local_epochs * (task.local_samples + task.synth_samples)
-    if planned != wanted:
-        return f"the segments hold {planned} samples, {task.local_epochs} epochs need {wanted}"
-    return _unfit(device, task.network)
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))

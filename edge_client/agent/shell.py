@@ -11,13 +11,13 @@ import logging
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from pathlib import Path
 
 from edge_client import session
-from edge_client.agent import profile
+from edge_client.agent import conditions, profile
 from edge_client.agent.books import Account, IdleFloor
 from edge_client.agent.collect import Collector
-from edge_client.agent.link import Line, Link
+from edge_client.agent.link import Link
+from edge_client.agent.setup import Setup
 from edge_client.agent.upload import Uploader
 from edge_client.agent.window import Journal
 from edge_client.agent.work import Trained, Work
@@ -28,7 +28,6 @@ from edge_client.events import (
     Closed,
     Command,
     Connected,
-    Device,
     Disconnected,
     Drop,
     Event,
@@ -47,7 +46,6 @@ from edge_client.events import (
     Uploaded,
 )
 from edge_client.events import Trained as TrainedEvent
-from edge_client.hardware.board import Board
 from edge_client.hardware.sampler import Sampler
 from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.messages import (
@@ -69,22 +67,6 @@ log = logging.getLogger(__name__)
 
 _TICK_S = 0.5
 _FAREWELL_S = 3.0
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What the shell is given; nothing in it runs yet."""
-
-    device: Device
-    line: Line
-    board: Board
-    data: Path
-    state_dir: Path
-    runtime: str
-    threads: int
-    meter_period_s: float
-    heartbeat_s: float
-    cpus: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +110,8 @@ class Shell:
         self._work.sampler.start()
         link = asyncio.create_task(self._link.run())
         others = [asyncio.create_task(job()) for job in (self._take_events, self._beat, self._tick)]
+        watch = asyncio.create_task(conditions.watch(self._setup.board, self._setup.rules, self._events.put_nowait))
+        others.append(watch)
         ended = asyncio.create_task(self._ended.wait())
         try:
             await asyncio.wait([link, ended, *others], return_when=asyncio.FIRST_COMPLETED)

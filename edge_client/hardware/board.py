@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge_client.hardware import mailbox, meters, pressure, txpower
+from edge_client.conditions import Conditions
+from edge_client.hardware import mailbox, meters, pressure, supply, txpower
 from edge_client.hardware.cpufreq import CpuFreqPolicies
 from edge_client.hardware.interfaces import CpuFreq, Meter
 from edge_client.hardware.limits import Limits
@@ -47,8 +49,13 @@ class Board:
         return "firmware" if self.firmware else "driver"
 
     def temperature_c(self) -> float | None:
-        milli = self.fs.number("sys/class/thermal/thermal_zone0/temp")
-        return None if milli is None else milli / 1e3
+        """Of the processor."""
+        return supply.read_temperature_c(self.fs)
+
+    def conditions(self, now: time.struct_time) -> Conditions:
+        """How things stand at a local time: for the owner's rules."""
+        fed = supply.read_supply(self.fs)
+        return Conditions(60 * now.tm_hour + now.tm_min, self.temperature_c(), fed.battery_share, fed.fed)
 
     def restore(self) -> None:
         """Put back every setting that a client which was killed had changed."""

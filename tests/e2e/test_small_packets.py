@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from edge_client.agent.link import Line
-from edge_client.agent.shell import Setup, Shell
+from edge_client.agent.setup import Setup
+from edge_client.agent.shell import Shell
 from edge_client.config import parse_broker
 from edge_client.events import Device
 from edge_client.hardware.board import discover
