@@ -1,6 +1,7 @@
 """fimi-client: takes part in a fleet.
 
     fimi-client run --broker mqtt://HOST --fleet NAME --id DEVICE --data DEVICE.npz [--config client.toml] ...
+    fimi-client doctor [--json]         what this board can do, what it lacks, and what mends it
     fimi-client show [--root DIR]       what this board is and can do, as JSON
     fimi-client restore [--root DIR]    put back the settings that a killed client left changed (systemd: ExecStopPost)
     fimi-client helper [--group GROUP]  the privileged process that sets clock and transmit power for the agent
@@ -54,9 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     flags = vars(_parser().parse_args(argv))
     name = flags.pop("command")
     config_path = flags.pop("config", None)
-    own: dict[str, str | None] = {
-        name: flags.pop(name) for name in ("socket", "group", "folder", "unit_config") if name in flags
-    }
+    own: dict[str, str | None] = {flag: flags.pop(flag) for flag in _OWN if flag in flags}
     try:
         config = load_toml(Path(config_path), ClientConfig) if config_path else ClientConfig()
         config = merge(config, flags)
@@ -171,6 +170,16 @@ def _restore(config: ClientConfig) -> int:
     return _check_restored(config)
 
 
+def _doctor(config: ClientConfig, own: dict[str, str | None]) -> int:
+    from edge_client.doctor import command as doctor
+
+    logging.getLogger("edge_client").setLevel(logging.ERROR)  # what is wrong stands in the report
+    board = _board(config)
+    settings = _settings(board.fs, _left(config))
+    doctor.show(doctor.examine(config, board, settings, version()), as_json=bool(own["json"]))
+    return 0
+
+
 def _helper(config: ClientConfig, own: dict[str, str | None]) -> int:
     root = _root(config)
     folder = Path(config.state_dir) if config.state_dir else root / SOCKET.rpartition("/")[0]
@@ -229,9 +238,12 @@ def _tls(config: ClientConfig) -> ssl.SSLContext:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fimi-client", description="Take part in a federated fleet.")
     parser.add_argument("--version", action="version", version=f"fimi-client {version()}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="run | show | restore")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="run | doctor | show | restore | helper | units"
+    )
     for name, help_ in (
         ("run", "join a fleet and train until ended"),
+        ("doctor", "say what this board can do, what it lacks, and what mends it"),
         ("show", "print what this board is and can do, as JSON"),
         ("restore", "put back settings that a killed client left changed"),
     ):
@@ -241,7 +253,9 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--state-dir", help="settings to restore, cached shard (default: ROOT/run/fimi)")
         one.add_argument("--interface", help="Wi-Fi interface (default: the one of the default route, else wlan0)")
         one.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
-        if name == "run":
+        if name == "doctor":
+            one.add_argument("--json", action="store_true", default=None, help="for scripts")
+        if name in ("run", "doctor"):
             one.add_argument("--broker", help="mqtt://[user:password@]host[:port] or mqtts://...")
             one.add_argument("--ca-file", help="PEM of the authority that signed an mqtts broker's certificate")
             one.add_argument("--fleet", help="the fleet's name")
@@ -264,8 +278,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 _COMMANDS = {"run": _run, "show": _show, "restore": _restore}
-_OWN = ("socket", "group", "folder", "unit_config")
-_APART = {"helper": _helper, "units": _units}
+_OWN = ("json", "socket", "group", "folder", "unit_config")
+_APART = {"doctor": _doctor, "helper": _helper, "units": _units}
 
 
 if __name__ == "__main__":
