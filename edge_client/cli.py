@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         config = load_toml(Path(config_path), ClientConfig) if config_path else ClientConfig()
         config = merge(config, flags)
         logging.basicConfig(
-            level=config.log_level.upper(),
+            level="ERROR" if name == "doctor" else config.log_level.upper(),  # what is wrong stands in its report
             format=f"%(asctime)s {config.id or 'fimi-client'} %(levelname)s %(message)s",
         )
         if name in _APART:
@@ -173,7 +173,6 @@ def _restore(config: ClientConfig) -> int:
 def _doctor(config: ClientConfig, own: dict[str, str | None]) -> int:
     from edge_client.doctor import command as doctor
 
-    logging.getLogger("edge_client").setLevel(logging.ERROR)  # what is wrong stands in the report
     board = _board(config)
     settings = _settings(board.fs, _left(config))
     doctor.show(doctor.examine(config, board, settings, version()), as_json=bool(own["json"]))
