@@ -102,6 +102,11 @@ def parse_toml(text: str, type_: type[T], source: str) -> T:
     return convert(_plain(text, source), type_, source)
 
 
+def toml_value(text: str) -> object:
+    """A single value as TOML writes it ("1.5e9", "true"); raises ValueError."""
+    return tomllib.loads(f"value = {text}")["value"]
+
+
 def _plain(text: str, source: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)

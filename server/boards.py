@@ -46,6 +46,8 @@ def fleet_toml(config: RunConfig, run: RunDir, address: BrokerAddress, attempt: 
             f"data = {json.dumps(str(data))}",
             f"storage_samples = {board.storage_samples}",
         ]
+        if board.faults:
+            lines += ["[board.faults]", *(f"{name} = {json.dumps(value)}" for name, value in board.faults.items())]
     return "\n".join(lines) + "\n"
 
 

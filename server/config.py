@@ -120,6 +120,7 @@ class BoardConfig(Section, frozen=True, kw_only=True):
     id: Name
     profile: str  # of firmware_profiles: "jetson-nano", "raspberry-pi-4b", "raspberry-pi-5"
     storage_samples: Count = 400  # synthetic samples it has room for
+    faults: dict[str, bool | float] = {}  # what is wrong with it on purpose, see tools/README.md
 
 
 class ProfileConfig(Section, frozen=True, kw_only=True):

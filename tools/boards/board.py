@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import random
+import signal
 import time
 from pathlib import Path
 
 from firmware_profiles.schema import Profile
 from tools.boards.cpufreq_tree import CpufreqTree
+from tools.boards.faults import Faults, SensorFaults, Strain, battery, strained, true_hz
 from tools.boards.files import Replacer
 from tools.boards.law import draw_law
 from tools.boards.ledger import Ledger
 from tools.boards.link import LinkMeter
 from tools.boards.processes import Worker
 from tools.boards.sensors import FIRMWARE, Readout, install_tools, make_sensor
+from tools.boards.surroundings import Surroundings
 
 TICK_S = 0.010
 SOON_S = 0.004
@@ -31,14 +36,27 @@ REST_S = 0.04
 class VirtualBoard:
     """Everything of a board but its client and its relay. `tick` is called by the governor's thread alone."""
 
-    def __init__(self, id_: str, profile: Profile, q_max: float, folder: Path, seed: int, link: LinkMeter) -> None:
+    def __init__(
+        self,
+        id_: str,
+        profile: Profile,
+        q_max: float,
+        folder: Path,
+        seed: int,
+        link: LinkMeter,
+        faults: Faults | None = None,
+    ) -> None:
         """Makes <folder>/<id> (the root), <folder>/<id>.ledger.jsonl; the same seed and id give the same unit."""
         rng = random.Random(f"{seed}:{id_}:{profile.name}")
         self.id = id_
         self.profile = profile
         self.root = folder / id_
         self.ledger_path = folder / f"{id_}.ledger.jsonl"
+        self.faults = faults or Faults()
+        self.strain = Strain()
         self.law = draw_law(profile, q_max, rng)
+        if self.faults.ambient_c is not None:
+            self.law = dataclasses.replace(self.law, ambient_c=self.faults.ambient_c)
         self.state = self.law.start()
         self.starved_s = 0.0
         self.client_pid: int | None = None
@@ -54,13 +72,15 @@ class VirtualBoard:
         install_tools(profile, self.root, self._replacer)
         self.cpufreq = CpufreqTree(self.root, self._replacer, self.law.opps_hz, profile.cpu.governor, profile.cpu.cores)
         self._sensor = make_sensor(profile, self.root, self._replacer, readout)
+        self._sensor_faults = SensorFaults(self.faults, random.Random(f"{seed}:{id_}:faults"))
+        self._surroundings = Surroundings(profile, self.root, self._replacer)
         for name in ("proc/pressure", "proc/device-tree", "sys/class/thermal/thermal_zone0"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         self._replacer.write(self.root / "proc/device-tree/model", profile.model + "\0")
         self._replacer.write(self.root / "sys/class/thermal/thermal_zone0/type", "cpu-thermal\n")
         self._pressure = self._replacer.live(self.root / "proc/pressure/cpu")
         self._temperature = self._replacer.live(self.root / "sys/class/thermal/thermal_zone0/temp")
-        self._sensor.show(self.law.idle_w, self.law.voltage(self.cpufreq.freq_hz))
+        self._sensor.show(self.law.idle_w, self.law.voltage(self.true_hz))
         self._show_pressure()
         self._show_clock()
         self._show_slow()
@@ -79,6 +99,11 @@ class VirtualBoard:
         self._sensed_j = self._shown_starved_s = 0.0
         self._book(self._last)
 
+    @property
+    def true_hz(self) -> float:
+        """The clock in force, whatever the kernel shows."""
+        return self.law.true_hz(true_hz(self.faults, self.strain, self.cpufreq.freq_hz, self.law.opps_hz))
+
     # ---- time
 
     def tick(self, now: float) -> float:
@@ -86,7 +111,7 @@ class VirtualBoard:
 
         Returns the seconds until the next look is due: soon, if a worker will have used up its allowance by then.
         """
-        freq_hz = self.cpufreq.freq_hz
+        freq_hz = self.true_hz
         written = self.cpufreq.poll()
         dt_s, used_s = now - self._last, self._used_s()
         if dt_s <= 0 or (self._resting and used_s == 0 and not written and dt_s < REST_S):
@@ -101,6 +126,7 @@ class VirtualBoard:
             freq_hz=freq_hz,
             link_s=self._link.drain(dt_s),
         )
+        self._strain(dt_s, (self.state.energy_j - before.energy_j) / dt_s)
         # allowance that overflowed while the worker wanted it, at both ends of the interval: this host had no processor
         # free for it, or we came too late to continue it
         wanted, self._wanted = self._wanted, used_s > 0
@@ -137,7 +163,7 @@ class VirtualBoard:
                 worker.stop()
         if self._held or self._resting or not self.workers:
             return TICK_S
-        share = self.law.share(self.cpufreq.freq_hz)
+        share = self.law.share(self.true_hz)
         return min(TICK_S, max(self.state.credit_s * share / (1.0 - share), self._gulp_s, SOON_S))
 
     def _used_s(self) -> float:
@@ -179,10 +205,22 @@ class VirtualBoard:
 
     # ---- what can be seen
 
+    def _strain(self, dt_s: float, power_w: float) -> None:
+        """Heat and supply act on the clock; what the firmware tells of it changes at once."""
+        before = self.strain
+        self.strain = strained(self.faults, before, dt_s, self.state.temperature_c, power_w, len(self.law.opps_hz))
+        if self.strain.bits != before.bits or self.strain.steps != before.steps:
+            self._surroundings.show_limits(self.strain)
+            self._show_clock()
+
     def _sense(self, now: float) -> None:
         power_w = (self.state.energy_j - self._sensed_j) / (now - self._sensed)
         self._sensed, self._sensed_j = now, self.state.energy_j
-        self._sensor.show(power_w, self.law.voltage(self.cpufreq.freq_hz))
+        if self._sensor_faults.gone(self.state.seconds):
+            for file in self._sensor.files:
+                file.path.unlink(missing_ok=True)
+        elif (shown_w := self._sensor_faults.shown_w(power_w, self.state.seconds)) is not None:
+            self._sensor.show(shown_w, self.law.voltage(self.true_hz))
         if self.starved_s != self._shown_starved_s:
             self._show_pressure()
 
@@ -195,13 +233,27 @@ class VirtualBoard:
 
     def _show_clock(self) -> None:
         if self.profile.name.startswith("raspberry-pi"):
-            true_hz = round(self.law.true_hz(self.cpufreq.freq_hz))
-            self._replacer.write(self.root / FIRMWARE / "measure_clock_arm", f"frequency(0)={true_hz}\n")
+            shown = f"frequency(0)={round(self.true_hz)}\n"
+            self._replacer.write(self.root / FIRMWARE / "measure_clock_arm", shown)
 
     def _show_slow(self) -> None:
         self._temperature.write(f"{round(self.state.temperature_c * 1000)}\n")
         if self.profile.name.startswith("raspberry-pi"):
             self._replacer.write(self.root / FIRMWARE / "measure_temp", f"temp={self.state.temperature_c:.1f}'C\n")
+
+        held = battery(self.faults, self.state.energy_j, self.state.seconds)
+        if held is not None:
+            self._surroundings.show_battery(held)
+            if held.left_j == 0.0:
+                self._go_off()
+
+    def _go_off(self) -> None:
+        """The battery is empty: everything on the board ends at once."""
+        for pid in (self.client_pid, *self.workers):
+            if pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        self.client_pid = None
 
     def _book(self, now: float) -> None:
         self._booked = now
@@ -216,6 +268,8 @@ class VirtualBoard:
                 "link_s": round(state.link_s, 6),
                 "cpu_s": round(state.cpu_s, 6),
                 "freq_hz": self.cpufreq.freq_hz,
+                "true_hz": round(self.true_hz),
+                "limits": sorted(self.strain.now),
                 "temperature_c": round(state.temperature_c, 3),
                 "workers": len(self.workers),
             }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import re
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from edge_client.protocol.processes import die_with_parent
 from firmware_profiles.loader import load_profile, shipped
-from firmware_profiles.strict import ConfigError, convert, load_toml
+from firmware_profiles.strict import ConfigError, convert, load_toml, toml_value
 from tools.boards.admission import AdmissionError
 from tools.boards.fleet import BrokerMissingError, Fleet
 from tools.boards.fleet_config import FleetConfig
@@ -56,6 +57,7 @@ def _fleet_of(arguments: argparse.Namespace) -> tuple[FleetConfig, Path]:
         "profile": arguments.profile,
         "data": arguments.data,
         "storage_samples": arguments.storage_samples,
+        "faults": dict(map(_fault, arguments.fault)),
     }
     fleet = {
         "broker": arguments.broker,
@@ -68,6 +70,15 @@ def _fleet_of(arguments: argparse.Namespace) -> tuple[FleetConfig, Path]:
         return convert(fleet, FleetConfig, "one"), Path()
     except ConfigError as error:
         raise ConfigError(_FIELD.sub(lambda field: "--" + field[1].replace("_", "-"), str(error))) from None
+
+
+def _fault(text: str) -> tuple[str, object]:
+    """ "clock_floor_hz=1.5e9" as name and value; raises ConfigError."""
+    name, equals, value = text.partition("=")
+    if equals:
+        with contextlib.suppress(ValueError):
+            return name, toml_value(value)
+    raise ConfigError(f"--fault {text}: give NAME=VALUE, as clock_floor_hz=1.5e9 or clock_not_applied=true")
 
 
 def _row(name: str) -> str:
@@ -94,6 +105,13 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--id", default=None, help="default: the profile's name")
     one.add_argument("--storage-samples", type=int, default=None)
     one.add_argument("--seed", type=int, default=0, help="which unit of its type it is")
+    one.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="what is wrong with it, see tools/README.md",
+    )
     one.add_argument("--dir", default="boards", help="where root, ledger and log are made")
     for command in (fleet, one):
         command.add_argument(

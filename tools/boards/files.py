@@ -47,6 +47,7 @@ class LiveFile:
     """
 
     def __init__(self, path: Path, spare: Path) -> None:
+        self.path = path
         self._names = os.fsencode(path), os.fsencode(spare)
         self._fds = []
         for name in (spare, path):

@@ -92,7 +92,8 @@ class Fleet:
         for board, profile, share in zip(self._config.board, self._profiles, self.shares, strict=True):
             relay = Relay(self._broker, board.link_bytes_per_s or profile.link.rate_bytes_per_s.value)
             self._relays.append(relay)
-            self.boards.append(VirtualBoard(board.id, profile, share, folder, self._config.seed, relay.meter))
+            made = VirtualBoard(board.id, profile, share, folder, self._config.seed, relay.meter, board.faults)
+            self.boards.append(made)
         ports = [await relay.start() for relay in self._relays]
         # clients are forked before the governor's thread exists: a fork beside threads is asking for trouble
         for made, config, port in zip(self.boards, self._config.board, ports, strict=True):

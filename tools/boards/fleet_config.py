@@ -6,6 +6,8 @@ from typing import Annotated
 
 import msgspec
 
+from tools.boards.faults import Faults
+
 Name = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
@@ -19,6 +21,7 @@ class BoardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     storage_samples: Annotated[int, msgspec.Meta(ge=0)] | None = None
     link_bytes_per_s: Positive | None = None
     client_config: str | None = None
+    faults: Faults = Faults()
 
 
 class FleetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

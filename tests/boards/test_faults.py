@@ -1,0 +1,285 @@
+"""What is wrong with a board on purpose: laws by hand, and that the client sees through each of them."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edge_client import accounting, plausible
+from edge_client.accounting import PowerSample
+from edge_client.agent.obedience import Job, Obedience
+from edge_client.conditions import Rules, obstacle
+from edge_client.hardware.board import Board, discover
+from edge_client.hardware.interfaces import EnergyCounter
+from edge_client.hardware.settings import SettingsFile
+from edge_client.hardware.sysfs import SysFs
+from edge_client.protocol.messages import EnergyReading, NetworkSpec, OppPoint
+from firmware_profiles.loader import load_profile
+from tools.boards.board import VirtualBoard
+from tools.boards.faults import Battery, Faults, SensorFaults, Strain, battery, strained, true_hz
+from tools.boards.law import nominal_law
+from tools.boards.link import LinkMeter
+
+OPPS = (600e6, 1000e6, 1500e6)
+JOB = Job(NetworkSpec(name="vgg9", image_shape=(32, 32, 3), n_classes=10), 32)
+
+
+# ---- the laws ----
+
+
+@pytest.mark.parametrize(
+    ("faults", "strain", "kernel_hz", "hz"),
+    [
+        (Faults(), Strain(), 1000e6, 1000e6),
+        (Faults(clock_not_applied=True), Strain(), 600e6, 1500e6),
+        (Faults(clock_floor_hz=900e6), Strain(), 600e6, 900e6),
+        (Faults(clock_cap_hz=1200e6), Strain(), 1500e6, 1200e6),
+        (Faults(clock_boost=0.2), Strain(), 1000e6, 1200e6),
+        (Faults(), Strain(steps=1), 1500e6, 1000e6),
+        (Faults(), Strain(steps=1), 600e6, 600e6),
+        (Faults(), Strain(steps=9), 1500e6, 600e6),
+        (Faults(clock_not_applied=True), Strain(sagging_s=1.0), 1500e6, 600e6),
+    ],
+)
+def test_the_true_clock(faults: Faults, strain: Strain, kernel_hz: float, hz: float) -> None:
+    assert true_hz(faults, strain, kernel_hz, OPPS) == pytest.approx(hz)
+
+
+def test_heat_takes_the_clock_down_step_by_step_and_back() -> None:
+    faults, strain, seen = Faults(throttle_c=80.0), Strain(), []
+    for celsius in (70.0, 76.0, 81.0, 81.0, 81.0, 79.0, 75.0, 75.0, 70.0):
+        strain = strained(faults, strain, 0.5, celsius, 5.0, n_opps=3)
+        seen.append((strain.steps, sorted(strain.now)))
+    assert seen == [
+        (0, []),
+        (0, ["soft_limit"]),
+        (1, ["soft_limit", "throttled"]),
+        (2, ["soft_limit", "throttled"]),
+        (2, ["soft_limit", "throttled"]),  # no step is left
+        (2, ["soft_limit", "throttled"]),  # not yet cool enough
+        (1, ["throttled"]),
+        (0, []),
+        (0, []),
+    ]
+    assert strain.bits == 0b1100 << 16
+
+
+def test_steps_take_their_time() -> None:
+    faults, strain = Faults(throttle_c=80.0), Strain()
+    for _ in range(6):  # 0.6 s in ticks of 0.1 s: one step at once, the next after half a second
+        strain = strained(faults, strain, 0.1, 90.0, 5.0, n_opps=9)
+    assert strain.steps == 2
+
+
+def test_a_weak_supply_sags_and_recovers() -> None:
+    faults = Faults(under_voltage_w=6.0)
+    low = strained(faults, Strain(), 0.1, 50.0, 6.1, n_opps=3)
+    assert (sorted(low.now), low.bits) == (["capped", "under_voltage"], 0b11 | 0b11 << 16)
+    after = strained(faults, low, 1.0, 50.0, 4.0, n_opps=3)
+    assert sorted(after.now) == ["capped"]
+    assert sorted(strained(faults, after, 1.1, 50.0, 4.0, n_opps=3).now) == []
+
+
+def test_a_hot_board_under_load_settles_around_its_limit() -> None:
+    """The board's own law at 45 C: at the top clock it would reach 45 + 8 * 6.4 = 96 C."""
+    profile = load_profile("raspberry-pi-4b")
+    law, faults, strain = nominal_law(profile, 0.5), Faults(), Strain()
+    temperature_c, n = 45.0 + 8.0 * law.idle_w, len(law.opps_hz)
+    trail = []
+    for _ in range(6000):
+        hz = true_hz(faults, strain, law.opps_hz[-1], law.opps_hz)
+        power_w = law.busy_w(hz, temperature_c)
+        temperature_c += (45.0 + 8.0 * power_w - temperature_c) * 0.1 / 60.0
+        strain = strained(faults, strain, 0.1, temperature_c, power_w, n)
+        trail.append((temperature_c, hz))
+    assert max(celsius for celsius, _ in trail) < 86.5
+    assert min(celsius for celsius, _ in trail[3000:]) > 79.0
+    assert {hz for _, hz in trail[3000:]} != {law.opps_hz[-1]}
+    assert "throttled" in strain.since_boot
+
+
+def test_a_battery_by_hand() -> None:
+    faults = Faults(battery_wh=10.0, battery_start=0.5, charger_w=2.0)
+    held = battery(faults, drawn_j=9000.0, seconds=1000.0)  # 18,000 J - 9,000 + 2,000
+    assert held == Battery(36_000.0, 11_000.0, charging=True)
+    assert held.percent == 31
+    assert battery(faults, 1e6, 0.0) == Battery(36_000.0, 0.0, charging=True)
+    assert battery(Faults(), 1.0, 1.0) is None
+
+
+def test_a_sensor_that_glitches_sticks_and_goes() -> None:
+    wild = SensorFaults(Faults(sensor_glitch=1.0), random.Random(1))
+    assert {wild.shown_w(3.0, 1.0) for _ in range(20)} == {0.0, 150.0}
+    stuck = SensorFaults(Faults(sensor_stuck_after_s=5.0), random.Random(1))
+    assert (stuck.shown_w(3.0, 4.9), stuck.shown_w(3.0, 5.0)) == (3.0, None)
+    gone = SensorFaults(Faults(sensor_vanishes_after_s=2.0), random.Random(1))
+    assert (gone.gone(1.9), gone.gone(2.0)) == (False, True)
+
+
+# ---- what the client makes of them ----
+
+
+class Twin:
+    """A virtual board that nothing runs on, its time moved by hand, and the client's view of it."""
+
+    def __init__(self, folder: Path, profile: str, faults: Faults) -> None:
+        self.twin = VirtualBoard("b", load_profile(profile), 0.5, folder, 0, LinkMeter(), faults)
+        self.now = time.monotonic() + 1.0  # ahead of the clock that the board was made by
+        fs = SysFs(self.twin.root)
+        self.twin.tick(self.now)
+        self.client: Board = discover(fs, SettingsFile(folder / "settings.json"))
+
+    def go(self, seconds: float, step_s: float = 0.05) -> None:
+        for _ in range(round(seconds / step_s)):
+            self.now += step_s
+            self.twin.tick(self.now)
+
+    def profiled(self, freqs_hz: tuple[float, ...]) -> tuple[OppPoint, ...]:
+        """As the client profiles it; a sample takes what the board's law says at its true clock."""
+        points = []
+        for freq_hz in freqs_hz:
+            with self.client.cpufreq.hold(freq_hz):
+                self.go(0.2)
+                seen = self.client.cpufreq.read(freq_hz)
+                assert seen.accepted_hz == freq_hz  # the kernel's files repeat the request, whatever is true
+                s_per_sample = 0.02 * self.twin.law.relative_tau(self.twin.true_hz)
+            self.go(0.2)
+            points.append(
+                OppPoint(
+                    freq_hz=freq_hz, verified_hz=seen.verified_hz, s_per_sample=s_per_sample, j_per_sample=None,
+                    samples=100, duration_s=2.0, uncertainty=None, starved=False,
+                )
+            )  # fmt: skip
+        return Obedience().profiled(JOB, points, self.client.verified_by)
+
+    def energy(self, seconds: float) -> tuple[EnergyReading, float]:
+        """The client's joules of an idle stretch, and the true ones."""
+        meter = self.client.meter
+        assert meter is not None
+        assert not isinstance(meter, EnergyCounter)
+        start, before_j, polls = self.now, self.twin.state.energy_j, []
+        for _ in range(round(seconds / 0.1)):
+            self.go(0.1)
+            polls.append((self.now, meter.read_power_w()))
+        samples = [PowerSample(t, power_w) for t, power_w in plausible.believed(polls)]
+        reading = accounting.integrate(samples, start, self.now, period_s=0.1, info=meter.info, idle_power_w=None)
+        return reading, self.twin.state.energy_j - before_j
+
+    def close(self) -> None:
+        self.twin.close()
+
+
+PI4 = (600e6, 900e6, 1200e6, 1500e6)
+NANO = (403.2e6, 614.4e6, 921.6e6, 1132.8e6, 1479e6)
+
+
+@pytest.mark.parametrize(
+    ("profile", "clocks", "faults", "findings", "by"),
+    [
+        ("raspberry-pi-4b", PI4, Faults(), [None] * 4, "firmware"),
+        ("raspberry-pi-4b", PI4, Faults(clock_not_applied=True), ["not_applied"] * 3 + [None], "firmware"),
+        ("raspberry-pi-4b", PI4, Faults(clock_floor_hz=1200e6), ["floor", "floor", None, None], "firmware"),
+        ("raspberry-pi-4b", PI4, Faults(clock_cap_hz=900e6), [None, None, "cap", "cap"], "firmware"),
+        ("raspberry-pi-4b", PI4, Faults(clock_boost=0.1), ["boost"] * 4, "firmware"),
+        ("jetson-nano", NANO, Faults(), [None] * 5, "driver"),
+        ("jetson-nano", NANO, Faults(clock_not_applied=True), ["not_applied"] * 4 + [None], "work"),
+        ("jetson-nano", NANO, Faults(clock_floor_hz=921.6e6), ["floor", "floor", None, None, None], "work"),
+        ("jetson-nano", NANO, Faults(clock_cap_hz=921.6e6), [None, None, None, "cap", "cap"], "work"),
+    ],
+)
+def test_each_lie_of_the_clock_is_caught_and_named(
+    profile: str, clocks: tuple[float, ...], faults: Faults, findings: list[str | None], by: str, tmp_path: Path
+) -> None:
+    board = Twin(tmp_path, profile, faults)
+    try:
+        points = board.profiled(clocks)
+    finally:
+        board.close()
+    assert [point.finding for point in points] == findings
+    assert {point.verified_by for point in points if point.finding} <= {by}
+
+
+def test_a_pi_5_runs_at_1500_below_that_by_its_nature(tmp_path: Path) -> None:
+    board = Twin(tmp_path, "raspberry-pi-5", Faults())
+    try:
+        points = board.profiled((1000e6, 1500e6, 2400e6))
+    finally:
+        board.close()
+    assert [(point.verified_hz, point.finding) for point in points] == [
+        (1500e6, "floor"), (1500e6, None), (2400e6, None),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("profile", "limits"), [("raspberry-pi-4b", {"soft_limit", "throttled"}), ("jetson-nano", {"cooling"})]
+)
+def test_throttling_is_seen_and_the_ledger_has_it(profile: str, limits: set[str], tmp_path: Path) -> None:
+    board = Twin(tmp_path, profile, Faults(ambient_c=80.0, throttle_c=85.0))
+    assert not (board.client.limits.read() or set()) - {"soft_limit", "cooling", "throttled"}
+    with board.client.cpufreq.hold(board.twin.law.opps_hz[-1]):
+        board.go(120.0)  # idle at 80 C of air it gets too hot
+        assert board.client.limits.read() == limits
+        seen = board.client.cpufreq.read(board.twin.law.opps_hz[-1])
+    if board.client.firmware:
+        assert seen.verified_hz is not None
+        assert seen.verified_hz < 0.98 * seen.requested_hz
+    board.close()
+    last = json.loads(board.twin.ledger_path.read_text().splitlines()[-1])
+    assert "throttled" in last["limits"]
+    assert last["true_hz"] < last["freq_hz"]
+
+
+def test_under_voltage_is_seen(tmp_path: Path) -> None:
+    board = Twin(tmp_path, "raspberry-pi-4b", Faults(under_voltage_w=1.0))
+    board.go(1.0)
+    assert board.client.limits.read() == {"under_voltage", "capped"}
+    assert board.client.cpufreq.read(1500e6).verified_hz == 600e6
+    board.close()
+
+
+def test_glitches_are_left_out_of_the_joules(tmp_path: Path) -> None:
+    board = Twin(tmp_path, "raspberry-pi-4b", Faults(sensor_glitch=0.05))
+    reading, true_j = board.energy(30.0)
+    board.close()
+    assert reading.missed_samples > 0
+    assert reading.energy_j == pytest.approx(true_j, rel=0.03)  # the sensor's own gain is 1 % off
+    assert reading.uncertainty is not None
+    assert reading.uncertainty > 0.05
+
+
+@pytest.mark.parametrize("faults", [Faults(sensor_vanishes_after_s=3.0), Faults(sensor_stuck_after_s=3.0)])
+def test_a_dead_sensor_gives_no_joules(faults: Faults, tmp_path: Path) -> None:
+    board = Twin(tmp_path, "raspberry-pi-4b", faults)
+    board.go(3.0)
+    reading, _ = board.energy(20.0)
+    board.close()
+    assert (reading.energy_j, reading.source) == (None, "unavailable")
+    assert reading.missed_samples > 100
+
+
+def test_a_battery_drains_bars_work_and_switches_the_board_off(tmp_path: Path) -> None:
+    board = Twin(tmp_path, "raspberry-pi-4b", Faults(battery_wh=0.01))  # 36 J, 2.7 W idle
+    client = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    board.twin.client_pid = client.pid
+    try:
+        board.go(10.0)
+        now = board.client.conditions(time.gmtime(0))
+        assert now.fed is False
+        assert now.battery_share is not None
+        assert 0.05 < now.battery_share < 0.3
+        assert "its battery is at " in (obstacle(Rules(min_battery_share=0.4), now) or "")
+        assert client.poll() is None
+        board.go(4.0)
+        assert client.wait(10) == -9
+    finally:
+        client.kill()
+        client.wait()
+        assert client.stdin is not None
+        client.stdin.close()
+        board.close()
