@@ -46,8 +46,9 @@ def fleet_toml(config: RunConfig, run: RunDir, address: BrokerAddress, attempt: 
             f"data = {json.dumps(str(data))}",
             f"storage_samples = {board.storage_samples}",
         ]
-        if board.faults:
-            lines += ["[board.faults]", *(f"{name} = {json.dumps(value)}" for name, value in board.faults.items())]
+        for table, values in (("faults", board.faults), ("radio", board.radio)):
+            if values:
+                lines += [f"[board.{table}]", *(f"{name} = {json.dumps(value)}" for name, value in values.items())]
     return "\n".join(lines) + "\n"
 
 

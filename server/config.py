@@ -121,6 +121,7 @@ class BoardConfig(Section, frozen=True, kw_only=True):
     profile: str  # of firmware_profiles: "jetson-nano", "raspberry-pi-4b", "raspberry-pi-5"
     storage_samples: Count = 400  # synthetic samples it has room for
     faults: dict[str, bool | float] = {}  # what is wrong with it on purpose, see tools/README.md
+    radio: dict[str, bool | float | str] = {}  # a radio that follows Shannon's law, see tools/README.md
 
 
 class ProfileConfig(Section, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from tools.boards.law import draw_law
 from tools.boards.ledger import Ledger
 from tools.boards.link import LinkMeter
 from tools.boards.processes import Worker
+from tools.boards.radio import Radio
 from tools.boards.sensors import FIRMWARE, Readout, install_tools, make_sensor
 from tools.boards.surroundings import Surroundings
 
@@ -45,6 +46,7 @@ class VirtualBoard:
         seed: int,
         link: LinkMeter,
         faults: Faults | None = None,
+        radio: Radio | None = None,
     ) -> None:
         """Makes <folder>/<id> (the root), <folder>/<id>.ledger.jsonl; the same seed and id give the same unit."""
         rng = random.Random(f"{seed}:{id_}:{profile.name}")
@@ -53,6 +55,7 @@ class VirtualBoard:
         self.root = folder / id_
         self.ledger_path = folder / f"{id_}.ledger.jsonl"
         self.faults = faults or Faults()
+        self.radio = radio
         self.strain = Strain()
         self.law = draw_law(profile, q_max, rng)
         if self.faults.ambient_c is not None:
@@ -80,6 +83,7 @@ class VirtualBoard:
         self._replacer.write(self.root / "sys/class/thermal/thermal_zone0/type", "cpu-thermal\n")
         self._pressure = self._replacer.live(self.root / "proc/pressure/cpu")
         self._temperature = self._replacer.live(self.root / "sys/class/thermal/thermal_zone0/temp")
+        self._last = time.monotonic()
         self._sensor.show(self.law.idle_w, self.law.voltage(self.true_hz))
         self._show_pressure()
         self._show_clock()
@@ -95,7 +99,7 @@ class VirtualBoard:
                 "law": dataclasses.asdict(self.law),
             },
         )
-        self._last = self._sensed = self._booked = self._slow = time.monotonic()
+        self._sensed = self._booked = self._slow = self._last
         self._sensed_j = self._shown_starved_s = 0.0
         self._book(self._last)
 
@@ -103,6 +107,17 @@ class VirtualBoard:
     def true_hz(self) -> float:
         """The clock in force, whatever the kernel shows."""
         return self.law.true_hz(true_hz(self.faults, self.strain, self.cpufreq.freq_hz, self.law.opps_hz))
+
+    def set_power_w(self) -> float:
+        """The transmit power that `iw` was told last."""
+        text = (self.root / FIRMWARE / "txpower_mbm").read_text(encoding="ascii").strip()
+        return 10 ** (int(text or 0) / 1000) / 1e3
+
+    def uplink(self, t: float) -> tuple[float, float]:
+        """See link.Uplink; for boards with a radio."""
+        assert self.radio is not None
+        set_power_w = self.set_power_w()
+        return self.radio.bits_per_s(set_power_w, t) / 8, self.radio.drawn_w(set_power_w)
 
     # ---- time
 
@@ -125,6 +140,7 @@ class VirtualBoard:
             self.law.share(freq_hz) * dt_s,
             freq_hz=freq_hz,
             link_s=self._link.drain(dt_s),
+            radio_j=self._link.drawn_j(),
         )
         self._strain(dt_s, (self.state.energy_j - before.energy_j) / dt_s)
         # allowance that overflowed while the worker wanted it, at both ends of the interval: this host had no processor
@@ -237,6 +253,9 @@ class VirtualBoard:
             self._replacer.write(self.root / FIRMWARE / "measure_clock_arm", shown)
 
     def _show_slow(self) -> None:
+        if self.radio is not None:
+            signal_dbm = self.radio.signal_dbm(self.set_power_w(), self._last)
+            self._surroundings.show_signal(signal_dbm)
         self._temperature.write(f"{round(self.state.temperature_c * 1000)}\n")
         if self.profile.name.startswith("raspberry-pi"):
             self._replacer.write(self.root / FIRMWARE / "measure_temp", f"temp={self.state.temperature_c:.1f}'C\n")

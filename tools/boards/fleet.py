@@ -23,6 +23,7 @@ from tools.boards.fleet_config import BoardConfig, FleetConfig, broker_address
 from tools.boards.governor import Governor, be_punctual
 from tools.boards.link import Relay
 from tools.boards.processes import descendants
+from tools.boards.radio import Radio
 
 READY_S = 60.0
 GOODBYE_S = 15.0
@@ -65,6 +66,8 @@ class Fleet:
                 self._profiles.append(load_profile(board.profile))
             except ConfigError as error:
                 raise ConfigError(f"board[{index}].profile: {error}") from None
+            if board.radio and self._profiles[-1].link.kind != "wifi":
+                raise ConfigError(f"board[{index}].radio: {board.profile} has no Wi-Fi; leave radio out")
             if not (base / board.data).is_file():
                 raise ConfigError(f"board[{index}].data: {base / board.data} is not there; give the board's NPZ file")
         speeds = [profile.cpu.relative_speed.value for profile in self._profiles]
@@ -90,9 +93,13 @@ class Fleet:
         folder = (self._base / self._config.dir).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         for board, profile, share in zip(self._config.board, self._profiles, self.shares, strict=True):
-            relay = Relay(self._broker, board.link_bytes_per_s or profile.link.rate_bytes_per_s.value)
+            rate = board.link_bytes_per_s or profile.link.rate_bytes_per_s.value
+            radio = Radio(board.radio, f"{self._config.seed}:{board.id}") if board.radio else None
+            relay = Relay(self._broker, rate)
+            made = VirtualBoard(board.id, profile, share, folder, self._config.seed, relay.meter, board.faults, radio)
+            if radio is not None:
+                relay.uplink = made.uplink
             self._relays.append(relay)
-            made = VirtualBoard(board.id, profile, share, folder, self._config.seed, relay.meter, board.faults)
             self.boards.append(made)
         ports = [await relay.start() for relay in self._relays]
         # clients are forked before the governor's thread exists: a fork beside threads is asking for trouble

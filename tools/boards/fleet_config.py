@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from tools.boards.faults import Faults
+from tools.boards.radio import RadioConfig
 
 Name = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -22,6 +23,7 @@ class BoardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     link_bytes_per_s: Positive | None = None
     client_config: str | None = None
     faults: Faults = Faults()
+    radio: RadioConfig | None = None
 
 
 class FleetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -110,11 +110,20 @@ class BoardLaw:
         return BoardState(temperature_c=self.ambient_c + self.resistance_c_per_w * self.idle_w)
 
     def step(
-        self, state: BoardState, dt_s: float, used_s: float, allowed_s: float, *, freq_hz: float, link_s: float = 0.0
+        self,
+        state: BoardState,
+        dt_s: float,
+        used_s: float,
+        allowed_s: float,
+        *,
+        freq_hz: float,
+        link_s: float = 0.0,
+        radio_j: float = 0.0,
     ) -> BoardState:
         """The state after `dt_s` seconds at `freq_hz`, in which the worker used `used_s` of `allowed_s` CPU-seconds.
 
-        `allowed_s` is share(freq_hz) * dt_s; `link_s` <= dt_s are the seconds in which bytes flowed.
+        `allowed_s` is share(freq_hz) * dt_s; `link_s` <= dt_s are the seconds in which bytes flowed, `radio_j` what
+        sending drew above the link's own watts in them.
         """
         if dt_s <= 0.0:
             return state
@@ -122,7 +131,7 @@ class BoardLaw:
         idle_s = min(max(credit_s - CAP_S, 0.0), dt_s)
         busy_s = dt_s - idle_s
         above_idle_w = self.busy_w(freq_hz, state.temperature_c) - self.idle_w
-        energy_j = self.idle_w * dt_s + above_idle_w * busy_s + self.link_w * link_s
+        energy_j = self.idle_w * dt_s + above_idle_w * busy_s + self.link_w * link_s + radio_j
         settled_c = self.ambient_c + self.resistance_c_per_w * energy_j / dt_s
         fade = math.exp(-dt_s / self.time_constant_s)
         return BoardState(

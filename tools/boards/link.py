@@ -1,4 +1,7 @@
-"""A board's way to the broker: a TCP relay of fixed rate in each direction, which tells the law when bytes flow."""
+"""A board's way to the broker: a TCP relay which tells the law when bytes flow, and what sending them draws besides.
+
+Each direction has a fixed rate; with a radio, the way up has that of the moment.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +10,48 @@ import contextlib
 import socket
 import threading
 import time
+from collections.abc import Callable
 
 _PIECE_BYTES = 16 * 1024
 
+Uplink = Callable[[float], tuple[float, float]]
+"""At a time (monotonic seconds): bytes a second on the way up, and the watts that sending draws above the link's own."""
+
 
 class LinkMeter:
-    """Seconds in which bytes flowed, in either direction; written by the relay, drained by the governor's thread."""
+    """Seconds in which bytes flowed, in either direction, and joules that sending drew above the link's own watts;
+    written by the relay, drained by the governor's thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._covered_until = 0.0
         self._pending_s = 0.0
+        self._pending_j = 0.0
+        self._drawn_j = 0.0
 
-    def add(self, start_s: float, end_s: float) -> None:
-        """Bytes flow from `start_s` to `end_s`; both directions at once count once."""
+    def add(self, start_s: float, end_s: float, above_w: float = 0.0) -> None:
+        """Bytes flow from `start_s` to `end_s`, drawing `above_w`; both directions at once count once in seconds."""
         with self._lock:
             self._pending_s += max(0.0, end_s - max(start_s, self._covered_until))
             self._covered_until = max(self._covered_until, end_s)
+            self._pending_j += above_w * (end_s - start_s)
 
     def drain(self, dt_s: float) -> float:
         """The flowing seconds of the last `dt_s`; at most `dt_s`, what is left comes with the next call."""
         with self._lock:
             taken_s = min(self._pending_s, dt_s)
+            if taken_s:
+                share = taken_s / self._pending_s
+                self._drawn_j += share * self._pending_j
+                self._pending_j *= 1.0 - share
             self._pending_s -= taken_s
         return taken_s
+
+    def drawn_j(self) -> float:
+        """The joules above the link's own watts of the seconds that were drained since the last call."""
+        with self._lock:
+            drawn_j, self._drawn_j = self._drawn_j, 0.0
+        return drawn_j
 
 
 class Relay:
@@ -43,6 +64,7 @@ class Relay:
         self.bytes_down = 0
         self._broker = broker
         self._rate = rate_bytes_per_s
+        self.uplink: Uplink | None = None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         # one line for all connections: when a direction is free again
@@ -98,8 +120,11 @@ class Relay:
         while data := await source.read(_PIECE_BYTES):
             now = time.monotonic()
             start = max(now, self._free_at[way])
-            end = self._free_at[way] = start + len(data) / self._rate
-            self.meter.add(start, end)
+            rate, above_w = self._rate, 0.0
+            if way == "up" and self.uplink is not None:
+                rate, above_w = self.uplink(start)
+            end = self._free_at[way] = start + len(data) / rate
+            self.meter.add(start, end, above_w)
             if way == "up":
                 self.bytes_up += len(data)
             else:

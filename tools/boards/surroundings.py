@@ -36,6 +36,10 @@ class Surroundings:
         else:
             self._write(f"{_COOLER}/cur_state", str(strain.steps))
 
+    def show_signal(self, signal_dbm: float) -> None:
+        """What the access point sees of the board; on a real site it is asked over the network."""
+        self._write(f"{FIRMWARE}/ap_signal_dbm", f"{signal_dbm:.1f}")
+
     def show_battery(self, held: Battery) -> None:
         """As the kernel shows a battery."""
         full = held.left_j >= held.full_j
