@@ -15,7 +15,7 @@ from collections.abc import Callable
 _PIECE_BYTES = 16 * 1024
 
 Uplink = Callable[[float], tuple[float, float]]
-"""At a time (monotonic seconds): bytes a second on the way up, and the watts that sending draws above the link's own."""
+"""At a time (monotonic seconds): bytes a second on the way up, and watts that sending draws above the link's own."""
 
 
 class LinkMeter:
