@@ -4,6 +4,7 @@
     fimi-client doctor [--json]         what this board can do, what it lacks, and what mends it
     fimi-client show [--root DIR]       what this board is and can do, as JSON
     fimi-client restore [--root DIR]    put back the settings that a killed client left changed (systemd: ExecStopPost)
+    fimi-client radio-check             ask the access point whether this board's transmit power is heeded
     fimi-client helper [--group GROUP]  the privileged process that sets clock and transmit power for the agent
     fimi-client units DIR               write systemd units for agent and helper, and udev rules as the other way
 
@@ -32,11 +33,12 @@ from edge_client.config import ClientConfig, check_complete, merge, parse_broker
 from edge_client.errors import FimiClientError, HardwareError, MissingExtraError, SetupError
 from edge_client.events import Device
 from edge_client.hardware import board as boards
-from edge_client.hardware import sampler
+from edge_client.hardware import radio_check, sampler
 from edge_client.hardware.board import Board
 from edge_client.hardware.meters import Wanted
 from edge_client.hardware.settings import SettingsFile
 from edge_client.hardware.sysfs import SysFs
+from edge_client.hardware.txpower import IwTxPower
 from edge_client.helper import client as helpers
 from edge_client.helper import command
 from edge_client.helper.client import SOCKET
@@ -165,6 +167,21 @@ def _show(config: ClientConfig) -> int:
     return 0
 
 
+def _radio_check(config: ClientConfig) -> int:
+    board = _board(config, Wanted("none"))
+    board.restore()
+    if not isinstance(board.tx, IwTxPower):
+        raise SetupError("there is no Wi-Fi card whose transmit power iw tells; name it with --interface")
+    if config.rssi is None:
+        raise SetupError("[rssi] is missing in client.toml; give `command`, which prints what the access point hears")
+    reader = radio_check.signal_reader(board.fs, config.rssi.command)
+    found = radio_check.check(board.tx, reader, config.rssi.settle_s)
+    radio_check.keep(boards.radio_file(_settings(board.fs, _left(config))), found)
+    told = "heeds its transmit power" if found.capability == "enforced" else "ignores what it is set to"
+    print(f"{found.interface} {told}: asked for {found.asked_db:g} dB less, the access point saw {found.followed_db:g}")
+    return _check_restored(config)
+
+
 def _restore(config: ClientConfig) -> int:
     _board(config, Wanted("none"), "none").restore()  # a helper restores what it has changed by itself
     return _check_restored(config)
@@ -237,13 +254,12 @@ def _tls(config: ClientConfig) -> ssl.SSLContext:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fimi-client", description="Take part in a federated fleet.")
     parser.add_argument("--version", action="version", version=f"fimi-client {version()}")
-    commands = parser.add_subparsers(
-        dest="command", required=True, metavar="run | doctor | show | restore | helper | units"
-    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="run | doctor | ...")
     for name, help_ in (
         ("run", "join a fleet and train until ended"),
         ("doctor", "say what this board can do, what it lacks, and what mends it"),
         ("show", "print what this board is and can do, as JSON"),
+        ("radio-check", "ask the access point whether the transmit power is heeded"),
         ("restore", "put back settings that a killed client left changed"),
     ):
         one = commands.add_parser(name, help=help_)
@@ -276,7 +292,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-_COMMANDS = {"run": _run, "show": _show, "restore": _restore}
+_COMMANDS = {"run": _run, "show": _show, "radio-check": _radio_check, "restore": _restore}
 _OWN = ("json", "socket", "group", "folder", "unit_config")
 _APART = {"doctor": _doctor, "helper": _helper, "units": _units}
 

@@ -33,6 +33,13 @@ class PlugConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     topic: Annotated[str, Meta(min_length=1)]  # Tasmota's Topic, Shelly's MQTT prefix
 
 
+class RssiConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the access point is asked for this board's signal."""
+
+    command: Annotated[str, Meta(min_length=1)]  # whose last printed number is the signal in dBm; no shell
+    settle_s: Positive = 3.0  # before each of its readings
+
+
 class LimitsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When the board may work; each rule can be left out."""
 
@@ -75,6 +82,7 @@ class ClientConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     meter_period_s: Positive = 0.1  # between two polls of the meter
     meter_profile: str | None = None  # board profile of the model, name or path; left out: the shipped one that fits
     plug: PlugConfig | None = None  # [plug]
+    rssi: RssiConfig | None = None  # [rssi], for `fimi-client radio-check`
     limits: LimitsConfig = LimitsConfig()  # [limits]
     heartbeat_s: Positive = 5.0
     max_packet_bytes: Annotated[int, Meta(ge=4096)] = 128 * 1024  # largest message the broker takes

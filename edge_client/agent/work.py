@@ -164,12 +164,25 @@ class Work:
         """Send the change at the planned power and rate; the update to say afterwards."""
         with self._hold_tx(task.tx_power_w) as accepted_w:
             await asyncio.sleep(_SETTLE_POLLS * self.sampler.period_s)
+            bytes_before = self.board.interface_bytes()
             start = time.monotonic()
             await uploader.run()
             end = time.monotonic()
+            link, bytes_after = await asyncio.to_thread(self.board.link), self.board.interface_bytes()
         energy = self.sampler.energy(start, end, self.idle_power_w)
-        self.journal.write("upload", start, end, energy, run=task.run, round=task.round, bits=uploader.bits)
-        radio = RadioOutcome(requested_w=task.tx_power_w, accepted_w=accepted_w, capability=self.board.tx.capability)
+        grown = None if bytes_before is None or bytes_after is None else bytes_after - bytes_before
+        radio = RadioOutcome(
+            requested_w=task.tx_power_w,
+            accepted_w=accepted_w,
+            capability=self.board.tx.capability,
+            signal_dbm=link.signal_dbm,
+            link_bits_per_s=link.bits_per_s,
+            interface_bytes=grown if grown is None or grown >= 0 else None,  # below: the card was made anew
+            airtime_s=uploader.bits / link.bits_per_s if link.bits_per_s else None,
+        )
+        self.journal.write(
+            "upload", start, end, energy, run=task.run, round=task.round, bits=uploader.bits, radio=radio
+        )
         return Update(
             device=self.device,
             run=task.run,
@@ -185,5 +198,5 @@ class Work:
     @contextlib.contextmanager
     def _hold_tx(self, power_w: float | None) -> Iterator[float | None]:
         with contextlib.ExitStack() as stack:
-            held = power_w is not None and self.leased
+            held = power_w is not None and self.leased and self.board.tx.capability != "unsupported"
             yield stack.enter_context(self.board.tx.hold(power_w)) if held and power_w is not None else None

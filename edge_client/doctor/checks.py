@@ -19,6 +19,7 @@ from edge_client.hardware.board import Board
 from edge_client.hardware.interfaces import Meter, Missing
 from edge_client.hardware.settings import SettingsFile
 from edge_client.hardware.supply import read_supply
+from edge_client.hardware.txpower import IwTxPower
 from edge_client.helper.client import HelpedClock
 from edge_client.training import data
 
@@ -95,7 +96,10 @@ def radio(board: Board) -> Check:
     if board.tx.capability == "enforced":
         return _ok("radio", "transmit power can be set, and its effect was measured")
     if board.tx.capability == "accepted_unverified":
-        return _weak("radio", "transmit power can be set, but many drivers read back what they were told and ignore it")
+        said = "transmit power can be set, but many drivers read back what they were told and ignore it"
+        return _weak("radio", said, remedy="[rssi] in client.toml, then fimi-client radio-check")
+    if isinstance(board.tx, IwTxPower):
+        return _lacks("radio", f"{board.tx.interface} ignores what it is set to, as the access point saw it")
     if wireless and board.fs.command("iw") is None:
         return _lacks("radio", f"{wireless[0]} is a Wi-Fi card, but iw is not installed", remedy="sudo apt install iw")
     return _lacks("radio", "no Wi-Fi card whose power could be set: a plan sets clock and rate only")

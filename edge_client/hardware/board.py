@@ -7,9 +7,10 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from edge_client.conditions import Conditions
-from edge_client.hardware import mailbox, meters, pressure, supply, txpower
+from edge_client.hardware import mailbox, meters, pressure, radio_check, supply, txpower, wifi
 from edge_client.hardware.cpufreq import CpuFreqPolicies
 from edge_client.hardware.interfaces import CpuFreq, Meter
 from edge_client.hardware.limits import Limits
@@ -57,6 +58,16 @@ class Board:
         fed = supply.read_supply(self.fs)
         return Conditions(60 * now.tm_hour + now.tm_min, self.temperature_c(), fed.battery_share, fed.fed)
 
+    def link(self) -> wifi.Link:
+        """How the radio hears its access point; empty where there is none."""
+        return self.tx.link() if isinstance(self.tx, IwTxPower) else wifi.Link()
+
+    def interface_bytes(self) -> int | None:
+        """Bytes that everybody has sent over the interface that traffic leaves by."""
+        name = self.tx.interface if isinstance(self.tx, IwTxPower) else None
+        name = name or txpower.default_interface(self.fs.read("proc/net/route") or "")
+        return wifi.read_tx_bytes(self.fs, name) if name else None
+
     def restore(self) -> None:
         """Put back every setting that a client which was killed had changed."""
         self.cpufreq.restore()
@@ -74,6 +85,11 @@ class Board:
             runtimes=runtimes,
             cores=self.cores,
         )
+
+
+def radio_file(settings: SettingsFile) -> Path:
+    """Where what was found of the radio is kept."""
+    return settings.path.with_name("radio.json")
 
 
 def discover(
@@ -95,6 +111,8 @@ def discover(
     path, box = fs.command("vcgencmd"), mailbox.find(fs)
     firmware = Vcgencmd(fs, path, box) if path or box else None
     tx = txpower.find(fs, settings, interface)
+    if isinstance(tx, IwTxPower):
+        tx.capability = radio_check.recall(radio_file(settings), tx.interface) or tx.capability
     found = meters.find(fs, name, firmware, wanted or Wanted())
     for one in found.passed_over:
         log.warning("%s: %s", one.name, one.reason)

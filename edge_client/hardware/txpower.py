@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from edge_client.errors import HardwareError
+from edge_client.hardware import wifi
 from edge_client.hardware.interfaces import TxCapability
 from edge_client.hardware.settings import SettingsFile
 from edge_client.hardware.sysfs import SysFs
@@ -42,41 +43,72 @@ class NoTxPower:
 
     capability: TxCapability = "unsupported"
 
+    def __init__(self, fs: SysFs | None = None, settings: SettingsFile | None = None) -> None:
+        """With `fs` and `settings` what was changed on another interface is still put back."""
+        self._fs = fs
+        self._settings = settings
+
     @contextmanager
     def hold(self, power_w: float) -> Iterator[None]:  # noqa: ARG002
         yield None
 
     def restore(self) -> None:
-        """Nothing to put back."""
+        """Put back what was changed when there still was a card."""
+        command = self._fs.command("iw") if self._fs else None
+        if self._fs and self._settings and command:
+            restore(self._fs, command, self._settings)
 
 
 class IwTxPower:
     """One Wi-Fi interface."""
 
-    capability: TxCapability = "accepted_unverified"
-
-    def __init__(self, fs: SysFs, command: str, interface: str, settings: SettingsFile) -> None:
+    def __init__(
+        self,
+        fs: SysFs,
+        command: str,
+        interface: str,
+        settings: SettingsFile,
+        capability: TxCapability = "accepted_unverified",
+    ) -> None:
+        """`capability`: what a check at the access point has found of this card."""
         self._fs = fs
         self._command = command
-        self._interface = interface
+        self.interface = interface
         self._settings = settings
+        self.capability: TxCapability = capability
+
+    def limit_dbm(self) -> float | None:
+        """The most that the channel in use allows; None where nothing tells."""
+        return wifi.read_limit_dbm(self._fs, self._command, self.interface)
+
+    def link(self) -> wifi.Link:
+        """How the card hears its access point now."""
+        return wifi.read_link(self._fs, self._command, self.interface)
 
     def read_w(self) -> float | None:
         """What the driver says it is set to."""
         try:
-            dbm = parse_dbm(self._fs.run((self._command, "dev", self._interface, "info")))
+            dbm = parse_dbm(self._fs.run((self._command, "dev", self.interface, "info")))
         except HardwareError:
             return None
         return None if dbm is None else to_w(dbm)
 
     @contextmanager
     def hold(self, power_w: float) -> Iterator[float | None]:
-        """Set the power (W) inside the context and yield the read-back; a refusal yields what is in force."""
-        before = self.read_w()
-        self._settings.save(_KNOB, {"dbm": f"{to_dbm(before):.2f}"} if before else {})
+        """Set the power (W) inside the context and yield the read-back; a refusal yields what is in force.
+
+        More than the channel allows is not asked for: drivers differ in what they make of it.
+        """
+        before, limit_dbm = self.read_w(), self.limit_dbm()
+        wanted_dbm = to_dbm(power_w)
+        if limit_dbm is not None and wanted_dbm > limit_dbm:
+            log.warning("%.1f dBm are more than the channel's %.1f: set to that", wanted_dbm, limit_dbm)
+            wanted_dbm = limit_dbm
+        held = {"dbm": f"{to_dbm(before):.2f}"} if before else {}
+        self._settings.save(_KNOB, {"interface": self.interface, **held})
         try:
             try:
-                self._set(to_dbm(power_w))
+                self._set(wanted_dbm)
             except HardwareError as error:
                 log.warning("the transmit power was refused: %s", error)
             yield self.read_w()
@@ -85,21 +117,31 @@ class IwTxPower:
 
     def restore(self) -> None:
         """Put back what the settings file holds; also after a crash."""
-        held = self._settings.load().get(_KNOB)
-        if held is None:
-            return
-        try:
-            if "dbm" in held:
-                self._set(float(held["dbm"]))
-            else:
-                self._fs.run((self._command, "dev", self._interface, "set", "txpower", "auto"))
-        except (HardwareError, ValueError) as error:
-            log.error("the transmit power could not be restored: %s", error)
-        else:
-            self._settings.forget(_KNOB)
+        restore(self._fs, self._command, self._settings)
 
     def _set(self, dbm: float) -> None:
-        self._fs.run((self._command, "dev", self._interface, "set", "txpower", "fixed", str(round(dbm * 100))))
+        _set(self._fs, self._command, self.interface, dbm)
+
+
+def restore(fs: SysFs, command: str, settings: SettingsFile) -> None:
+    """Put back what the settings file holds, on the interface that stands there; without one, nothing is done."""
+    held = settings.load().get(_KNOB)
+    if held is None:
+        return
+    interface = held.get("interface", "wlan0")
+    try:
+        if "dbm" in held:
+            _set(fs, command, interface, float(held["dbm"]))
+        else:
+            fs.run((command, "dev", interface, "set", "txpower", "auto"))
+    except (HardwareError, ValueError) as error:
+        log.error("the transmit power could not be restored: %s", error)
+    else:
+        settings.forget(_KNOB)
+
+
+def _set(fs: SysFs, command: str, interface: str, dbm: float) -> None:
+    fs.run((command, "dev", interface, "set", "txpower", "fixed", str(round(dbm * 100))))
 
 
 def find(fs: SysFs, settings: SettingsFile, interface: str | None = None) -> IwTxPower | NoTxPower:
@@ -110,7 +152,7 @@ def find(fs: SysFs, settings: SettingsFile, interface: str | None = None) -> IwT
     if command is None:
         return NoTxPower()
     card = IwTxPower(fs, command, name, settings)
-    return card if card.read_w() is not None else NoTxPower()
+    return card if card.read_w() is not None else NoTxPower(fs, settings)
 
 
 def default_interface(routes: str) -> str | None:

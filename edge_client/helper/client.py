@@ -161,7 +161,7 @@ class HelpedTxPower(IwTxPower):
         """See IwTxPower; a refusal yields what is in force."""
         try:
             try:
-                answer, _ = self._line.ask(HoldTxPower(interface=self._interface, power_w=power_w))
+                answer, _ = self._line.ask(HoldTxPower(interface=self.interface, power_w=power_w))
                 accepted_w = answer.value
             except HardwareError as error:
                 log.warning("the transmit power was refused: %s", error)

@@ -125,11 +125,20 @@ class SegmentOutcome(Value, frozen=True, kw_only=True):
 
 
 class RadioOutcome(Value, frozen=True, kw_only=True):
-    """The transmit power as requested and accepted, and what this radio can do."""
+    """The transmit power as requested and accepted, what this radio can do, and how its link was after the upload.
+
+    `signal_dbm` is the access point's signal at the board, `link_bits_per_s` the card's own rate, `interface_bytes`
+    what everybody sent over it meanwhile (more than the update: retransmissions, other programs), `airtime_s` the
+    seconds that the update alone takes at the card's rate. None: not known.
+    """
 
     requested_w: float | None
     accepted_w: float | None
     capability: Literal["enforced", "accepted_unverified", "unsupported"]
+    signal_dbm: float | None = None
+    link_bits_per_s: float | None = None
+    interface_bytes: Count | None = None
+    airtime_s: NonNegative | None = None
 
 
 class UploadOutcome(Value, frozen=True, kw_only=True):

@@ -38,7 +38,7 @@ def test_transmit_power_is_set_read_back_and_restored(tmp_path: Path) -> None:
     assert card.capability == "accepted_unverified"
     with card.hold(0.01) as accepted_w:
         assert accepted_w == pytest.approx(0.01)
-        assert file.load()["txpower"] == {"dbm": "20.00"}
+        assert file.load()["txpower"] == {"interface": "wlan0", "dbm": "20.00"}
     calls = (tmp_path / "r/iw.log").read_text().splitlines()
     assert calls[-1] == "dev wlan0 set txpower fixed 2000"
     assert "dev wlan0 set txpower fixed 1000" in calls
