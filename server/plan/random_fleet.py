@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from firmware_profiles.loader import load_profile, shipped
+from firmware_profiles.loader import load_profile
 from firmware_profiles.schema import Profile
 from models import learning_curve
 from server.plan.build import build_fleet
@@ -40,13 +40,14 @@ POINTS = 6  # of a measured table
 COMPUTE_SHARE = 0.6  # of the round
 ROOM = 1.3  # bandwidth over what is needed
 SPEED_SPREAD = 0.03  # of a board's seconds a sample from round to round, warm or cold
+TYPES = ("jetson-nano", "raspberry-pi-4b", "raspberry-pi-5")  # whatever is shipped later: a seed stays a fleet
 FADING = 2.0 * np.log(10.0) / 10.0  # standard deviation of a channel's logarithm from round to round: 2 dB
 
 
 def random_fleet(count: int, seed: int, radio: RadioChoice = "scheduled", *, tables: bool = False) -> Problem:
     """A problem of `count` >= 1 devices that has a plan; with analytic laws, or `tables` of six measured points."""
     rng = np.random.default_rng(seed)
-    profiles = [load_profile(name) for name in shipped()]
+    profiles = [load_profile(name) for name in TYPES]
     board = rng.integers(len(profiles), size=count)
     speed = _around(rng, count, 0.05) * np.array([p.cpu.relative_speed.value for p in profiles])[board]
     tau_s = 1.0 / (PI_4B_SAMPLES_PER_S * speed)  # at the top clock

@@ -85,7 +85,7 @@ def _row(name: str) -> str:
     profile = load_profile(name)
     opps, power = profile.cpu.opps_hz.value, profile.power
     return (
-        f"{name:<16} {len(opps):>2} clocks {opps[0] / 1e6:.0f}-{opps[-1] / 1e6:.0f} MHz,"
+        f"{name:<21} {len(opps):>2} clocks {opps[0] / 1e6:.0f}-{opps[-1] / 1e6:.0f} MHz,"
         f" {power.idle_w.value:g}-{power.full_w.value:g} W, {profile.sensor.kind}, {profile.link.kind}"
     )
 
