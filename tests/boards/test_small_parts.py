@@ -74,7 +74,7 @@ def test_a_wrong_fleet_file_gets_one_sentence(text: str, sentence: str) -> None:
 
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["list"]) == 0
-    assert "raspberry-pi-5   11 clocks 1000-2400 MHz, 4.4-7.9 W, pmic-vcgencmd, wifi" in capsys.readouterr().out
+    assert "raspberry-pi-5        11 clocks 1000-2400 MHz, 4.4-7.9 W, pmic-vcgencmd, wifi" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
