@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 
 Provenance = Literal["measured", "datasheet", "assumed"]
-SensorKind = Literal["ina3221-jetpack4", "ina219-hwmon", "pmic-vcgencmd"]
+SensorKind = Literal["ina3221-jetpack4", "ina3221-hwmon", "ina219-hwmon", "pmic-vcgencmd", "rapl"]
 
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,7 +49,9 @@ class Cpu(_Strict, frozen=True, kw_only=True):
     `opps_hz` are the operating points as the kernel lists them, ascending, `voltage_v` the core voltage at each.
     `true_floor_hz`: below it the firmware accepts a clock and runs at this one. Time per sample is
     tau(f) = tau(f_max) * (stall_share + (1 - stall_share) * f_max / f): `stall_share` of it waits for memory.
-    `relative_speed`: samples a second at the top clock, Raspberry Pi 4B = 1.
+    `relative_speed`: samples a second at the top clock, Raspberry Pi 4B = 1. `clusters`: cores of each cpufreq policy,
+    left out: one policy of all. `pinning`: how the clock is set, by the governor `userspace`, or by min = max where the
+    driver has none and lists no clocks.
     """
 
     cores: Annotated[int, msgspec.Meta(ge=1)]
@@ -59,8 +61,12 @@ class Cpu(_Strict, frozen=True, kw_only=True):
     relative_speed: Number
     governor: Literal["ondemand", "schedutil", "performance", "powersave"] = "ondemand"
     true_floor_hz: Number | None = None
+    clusters: tuple[Annotated[int, msgspec.Meta(ge=1)], ...] = ()
+    pinning: Literal["userspace", "limits"] = "userspace"
 
     def __post_init__(self) -> None:
+        fits = not self.clusters or sum(self.clusters) == self.cores
+        _require(fits, f"clusters: hold {sum(self.clusters)} cores; give as many as cores, {self.cores}")
         opps, volts = self.opps_hz.value, self.voltage_v.value
         _require(len(opps) >= 2, f"opps_hz: has {len(opps)} values; give at least two")
         _require(all(a < b for a, b in pairwise(opps)), "opps_hz: is not ascending; sort it")

@@ -57,9 +57,7 @@ def signal_reader(fs: SysFs, command: str) -> Callable[[], float]:
         said = fs.run(words)
         numbers = _NUMBER.findall(said)
         if not numbers or not -120.0 <= float(numbers[-1]) <= 0.0:
-            raise HardwareError(
-                f"{command}: printed {said.strip()[-60:]!r}; its last number must be dBm, as -52"
-            )
+            raise HardwareError(f"{command}: printed {said.strip()[-60:]!r}; its last number must be dBm, as -52")
         return float(numbers[-1])
 
     return read

@@ -15,6 +15,7 @@ from edge_client import accounting, plausible
 from edge_client.accounting import PowerSample
 from edge_client.agent.obedience import Job, Obedience
 from edge_client.conditions import Rules, obstacle
+from edge_client.hardware import rapl
 from edge_client.hardware.board import Board, discover
 from edge_client.hardware.interfaces import EnergyCounter
 from edge_client.hardware.settings import SettingsFile
@@ -283,3 +284,55 @@ def test_a_battery_drains_bars_work_and_switches_the_board_off(tmp_path: Path) -
         assert client.stdin is not None
         client.stdin.close()
         board.close()
+
+
+# ---- boards of other kinds ----
+
+
+def test_two_clusters_are_set_and_the_slower_one_sets_the_pace(tmp_path: Path) -> None:
+    board = Twin(tmp_path, "jetson-orin-nano", Faults())
+    second = board.twin.root / "sys/devices/system/cpu/cpufreq/policy4"
+    assert (second / "affected_cpus").read_text() == "4 5\n"
+    assert board.client.cores == 6
+    with board.client.cpufreq.hold(729.6e6):
+        board.go(0.2)
+        assert board.twin.true_hz == 729.6e6
+        assert board.client.cpufreq.read(729.6e6).accepted_hz == 729.6e6
+        (second / "scaling_setspeed").write_text("345600\n")  # somebody meddles with one of them
+        board.go(0.2)
+        assert board.twin.true_hz == 345.6e6
+        assert board.client.cpufreq.read(729.6e6).accepted_hz == pytest.approx(345.6e6)
+    board.go(0.2)
+    assert board.twin.cpufreq.as_booted
+    reading, true_j = board.energy(10.0)
+    board.close()
+    assert reading.energy_j == pytest.approx(true_j, rel=0.03)
+
+
+def test_without_a_userspace_governor_the_clock_is_pinned_and_rapl_wraps(tmp_path: Path) -> None:
+    board = Twin(tmp_path, "x86-rapl", Faults(sensor_range_j=120.0))
+    clock = board.client.cpufreq
+    assert clock.available_hz() == (0.8e9, 1.5e9, 2.2e9, 2.9e9, 3.6e9)
+    with clock.hold(1.5e9):
+        board.go(0.2)
+        assert board.twin.true_hz == 1.5e9
+        assert clock.read(1.5e9).accepted_hz == 1.5e9
+    board.go(0.2)
+    assert board.twin.true_hz == 3.6e9  # powersave of intel_pstate goes as fast as it is asked to
+    assert board.twin.cpufreq.as_booted
+
+    meter = rapl.find(SysFs(board.twin.root), lambda _: board.go(0.1))
+    assert isinstance(meter, rapl.Rapl)
+    meter._now = lambda: board.now
+    start, before_j = meter.read_energy_j(), board.twin.state.energy_j
+    seconds_before, end = board.twin.state.seconds, None
+    for _ in range(600):
+        board.go(0.1)
+        end = meter.read_energy_j()
+    drawn_j, seconds = board.twin.state.energy_j - before_j, board.twin.state.seconds - seconds_before
+    board.close()
+    assert start is not None
+    assert end is not None
+    package_j = (drawn_j - 4.0 * seconds) / 1.12
+    assert package_j > 240.0  # it has wrapped twice
+    assert end - start == pytest.approx(package_j, rel=0.06)  # of a gain that is 2 % off, twice as much at most

@@ -44,7 +44,7 @@ def close(sensor: PowerSensor) -> None:
 
 def test_jetson_nano(tmp_path: Path) -> None:
     sensor, root = make("jetson-nano", tmp_path)
-    sensor.show(5.0, 1.0)
+    sensor.show(5.0, 1.0, 0.05)
     folder = root / "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0"
     assert (folder / "rail_name_0").read_text() == "POM_5V_IN\n"
     reading = {name: int((folder / f"in_{name}0_input").read_text()) for name in ("voltage", "current", "power")}
@@ -58,7 +58,7 @@ def test_jetson_nano(tmp_path: Path) -> None:
 
 def test_raspberry_pi_4b(tmp_path: Path) -> None:
     sensor, root = make("raspberry-pi-4b", tmp_path)
-    sensor.show(5.1, 0.9)
+    sensor.show(5.1, 0.9, 0.05)
     folder = root / "sys/class/hwmon/hwmon1"
     assert {path.name: path.read_text() for path in folder.iterdir()} == {
         "name": "ina219\n",
@@ -73,7 +73,7 @@ def test_raspberry_pi_4b(tmp_path: Path) -> None:
 
 def test_raspberry_pi_5_s_rails_add_up_to_the_board(tmp_path: Path) -> None:
     sensor, root = make("raspberry-pi-5", tmp_path)
-    sensor.show(6.2, 0.8)
+    sensor.show(6.2, 0.8, 0.05)
     text = run(root, "vcgencmd pmic_read_adc").stdout
     amps = dict(re.findall(r"(\w+)_A current\(\d+\)=([\d.]+)A", text))
     volts = dict(re.findall(r"(\w+)_V volt\(\d+\)=([\d.]+)V", text))

@@ -11,7 +11,7 @@ from firmware_profiles.loader import FOLDER, load_profile, shipped
 from firmware_profiles.schema import Number, Profile, Table
 from firmware_profiles.strict import ConfigError
 
-NAMES = ("jetson-nano", "raspberry-pi-3b-plus", "raspberry-pi-4b", "raspberry-pi-5")
+NAMES = ("jetson-nano", "jetson-orin-nano", "raspberry-pi-3b-plus", "raspberry-pi-4b", "raspberry-pi-5", "x86-rapl")
 
 
 def coefficients(value: object) -> list[Number | Table]:
@@ -45,8 +45,10 @@ def test_every_field_is_described_in_the_readme() -> None:
 
 
 def test_known_figures_stand_in_the_profiles() -> None:
-    nano, pi3, pi4, pi5 = (load_profile(name) for name in NAMES)
+    nano, orin, pi3, pi4, pi5, x86 = (load_profile(name) for name in NAMES)
     assert (nano.cpu.opps_hz.value[0], nano.cpu.opps_hz.value[-1]) == (102e6, 1479e6)
+    assert (orin.cpu.clusters, len(orin.cpu.opps_hz.value), orin.cpu.opps_hz.value[-1]) == ((4, 2), 20, 1510.4e6)
+    assert (x86.cpu.pinning, x86.power.idle_w.value, x86.power.full_w.value) == ("limits", 9.3, 25.0)
     assert (pi3.power.idle_w.value, pi3.power.full_w.value, pi3.cpu.opps_hz.value[-1]) == (1.9, 5.3, 1.4e9)
     assert (pi4.power.idle_w.value, pi4.power.full_w.value) == (2.7, 6.4)
     assert pi4.power.idle_w.provenance == "measured"
@@ -84,7 +86,7 @@ def test_a_wrong_profile_gets_one_sentence(tmp_path: Path, old: str, new: str, s
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="'pi-9' is not known; use one of jetson-nano, raspberry-pi-3b-plus, "):
+    with pytest.raises(ConfigError, match="'pi-9' is not known; use one of jetson-nano, jetson-orin-nano, "):
         load_profile("pi-9")
 
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from firmware_profiles.schema import Profile
-from tools.boards.cpufreq_tree import CpufreqTree
+from tools.boards.cpufreq_tree import Clusters
 from tools.boards.faults import Faults, SensorFaults, Strain, battery, strained, true_hz
 from tools.boards.files import Replacer
 from tools.boards.law import draw_law
@@ -73,8 +73,8 @@ class VirtualBoard:
         self._replacer = Replacer(folder / f".{id_}.new")
         readout = Readout(profile.sensor, rng)
         install_tools(profile, self.root, self._replacer)
-        self.cpufreq = CpufreqTree(self.root, self._replacer, self.law.opps_hz, profile.cpu.governor, profile.cpu.cores)
-        self._sensor = make_sensor(profile, self.root, self._replacer, readout)
+        self.cpufreq = Clusters(self.root, self._replacer, profile.cpu, self.law.opps_hz)
+        self._sensor = make_sensor(profile, self.root, self._replacer, readout, self.faults.sensor_range_j)
         self._sensor_faults = SensorFaults(self.faults, random.Random(f"{seed}:{id_}:faults"))
         self._surroundings = Surroundings(profile, self.root, self._replacer)
         for name in ("proc/pressure", "proc/device-tree", "sys/class/thermal/thermal_zone0"):
@@ -84,7 +84,7 @@ class VirtualBoard:
         self._pressure = self._replacer.live(self.root / "proc/pressure/cpu")
         self._temperature = self._replacer.live(self.root / "sys/class/thermal/thermal_zone0/temp")
         self._last = time.monotonic()
-        self._sensor.show(self.law.idle_w, self.law.voltage(self.true_hz))
+        self._sensor.show(self.law.idle_w, self.law.voltage(self.true_hz), 0.0)
         self._show_pressure()
         self._show_clock()
         self._show_slow()
@@ -230,13 +230,14 @@ class VirtualBoard:
             self._show_clock()
 
     def _sense(self, now: float) -> None:
-        power_w = (self.state.energy_j - self._sensed_j) / (now - self._sensed)
+        dt_s = now - self._sensed
+        power_w = (self.state.energy_j - self._sensed_j) / dt_s
         self._sensed, self._sensed_j = now, self.state.energy_j
         if self._sensor_faults.gone(self.state.seconds):
             for file in self._sensor.files:
                 file.path.unlink(missing_ok=True)
         elif (shown_w := self._sensor_faults.shown_w(power_w, self.state.seconds)) is not None:
-            self._sensor.show(shown_w, self.law.voltage(self.true_hz))
+            self._sensor.show(shown_w, self.law.voltage(self.true_hz), dt_s)
         if self.starved_s != self._shown_starved_s:
             self._show_pressure()
 

@@ -10,30 +10,42 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from firmware_profiles.schema import Cpu
 from tools.boards.files import Replacer, WriteWatch
 
 GOVERNORS = ("conservative", "ondemand", "userspace", "powersave", "performance", "schedutil")
 WRITABLE = ("scaling_governor", "scaling_min_freq", "scaling_max_freq", "scaling_setspeed")
 _READ_ONLY = ("scaling_cur_freq", "cpuinfo_cur_freq")
-_FOLDER = "sys/devices/system/cpu/cpufreq/policy0"
+_BASE = "sys/devices/system/cpu/cpufreq"
 
 
 @dataclass(frozen=True)
 class Policy:
-    """The policy's settings; `target_khz` is what userspace asked for last."""
+    """The policy's settings; `target_khz` is what userspace asked for last.
+
+    Without `userspace` it is one of intel_pstate (Documentation/admin-guide/pm/intel_pstate.rst): the processor chooses
+    within the limits, under its `powersave` too.
+    """
 
     opps_khz: tuple[int, ...]
     governor: str
     min_khz: int
     max_khz: int
     target_khz: int
+    userspace: bool = True
+
+    @property
+    def governors(self) -> tuple[str, ...]:
+        """Those on offer."""
+        return GOVERNORS if self.userspace else ("performance", "powersave")
 
     @property
     def cur_khz(self) -> int:
         """The clock in force. Demand-driven governors stand at the top: a board that trains is always in demand."""
         if self.governor == "userspace":
             return self._resolve(self.target_khz)
-        return self._resolve(self.min_khz if self.governor == "powersave" else self.max_khz)
+        slow = self.governor == "powersave" and self.userspace
+        return self._resolve(self.min_khz if slow else self.max_khz)
 
     def _resolve(self, khz: int) -> int:
         """The lowest point at or above the target within the limits, as the kernel's RELATION_L does."""
@@ -45,7 +57,7 @@ class Policy:
         """The policy after these writes, by file name; what a kernel refuses has no effect."""
         policy = self
         governor = writes.get("scaling_governor", "").strip()
-        if governor in GOVERNORS and governor != policy.governor:
+        if governor in policy.governors and governor != policy.governor:
             policy = replace(policy, governor=governor, target_khz=policy.cur_khz)
         low, high = (self._limit(writes.get(name)) for name in ("scaling_min_freq", "scaling_max_freq"))
         # both limits may have moved since the last look; in whichever order they were written, the pair must fit
@@ -79,27 +91,39 @@ class Policy:
 class CpufreqTree:
     """The files of one policy under a board's root."""
 
-    def __init__(self, root: Path, replacer: Replacer, opps_hz: tuple[float, ...], governor: str, cores: int) -> None:
+    def __init__(
+        self,
+        root: Path,
+        replacer: Replacer,
+        opps_hz: tuple[float, ...],
+        governor: str,
+        cores: int,
+        *,
+        first_cpu: int = 0,
+        userspace: bool = True,
+    ) -> None:
+        """A policy of `cores` CPUs from `first_cpu` on; without `userspace` as intel_pstate makes it."""
         opps_khz = tuple(round(hz / 1000) for hz in opps_hz)
-        self.policy = Policy(opps_khz, governor, opps_khz[0], opps_khz[-1], opps_khz[-1])
+        self.policy = Policy(opps_khz, governor, opps_khz[0], opps_khz[-1], opps_khz[-1], userspace)
         self.freq_hz = self.policy.cur_khz * 1000.0
         """The clock that the kernel says is in force."""
         self._boot = self.policy
-        self._folder = root / _FOLDER
+        self._folder = root / _BASE / f"policy{first_cpu}"
         self._replacer = replacer
         self._shown: dict[str, str] = {}
         self._paths = {name: str(self._folder / name) for name in self.policy.files()}
         self._folder.mkdir(parents=True, exist_ok=True)
-        cpus = " ".join(map(str, range(cores)))
+        cpus = " ".join(map(str, range(first_cpu, first_cpu + cores)))
         fixed = {
             "affected_cpus": cpus,
             "related_cpus": cpus,
             "cpuinfo_min_freq": str(opps_khz[0]),
             "cpuinfo_max_freq": str(opps_khz[-1]),
-            "scaling_available_frequencies": " ".join(map(str, opps_khz)),
-            "scaling_available_governors": " ".join(GOVERNORS),
-            "scaling_driver": "cpufreq-dt",
+            "scaling_available_governors": " ".join(self.policy.governors),
+            "scaling_driver": "cpufreq-dt" if userspace else "intel_pstate",
         }
+        if userspace:
+            fixed["scaling_available_frequencies"] = " ".join(map(str, opps_khz))
         for name, text in fixed.items():
             replacer.write(self._folder / name, text + "\n")
         self._show(self.policy, WRITABLE)
@@ -162,3 +186,44 @@ class CpufreqTree:
             if self._shown.get(name, "").strip() != files[name].strip():
                 self._shown[name] = files[name]
                 Path(self._paths[name]).write_text(files[name], encoding="ascii")
+
+
+class Clusters:
+    """All policies of a board. It runs at the clock of the slowest: a training step waits for every core."""
+
+    def __init__(self, root: Path, replacer: Replacer, cpu: Cpu, opps_hz: tuple[float, ...]) -> None:
+        self.trees: list[CpufreqTree] = []
+        first_cpu = 0
+        for cores in cpu.clusters or (cpu.cores,):
+            self.trees.append(
+                CpufreqTree(
+                    root, replacer, opps_hz, cpu.governor, cores,
+                    first_cpu=first_cpu, userspace=cpu.pinning == "userspace",
+                )
+            )  # fmt: skip
+            first_cpu += cores
+
+    @property
+    def freq_hz(self) -> float:
+        """The clock that the kernel says is in force."""
+        return min(tree.freq_hz for tree in self.trees)
+
+    @property
+    def as_booted(self) -> bool:
+        """True when governors and limits stand as at the start."""
+        return all(tree.as_booted for tree in self.trees)
+
+    def reboot(self) -> None:
+        """Back to the settings at the start."""
+        for tree in self.trees:
+            tree.reboot()
+
+    def poll(self) -> bool:
+        """See CpufreqTree; every policy is looked at."""
+        written = [tree.poll() for tree in self.trees]
+        return any(written)
+
+    def close(self) -> None:
+        """The files stay."""
+        for tree in self.trees:
+            tree.close()

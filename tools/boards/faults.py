@@ -42,8 +42,9 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     above these it runs at them. `clock_boost`: it runs faster than asked for by this share. `throttle_c`: where it is
     slowed down; `ambient_c`: the air around it. `under_voltage_w`: above it the supply sags. Of its sensor:
     `sensor_glitch` is the share of readings that are wild; from `sensor_stuck_after_s` on it repeats itself, from
-    `sensor_vanishes_after_s` on its files are gone. `battery_wh`: it is fed from a battery, full at the start to
-    `battery_start` of 1 and charged with `charger_w`; when it is empty the board goes off.
+    `sensor_vanishes_after_s` on its files are gone; a counter falls back to 0 at `sensor_range_j`. `battery_wh`: it is
+    fed from a battery, full at the start to `battery_start` of 1 and charged with `charger_w`; when it is empty the
+    board goes off.
     """
 
     clock_not_applied: bool = False
@@ -56,6 +57,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sensor_glitch: Share = 0.0
     sensor_stuck_after_s: Annotated[float, Meta(ge=0)] | None = None
     sensor_vanishes_after_s: Annotated[float, Meta(ge=0)] | None = None
+    sensor_range_j: Positive | None = None
     battery_wh: Positive | None = None
     battery_start: Share = 1.0
     charger_w: Annotated[float, Meta(ge=0)] = 0.0

@@ -17,6 +17,9 @@ from tools.boards.files import LiveFile, Replacer
 FIRMWARE = "run/firmware"
 """Under the board's root: what the scripts in bin/ print."""
 
+RAPL_RANGE_J = 262_143.328850
+"""Where the counter of many Intel processors falls back to 0."""
+
 _VCGENCMD = """\
 #!/bin/sh
 # Answers as the Raspberry Pi's firmware does. Shell builtins only: a call costs one small process.
@@ -62,8 +65,8 @@ class PowerSensor(Protocol):
 
     files: list[LiveFile]
 
-    def show(self, power_w: float, volts: float) -> None:
-        """The board drew `power_w` on average since the last call; its core stands at `volts`."""
+    def show(self, power_w: float, volts: float, dt_s: float) -> None:
+        """The board drew `power_w` on average in the `dt_s` since the last call; its core stands at `volts`."""
 
 
 class Readout:
@@ -95,7 +98,7 @@ class Ina3221:
             replacer.write(folder / f"in_voltage{n}_input", "5000\n")
         self._write(1, 0.04)
 
-    def show(self, power_w: float, volts: float) -> None:  # noqa: ARG002
+    def show(self, power_w: float, volts: float, dt_s: float) -> None:  # noqa: ARG002
         total_w = self._readout.read(power_w)
         self._write(0, total_w)
         self._write(2, 0.6 * total_w)  # the CPU's own rail; a share only, nobody sums it with the total
@@ -104,6 +107,49 @@ class Ina3221:
         milliamps = round(power_w / 5.0 * 1000)
         self.files[2 * rail].write(f"{milliamps}\n")
         self.files[2 * rail + 1].write(f"{milliamps * 5}\n")
+
+
+class Ina3221Hwmon:
+    """Jetson Orin, JetPack 5 and later: the kernel's own driver, mV and mA; VDD_IN is the whole board."""
+
+    _RAILS = (("VDD_IN", 1.0), ("VDD_CPU_GPU_CV", 0.45), ("VDD_SOC", 0.25))
+
+    def __init__(self, root: Path, replacer: Replacer, readout: Readout) -> None:
+        folder = root / "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon1"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._readout = readout
+        self.files = [replacer.live(folder / f"curr{n}_input") for n in (1, 2, 3)]
+        replacer.write(folder / "name", "ina3221\n")
+        for n, (label, _) in enumerate(self._RAILS, start=1):
+            replacer.write(folder / f"in{n}_label", f"{label}\n")
+            replacer.write(folder / f"in{n}_input", "5000\n")
+            replacer.write(folder / f"in{n}_enable", "1\n")
+
+    def show(self, power_w: float, volts: float, dt_s: float) -> None:  # noqa: ARG002
+        read_w = self._readout.read(power_w)
+        for file, (_, share) in zip(self.files, self._RAILS, strict=True):
+            file.write(f"{round(share * read_w / 5.0 * 1000)}\n")
+
+
+class Rapl:
+    """RAPL of one package: a counter of microjoules that falls back to 0; what it misses is the boundary."""
+
+    def __init__(
+        self, root: Path, replacer: Replacer, readout: Readout, slope: float, boundary_w: float, range_j: float
+    ) -> None:
+        folder = root / "sys/class/powercap/intel-rapl:0"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._readout, self._slope, self._boundary_w = readout, slope, boundary_w
+        self._range_uj = round(range_j * 1e6)
+        self._energy_uj = 0.0
+        self.files = [replacer.live(folder / "energy_uj")]
+        replacer.write(folder / "name", "package-0\n")
+        replacer.write(folder / "max_energy_range_uj", f"{self._range_uj}\n")
+
+    def show(self, power_w: float, volts: float, dt_s: float) -> None:  # noqa: ARG002
+        package_w = max((self._readout.read(power_w) - self._boundary_w) / self._slope, 0.0)
+        self._energy_uj = (self._energy_uj + package_w * dt_s * 1e6) % self._range_uj
+        self.files[0].write(f"{int(self._energy_uj)}\n")
 
 
 class Ina219:
@@ -117,7 +163,7 @@ class Ina219:
         replacer.write(folder / "name", "ina219\n")
         replacer.write(folder / "in1_input", "5100\n")
 
-    def show(self, power_w: float, volts: float) -> None:  # noqa: ARG002
+    def show(self, power_w: float, volts: float, dt_s: float) -> None:  # noqa: ARG002
         read_w = self._readout.read(power_w)
         self.files[0].write(f"{round(read_w * 1e6)}\n")
         self.files[1].write(f"{round(read_w / 5.1 * 1000)}\n")
@@ -145,21 +191,30 @@ class Pmic:
         self._text = "".join(lines)
         self._other_w = sum(volts * amps for _, volts, amps, _, _ in self._RAILS if volts and amps)
 
-    def show(self, power_w: float, volts: float) -> None:
+    def show(self, power_w: float, volts: float, dt_s: float) -> None:  # noqa: ARG002
         rails_w = (self._readout.read(power_w) - self._boundary_w) / self._slope
         amps = max(rails_w - self._other_w, 0.0) / volts
         self.files[0].write(self._text % {"amps": amps, "volts": volts})
 
 
-def make_sensor(profile: Profile, root: Path, replacer: Replacer, readout: Readout) -> PowerSensor:
-    """The board type's own sensor."""
+def make_sensor(
+    profile: Profile, root: Path, replacer: Replacer, readout: Readout, range_j: float | None = None
+) -> PowerSensor:
+    """The board type's own sensor; a counter falls back to 0 at `range_j` (left out: at what processors have)."""
     sensor = profile.sensor
-    if sensor.kind == "ina3221-jetpack4":
-        return Ina3221(root, replacer, readout)
-    if sensor.kind == "ina219-hwmon":
-        return Ina219(root, replacer, readout)
     slope = sensor.boundary_slope.value if sensor.boundary_slope else 1.0
-    return Pmic(root, replacer, readout, slope, sensor.boundary_w.value if sensor.boundary_w else 0.0)
+    boundary_w = sensor.boundary_w.value if sensor.boundary_w else 0.0
+    match sensor.kind:
+        case "ina3221-jetpack4":
+            return Ina3221(root, replacer, readout)
+        case "ina3221-hwmon":
+            return Ina3221Hwmon(root, replacer, readout)
+        case "ina219-hwmon":
+            return Ina219(root, replacer, readout)
+        case "rapl":
+            return Rapl(root, replacer, readout, slope, boundary_w, range_j or RAPL_RANGE_J)
+        case "pmic-vcgencmd":
+            return Pmic(root, replacer, readout, slope, boundary_w)
 
 
 def install_tools(profile: Profile, root: Path, replacer: Replacer) -> None:
