@@ -153,8 +153,11 @@ class CpuFreqPolicies:
         return {name: value for name, value in values.items() if value}
 
     def aim(self, freq_hz: float) -> None:
-        """Note to which of its points each policy is to be set; raises HardwareError where one has none."""
-        for policy in self._policies():
+        """Note to which of its points each policy is to be set; raises HardwareError where one has none, or none is."""
+        policies = self._policies()
+        if not policies:
+            raise HardwareError("this board has no cpufreq policy: its clock cannot be set")
+        for policy in policies:
             points = self._points(policy)
             if not points:
                 raise HardwareError(f"{policy} has no operating point that can be set")
