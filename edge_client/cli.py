@@ -14,7 +14,6 @@ cannot be trusted; 6 a setting could not be restored; 7 an extra is not installe
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import importlib.metadata
 import importlib.util
@@ -22,10 +21,12 @@ import logging
 import signal
 import ssl
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
+from edge_client import options
 from edge_client.agent.link import Line
 from edge_client.agent.setup import Setup
 from edge_client.agent.shell import Shell
@@ -49,15 +50,18 @@ from firmware_profiles.strict import ConfigError, load_toml
 
 log = logging.getLogger("fimi")
 
+Own = dict[str, str | None]
+"""A command's own flags, which are no settings of client.toml."""
+
 _LEFT = "settings.json"
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit status."""
-    flags = vars(_parser().parse_args(argv))
+    flags = vars(options.parser(version()).parse_args(argv))
     name = flags.pop("command")
     config_path = flags.pop("config", None)
-    own: dict[str, str | None] = {flag: flags.pop(flag) for flag in _OWN if flag in flags}
+    own: Own = {flag: flags.pop(flag) for flag in options.OWN if flag in flags}
     try:
         config = load_toml(Path(config_path), ClientConfig) if config_path else ClientConfig()
         config = merge(config, flags)
@@ -65,9 +69,7 @@ def main(argv: list[str] | None = None) -> int:
             level="ERROR" if name == "doctor" else config.log_level.upper(),  # what is wrong stands in its report
             format=f"%(asctime)s {config.id or 'fimi-client'} %(levelname)s %(message)s",
         )
-        if name in _APART:
-            return _APART[name](config, own)
-        return _COMMANDS[name](config)
+        return _COMMANDS[name](config, own)
     except (FimiClientError, ConfigError) as error:
         print(f"fimi-client: {error}", file=sys.stderr)
         return error.exit_code
@@ -88,7 +90,7 @@ def runtimes() -> tuple[str, ...]:
     return tuple(name for name in ("torch", "numpy") if importlib.util.find_spec(name) is not None)
 
 
-def _run(config: ClientConfig) -> int:
+def _run(config: ClientConfig, own: Own) -> int:  # noqa: ARG001
     check_complete(config)
     if config.runtime not in runtimes():
         raise MissingExtraError(
@@ -136,7 +138,7 @@ def _run(config: ClientConfig) -> int:
     try:
         asyncio.run(_serve(setup))
     except FimiClientError as error:
-        if not _left(config).exists():
+        if not _settings(board.fs, _left(config)).load():
             raise
         log.error("%s", error)  # a board that is not as it was is the graver of the two
     return _check_restored(config)
@@ -152,7 +154,7 @@ async def _serve(setup: Setup) -> None:
     await shell.run()
 
 
-def _show(config: ClientConfig) -> int:
+def _show(config: ClientConfig, own: Own) -> int:  # noqa: ARG001
     board = _board(config)
     seen = {
         "capabilities": board.capabilities(runtimes()),
@@ -167,13 +169,14 @@ def _show(config: ClientConfig) -> int:
     return 0
 
 
-def _radio_check(config: ClientConfig) -> int:
+def _radio_check(config: ClientConfig, own: Own) -> int:  # noqa: ARG001
     board = _board(config, Wanted("none"))
     board.restore()
     if not isinstance(board.tx, IwTxPower):
         raise SetupError("there is no Wi-Fi card whose transmit power iw tells; name it with --interface")
     if config.rssi is None:
         raise SetupError("[rssi] is missing in client.toml; give `command`, which prints what the access point hears")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of what restores
     reader = radio_check.signal_reader(board.fs, config.rssi.command)
     found = radio_check.check(board.tx, reader, config.rssi.settle_s)
     radio_check.keep(boards.radio_file(_settings(board.fs, _left(config))), found)
@@ -182,12 +185,12 @@ def _radio_check(config: ClientConfig) -> int:
     return _check_restored(config)
 
 
-def _restore(config: ClientConfig) -> int:
+def _restore(config: ClientConfig, own: Own) -> int:  # noqa: ARG001
     _board(config, Wanted("none"), "none").restore()  # a helper restores what it has changed by itself
     return _check_restored(config)
 
 
-def _doctor(config: ClientConfig, own: dict[str, str | None]) -> int:
+def _doctor(config: ClientConfig, own: Own) -> int:
     from edge_client.doctor import command as doctor
 
     board = _board(config)
@@ -196,14 +199,14 @@ def _doctor(config: ClientConfig, own: dict[str, str | None]) -> int:
     return 0
 
 
-def _helper(config: ClientConfig, own: dict[str, str | None]) -> int:
+def _helper(config: ClientConfig, own: Own) -> int:
     root = _root(config)
     folder = Path(config.state_dir) if config.state_dir else root / SOCKET.rpartition("/")[0]
     fs, path = SysFs(root), own["socket"]
     return command.run_helper(fs, _settings(fs, folder / _LEFT), Path(path) if path else None, own["group"])
 
 
-def _units(config: ClientConfig, own: dict[str, str | None]) -> int:  # noqa: ARG001
+def _units(config: ClientConfig, own: Own) -> int:  # noqa: ARG001
     assert own["folder"] and own["unit_config"]
     return command.write_units(Path(own["folder"]), own["unit_config"])
 
@@ -219,7 +222,7 @@ def _left(config: ClientConfig) -> Path:
 
 def _check_restored(config: ClientConfig) -> int:
     path = _left(config)
-    if path.exists():
+    if _settings(SysFs(_root(config)), path).load():
         raise HardwareError(f"not everything could be restored; what remains stands in {path}")
     return 0
 
@@ -251,50 +254,15 @@ def _tls(config: ClientConfig) -> ssl.SSLContext:
         raise SetupError(str(error)) from error
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fimi-client", description="Take part in a federated fleet.")
-    parser.add_argument("--version", action="version", version=f"fimi-client {version()}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="run | doctor | ...")
-    for name, help_ in (
-        ("run", "join a fleet and train until ended"),
-        ("doctor", "say what this board can do, what it lacks, and what mends it"),
-        ("show", "print what this board is and can do, as JSON"),
-        ("radio-check", "ask the access point whether the transmit power is heeded"),
-        ("restore", "put back settings that a killed client left changed"),
-    ):
-        one = commands.add_parser(name, help=help_)
-        one.add_argument("--config", help="client.toml; flags go before it")
-        one.add_argument("--root", help="where sys/, proc/ and bin/ of the board are (default: /)")
-        one.add_argument("--state-dir", help="settings to restore, cached shard (default: ROOT/run/fimi)")
-        one.add_argument("--interface", help="Wi-Fi interface (default: the one of the default route, else wlan0)")
-        one.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
-        if name == "doctor":
-            one.add_argument("--json", action="store_true", default=None, help="for scripts")
-        if name in ("run", "doctor"):
-            one.add_argument("--broker", help="mqtt://[user:password@]host[:port] or mqtts://...")
-            one.add_argument("--ca-file", help="PEM of the authority that signed an mqtts broker's certificate")
-            one.add_argument("--fleet", help="the fleet's name")
-            one.add_argument("--id", help="this device's name in the fleet")
-            one.add_argument("--data", help="npz with this device's samples: x, y, n_classes")
-            one.add_argument("--storage-samples", type=int, help="room for synthetic samples (default: 1000)")
-            one.add_argument("--runtime", choices=("torch", "numpy"), help="what trains (default: torch)")
-            one.add_argument("--cpus", help="CPUs that the trainer stays on, as 0-3; their clocks alone are set")
-            one.add_argument("--threads", type=int, help="of the training runtime (default: 1)")
-    helper = commands.add_parser("helper", help="set clock and transmit power for agents that have no rights")
-    helper.add_argument("--root", help="where sys/, proc/ and bin/ of the board are (default: /)")
-    helper.add_argument("--state-dir", help="settings to restore (default: ROOT/run/fimi-helper)")
-    helper.add_argument("--socket", help=f"where to listen (default: ROOT/{SOCKET})")
-    helper.add_argument("--group", help="whose members may connect, besides this user")
-    helper.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
-    units = commands.add_parser("units", help="write units for systemd and rules for udev")
-    units.add_argument("folder", metavar="DIR", help="where to write them")
-    units.add_argument("--unit-config", default="/etc/fimi/client.toml", help="client.toml of the agent's unit")
-    return parser
-
-
-_COMMANDS = {"run": _run, "show": _show, "radio-check": _radio_check, "restore": _restore}
-_OWN = ("json", "socket", "group", "folder", "unit_config")
-_APART = {"doctor": _doctor, "helper": _helper, "units": _units}
+_COMMANDS: dict[str, Callable[[ClientConfig, Own], int]] = {
+    "run": _run,
+    "doctor": _doctor,
+    "show": _show,
+    "radio-check": _radio_check,
+    "restore": _restore,
+    "helper": _helper,
+    "units": _units,
+}
 
 
 if __name__ == "__main__":

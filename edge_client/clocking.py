@@ -10,7 +10,6 @@ a + w/f seconds, so it must get faster as the clock goes up unless nearly all of
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -26,6 +25,9 @@ LEAST_STEP = 1.25
 TIME_NOISE = 0.03
 """Relative: how far two timings of the same work at one clock may differ. Work that waits for memory during less than
 seven eighths of its time takes more than that longer at a clock lower by `LEAST_STEP`."""
+
+FASTEST = 2.0
+"""Of the highest clock seen: no work speaks of a faster one."""
 
 WORK_TOLERANCE = 0.25
 """Relative: how far a clock told by work may be from the request before it counts as another one."""
@@ -143,13 +145,14 @@ class Pace:
         return cls(tuple((hz, float(np.mean(seconds))) for hz, seconds in sorted(by_clock.items())))
 
     def implied_hz(self, s_per_sample: float) -> float:
-        """The clock that a time per sample speaks of: in a straight line over 1/f between points and beyond them."""
+        """The clock that a time per sample speaks of: in a straight line over 1/f between points and beyond them, up to
+        `FASTEST` times the highest."""
         pairs = list(pairwise(self.points))
         (f0, t0), (f1, t1) = next((pair for pair in pairs if s_per_sample >= pair[1][1]), pairs[-1])
         if t0 <= t1:
             return f1
         inverse = 1 / f1 + (s_per_sample - t1) / (t0 - t1) * (1 / f0 - 1 / f1)
-        return 1 / inverse if inverse > 0 else math.inf
+        return 1 / max(inverse, 1 / (FASTEST * self.points[-1][0]))
 
     def verified_hz(self, requested_hz: float, s_per_sample: float) -> float:
         """The request where the work took what it should there, within `WORK_TOLERANCE`; else the implied clock."""

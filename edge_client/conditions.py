@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 COOLER_C = 5.0
 """A board that was too hot must be so much below its limit again."""
@@ -68,22 +69,33 @@ class Conditions:
     fed: bool | None = None
 
 
-def obstacle(rules: Rules, now: Conditions, *, barred: bool = False) -> str | None:
-    """Why the board may not work now, in a sentence; None where it may. `barred`: it could not at the last look."""
+@dataclass(frozen=True)
+class Obstacle:
+    """The rule that forbids work, and why in a sentence."""
+
+    rule: Literal["hours", "charging", "battery", "temperature"]
+    reason: str
+
+
+def obstacle(rules: Rules, now: Conditions, before: Obstacle | None = None) -> Obstacle | None:
+    """Why the board may not work now; None where it may. `before`: what forbade it at the last look."""
+    broken = before.rule if before else None
     if rules.hours is not None and not rules.hours.hold(now.minute):
-        return f"it works between {rules.hours} only, and it is {now.minute // 60:02}:{now.minute % 60:02}"
+        clock = f"{now.minute // 60:02}:{now.minute % 60:02}"
+        return Obstacle("hours", f"it works between {rules.hours} only, and it is {clock}")
     if rules.only_when_fed and now.fed is False:
-        return "it works while it charges only, and it runs on its battery"
+        return Obstacle("charging", "it works while it charges only, and it runs on its battery")
     lowest = rules.min_battery_share
     if lowest is not None and now.battery_share is not None and now.fed is not True:
-        lowest += FULLER if barred else 0.0
+        lowest += FULLER if broken == "battery" else 0.0
         if now.battery_share < lowest:
-            return f"its battery is at {now.battery_share:.0%}, it works from {lowest:.0%}"
+            return Obstacle("battery", f"its battery is at {now.battery_share:.0%}, it works from {lowest:.0%}")
     hottest_c = rules.max_temperature_c
     if hottest_c is not None and now.temperature_c is not None:
-        hottest_c -= COOLER_C if barred else 0.0
+        hottest_c -= COOLER_C if broken == "temperature" else 0.0
         if now.temperature_c > hottest_c:
-            return f"its processor is at {now.temperature_c:.0f} C, it works up to {hottest_c:.0f} C"
+            said = f"its processor is at {now.temperature_c:.0f} C, it works up to {hottest_c:.0f} C"
+            return Obstacle("temperature", said)
     return None
 
 

@@ -14,8 +14,9 @@ from statistics import median
 SPIKE = 4.0
 """A sample so many times above or below the median of itself and two neighbours to each side is a spike."""
 
-STUCK_S = 15.0
-"""A value that is repeated to the last digit for so long is no reading. The last digits of a board that works move."""
+STUCK_S = 60.0
+"""A value that is repeated to the last digit for so long is no reading. Long, for an idle board may draw the same to a
+coarse sensor's step: 40 mW on a Jetson Nano."""
 
 LEAST_STUCK = 30
 """And at least so many times: a slow meter repeats itself by right."""

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from edge_client.conditions import Rules, obstacle, untold
+from edge_client.conditions import Obstacle, Rules, obstacle, untold
 from edge_client.events import Barred
 from edge_client.hardware.board import Board
 
@@ -23,15 +23,17 @@ async def watch(
     look_s: float = LOOK_S,
     local_time: Callable[[], time.struct_time] = time.localtime,
 ) -> None:
-    """Until cancelled; without rules there is nothing to look at. The first look is made at once."""
-    barred: str | None = None
-    for lack in untold(rules, board.conditions(local_time())) if rules.any else ():
+    """Until cancelled. The first look is made at once."""
+    for lack in untold(rules, board.conditions(local_time())):
         log.warning("[limits] %s", lack)
+    before: Obstacle | None = None
     while True:
-        if rules.any:
-            reason = obstacle(rules, board.conditions(local_time()), barred=barred is not None)
-            if (reason is None) != (barred is None):
-                log.warning("no work from now on: %s", reason) if reason else log.info("work is allowed again")
-                say(Barred(reason))
-            barred = reason
+        found = obstacle(rules, board.conditions(local_time()), before)
+        if found != before:
+            say(Barred(found.reason if found else None))
+        if found is None and before is not None:
+            log.info("work is allowed again")
+        elif found is not None and (before is None or found.rule != before.rule):
+            log.warning("no work from now on: %s", found.reason)
+        before = found
         await asyncio.sleep(look_s)

@@ -76,10 +76,12 @@ class Obedience:
             timed = [(point.freq_hz, point.s_per_sample) for point in sound]
             worked_hz = dict(zip((hz for hz, _ in timed), clocking.clocks_by_work(timed), strict=True))
         judged = [_told(point, worked_hz.get(point.freq_hz), by) for point in points]
-        self._seen_hz = {point.freq_hz: point.verified_hz for point in judged if point.verified_hz is not None}
-        times = [(point.verified_hz or point.freq_hz, point.s_per_sample) for point in judged if not point.starved]
-        pace = Pace.of(times)
-        self._pace = None if pace is None else (job, pace)
+        if len(points) > 1:  # one alone is no profile, it wakes the trainer: what is known stays
+            self._seen_hz = {}
+            times = [(point.verified_hz or point.freq_hz, point.s_per_sample) for point in judged if not point.starved]
+            pace = Pace.of(times)
+            self._pace = None if pace is None else (job, pace)
+        self._seen_hz |= {point.freq_hz: point.verified_hz for point in judged if point.verified_hz is not None}
         answers = self._answers()
         return tuple(
             msgspec.structs.replace(point, finding=clocking.finding(point.freq_hz, None, point.verified_hz, answers))

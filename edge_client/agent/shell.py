@@ -110,8 +110,9 @@ class Shell:
         self._work.sampler.start()
         link = asyncio.create_task(self._link.run())
         others = [asyncio.create_task(job()) for job in (self._take_events, self._beat, self._tick)]
-        watch = asyncio.create_task(conditions.watch(self._setup.board, self._setup.rules, self._events.put_nowait))
-        others.append(watch)
+        if (rules := self._setup.rules).any:
+            watch = conditions.watch(self._setup.board, rules, self._events.put_nowait)
+            others.append(asyncio.create_task(watch))
         ended = asyncio.create_task(self._ended.wait())
         try:
             await asyncio.wait([link, ended, *others], return_when=asyncio.FIRST_COMPLETED)

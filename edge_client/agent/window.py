@@ -67,7 +67,7 @@ class Window:
         """The window as the outcome of a plan's segment; `refused`: the clock could not be set at all."""
         requested_hz, limits = self._requested_hz, self.limits
         violation_s = accounting.violation_s(self._clocks, self.start, self.end) if requested_hz is not None else 0.0
-        timed = (0, 0.0) if self.starved or limits or refused else (samples, self.duration_s)
+        timed = (0, 0.0) if self.starved or refused else (samples, self.duration_s)
         verdict = (obedience or Obedience()).judge(
             requested_hz, self.accepted_hz, (self.verified_hz, self._board.verified_by), job, timed
         )
@@ -90,6 +90,7 @@ class Window:
 
     def begin(self) -> None:
         """The window starts now (again)."""
+        self._board.limits.mark()
         self._waited_us = (self._board.waited_us(), None)
         self.start = self.end = time.monotonic()
 

@@ -25,18 +25,21 @@ from edge_client.training import data
 
 Status = Literal["ok", "degraded", "missing"]
 
-RUNTIMES: Mapping[str, tuple[str, str]] = {
-    "torch": ("torch", "pip install 'fimi[torch]'"),
-    "numpy": ("numpy", "pip install fimi"),
-    "onnx": ("onnxruntime", "pip install 'fimi[onnx]'"),
-    "tflite": ("tflite_runtime", "pip install 'fimi[tflite]'"),
+RUNTIMES: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "torch": (("torch",), "pip install 'fimi[torch]'"),
+    "numpy": (("numpy",), "pip install fimi"),
+    "onnx": (("onnxruntime",), "pip install 'fimi[onnx]'"),
+    "tflite": (("tflite_runtime", "ai_edge_litert"), "pip install 'fimi[tflite]'"),
 }
-"""Training runtimes: the module that must be there, and the command that installs it."""
+"""Training runtimes: the modules of which one must be there, and the command that installs it."""
 
 TRAINING = ("torch", "numpy")
 """Those that train today; numpy alone only the smallest network."""
 
-_UNITS = "fimi-client units /tmp/fimi, then what it says"
+_UNITS = "fimi-client units fimi-units, then what it says"
+
+
+NO_RADIO = "no Wi-Fi card whose power could be set: a plan sets clock and rate only"
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +76,8 @@ def clock(board: Board) -> Check:
     by = "by its firmware" if board.firmware else "by known work and the driver"
     through = " through the helper" if isinstance(board.cpufreq, HelpedClock) else ""
     span = f"{len(points)} clocks from {points[0] / 1e6:.0f} to {points[-1] / 1e6:.0f} MHz"
-    return _ok("clock", f"{_policies(len(governors))}, {span} can be set{through}, verified {by}")
+    now = "/".join(sorted({board.fs.read(path) or "?" for path in governors}))
+    return _ok("clock", f"{_policies(len(governors))} ({now} now), {span} can be set{through}, verified {by}")
 
 
 def limits(board: Board) -> Check:
@@ -102,7 +106,7 @@ def radio(board: Board) -> Check:
         return _lacks("radio", f"{board.tx.interface} ignores what it is set to, as the access point saw it")
     if wireless and board.fs.command("iw") is None:
         return _lacks("radio", f"{wireless[0]} is a Wi-Fi card, but iw is not installed", remedy="sudo apt install iw")
-    return _lacks("radio", "no Wi-Fi card whose power could be set: a plan sets clock and rate only")
+    return _lacks("radio", NO_RADIO)
 
 
 def meter(board: Board, kinds: Mapping[str, Meter | Missing], power_w: float | None) -> Iterator[Check]:
@@ -142,17 +146,13 @@ def surroundings(board: Board) -> Iterator[Check]:
 def runtimes(wanted: str, installed: Callable[[str], bool] | None = None) -> Iterator[Check]:
     """Training runtimes; `installed(module)` says whether one could be imported."""
     installed = installed or _importable
-    for name, (module, install) in RUNTIMES.items():
-        there = installed(module)
-        if name == wanted or there:
+    for name, (modules, install) in RUNTIMES.items():
+        there = [module for module in modules if installed(module)]
+        if there:
             use = "" if name in TRAINING else "; it does not train yet"
-            said = f"{module} is {'installed' if there else 'not installed, and client.toml asks for it'}{use}"
-            yield Check(
-                name=f"runtime {name}",
-                status="ok" if there else "missing",
-                message=said,
-                remedy=None if there else install,
-            )
+            yield _ok(f"runtime {name}", f"{there[0]} is installed{use}")
+        elif name == wanted:
+            yield _lacks(f"runtime {name}", f"{modules[0]} is not installed, and client.toml asks for it", install)
 
 
 def rights(board: Board) -> Check:

@@ -8,14 +8,15 @@ from typing import Literal
 
 import msgspec
 
-from edge_client.doctor.checks import TRAINING, Check
+from edge_client.doctor.checks import NO_RADIO, TRAINING, Check
 
 _COLOURS = {"ok": "\x1b[32m", "degraded": "\x1b[33m", "missing": "\x1b[31m"}
 _PLAIN = "\x1b[0m"
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What will work: training at all; a plan's clock and transmit power (`partly`: one of both); joules."""
+    """What will work: training at all; a plan's policy (`yes`: its clock, and its transmit power where there is a
+    radio, with an effect that was measured; `partly`: some of it); joules."""
 
     training: bool
     policy: Literal["yes", "partly", "no"]
@@ -32,12 +33,16 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def summarise(checks: Sequence[Check], runtime: str, energy: Literal["measured", "modelled", "unavailable"]) -> Summary:
-    """The checks in short. Training needs the runtime asked for and, where they were named, the samples."""
-    status = {check.name: check.status for check in checks}
-    trains = status.get(f"runtime {runtime}") == "ok" and runtime in TRAINING
-    clock, radio = status["clock"] == "ok", status["radio"] != "missing"
+    """The checks in short. Training needs the runtime asked for; a policy the clock, and the radio if there is one."""
+    by_name = {check.name: check for check in checks}
+    runs = by_name.get(f"runtime {runtime}")
+    clock, radio = by_name["clock"].status == "ok", by_name["radio"]
+    whole = radio.status == "ok" or radio.message == NO_RADIO
+    policy: Literal["yes", "partly", "no"] = "partly" if clock or radio.status != "missing" else "no"
     return Summary(
-        training=trains, policy="yes" if clock and radio else "partly" if clock or radio else "no", energy=energy
+        training=runs is not None and runs.status == "ok" and runtime in TRAINING,
+        policy="yes" if clock and whole else policy,
+        energy=energy,
     )
 
 
@@ -46,7 +51,7 @@ def advice(summary: Summary, checks: Sequence[Check]) -> list[str]:
     lacking = [check.name for check in checks if check.name in ("state", "data", "broker") and check.status != "ok"]
     once = f" once this is mended: {', '.join(lacking)}" if lacking else ""
     policy = {
-        "yes": "a plan's clock and transmit power are enforced",
+        "yes": "a plan's policy is enforced",
         "partly": "a part of a plan is enforced, see above",
         "no": "plans are not enforced here: the board works at its own clock and power",
     }[summary.policy]

@@ -11,7 +11,7 @@ from edge_client.hardware.sysfs import SysFs
 from edge_client.hardware.vcgencmd import Vcgencmd
 from edge_client.protocol.values import Limit
 
-_COOLERS = ("thermal-cpufreq-", "cpufreq-", "thermal-devfreq-cpu")
+_COOLERS = ("thermal-cpufreq-", "cpufreq-")
 _COUNTS = "sys/devices/system/cpu/cpu*/thermal_throttle/*_throttle_count"
 
 
@@ -26,11 +26,17 @@ class Limits:
         self._counts: dict[str, float] = {}
 
     def read(self) -> frozenset[Limit] | None:
-        """What is in force now; counters tell of the time since the last look. None where nothing tells."""
+        """What is in force now; counters tell of the time since the last look or `mark`. None where nothing tells."""
         if self._coolers is None:
             self._find()
         told = [part for part in (self._of_firmware(), self._cooling(), self._counted()) if part is not None]
         return frozenset().union(*told) if told else None
+
+    def mark(self) -> None:
+        """A window begins: what the counters have counted until now is none of its business."""
+        if self._coolers is None:
+            self._find()
+        self._counted()
 
     def _find(self) -> None:
         devices = self._fs.glob("sys/class/thermal/cooling_device*")

@@ -24,16 +24,15 @@ class SettingsFile:
         self._boot_id = boot_id
 
     def load(self) -> dict[str, dict[str, str]]:
-        """What was saved; empty where there is no file or it was cut short (then nothing had been changed yet)."""
+        """What was saved; empty where there is no file, it was cut short (then nothing had been changed yet), or a boot
+        has undone everything since."""
         try:
             held = msgspec.json.decode(self.path.read_bytes(), type=dict[str, dict[str, str]])
         except (OSError, msgspec.MsgspecError):
             return {}
         boot_id = held.pop(_BOOT, {}).get("id")
-        if None not in (boot_id, self._boot_id) and boot_id != self._boot_id:
-            self.path.unlink(missing_ok=True)
-            return {}
-        return held
+        stale = None not in (boot_id, self._boot_id) and boot_id != self._boot_id
+        return {} if stale else held
 
     def save(self, knob: str, values: dict[str, str]) -> None:
         """Remember a knob's settings, unless an earlier, truer memory of them is there."""

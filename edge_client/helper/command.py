@@ -9,14 +9,14 @@ import shutil
 import sys
 from pathlib import Path
 
-from edge_client.errors import SetupError
+from edge_client.errors import HardwareError, SetupError
 from edge_client.hardware.settings import SettingsFile
 from edge_client.hardware.sysfs import SysFs
 from edge_client.helper import service
 from edge_client.helper.client import SOCKET
 
 UNITS = ("fimi-helper.service", "fimi-client.service", "90-fimi.rules")
-_GROUPS = ("i2c", "video", "gpio")
+_GROUPS = ("i2c", "video")
 
 _NEXT = """\
 Look at them, then:
@@ -28,12 +28,15 @@ Without the helper: sudo install -m 644 {folder}/90-fimi.rules /etc/udev/rules.d
 
 
 def run_helper(fs: SysFs, settings: SettingsFile, socket_path: Path | None, group: str | None) -> int:
-    """Serve until ended; what a killed helper had changed is put back first. Raises SetupError."""
+    """Serve until ended; what a killed helper had changed is put back first. Raises SetupError, and HardwareError
+    where something could not be restored."""
     desk = service.Desk(fs, settings)
     desk.restore()
     with service.listening(socket_path or fs.root / SOCKET, group) as server:
         logging.getLogger("fimi").info("the helper listens at %s", server.getsockname())
         service.serve(server, desk, service.notify_ready)
+    if settings.load():
+        raise HardwareError(f"not everything could be restored; what remains stands in {settings.path}")
     return 0
 
 

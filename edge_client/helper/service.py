@@ -42,7 +42,8 @@ log = logging.getLogger(__name__)
 
 
 class Desk:
-    """Carries out requests. What is held belongs to one agent, the first to ask; others are told so."""
+    """Carries out requests. What is held belongs to one agent, the first to hold anything, until it restores or goes;
+    others are told so."""
 
     def __init__(self, fs: SysFs, settings: SettingsFile) -> None:
         self._fs = fs
@@ -71,7 +72,8 @@ class Desk:
                 return self._opened(request.path)
             if self._owner not in (None, agent):
                 return Answer(problem="another agent holds this board; end one of the two"), None
-            self._owner = agent
+            if isinstance(request, HoldClock | HoldTxPower):
+                self._owner = agent
             return Answer(value=self._do(request)), None
         except HardwareError as error:
             return Answer(problem=str(error)), None
@@ -158,7 +160,11 @@ def _turn(selector: selectors.BaseSelector, server: socket.socket, wake: socket.
         if key.fileobj is wake:
             return False
         if key.fileobj is server:
-            agent, _ = server.accept()
+            try:
+                agent, _ = server.accept()
+            except OSError as error:  # it has gone again, or there are too many of them
+                log.warning("an agent could not be answered: %s", error)
+                continue
             agent.settimeout(1.0)  # an agent that does not take its answer must not hold up another's end
             selector.register(agent, selectors.EVENT_READ)
             continue

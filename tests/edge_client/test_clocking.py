@@ -104,5 +104,13 @@ def test_the_pace_speaks_of_a_clock() -> None:
     assert pace.verified_hz(1e9, time_s(1.5e9)) == pytest.approx(1.5e9)
 
 
+def test_work_that_took_no_time_speaks_of_a_finite_clock() -> None:
+    """Less than the 0.3 s that do not depend on the clock: a message must not carry what is not finite."""
+    pace = Pace.of([(hz, time_s(hz)) for hz in (1e9, 2e9)])
+    assert pace is not None
+    assert pace.implied_hz(0.2) == pytest.approx(4e9)
+    assert pace.verified_hz(1e9, 0.001) == pytest.approx(4e9)
+
+
 def test_one_clock_is_no_pace() -> None:
     assert Pace.of([(1e9, 1.0), (1e9, 1.1)]) is None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge_client.agent import conditions as watching
-from edge_client.conditions import Conditions, Hours, Rules, obstacle, untold
+from edge_client.conditions import Conditions, Hours, Obstacle, Rules, obstacle, untold
 from edge_client.events import Barred, Close, Closed, Drop, Heard, Publish
 from edge_client.hardware.board import discover
 from edge_client.hardware.supply import Supply, read_supply, read_temperature_c
@@ -55,50 +55,51 @@ def test_what_is_no_span_is_refused(text: str) -> None:
         Hours.parse(text)
 
 
+COLD = Obstacle("temperature", "")
+LOW = Obstacle("battery", "")
+
+
 @pytest.mark.parametrize(
-    ("rules", "now", "barred", "reason"),
+    ("rules", "now", "before", "reason"),
     [
-        (Rules(), Conditions(NOON, 99.0, 0.01, fed=False), False, None),
-        (Rules(max_temperature_c=80), Conditions(NOON, 80.0), False, None),
-        (
-            Rules(max_temperature_c=80),
-            Conditions(NOON, 80.6),
-            False,
-            "its processor is at 81 C, it works up to 80 C",
-        ),
-        (Rules(max_temperature_c=80), Conditions(NOON, 76.0), True, "its processor is at 76 C, it works up to 75 C"),
-        (Rules(max_temperature_c=80), Conditions(NOON, 75.0), True, None),
-        (Rules(max_temperature_c=80), Conditions(NOON), False, None),
+        (Rules(), Conditions(NOON, 99.0, 0.01, fed=False), None, None),
+        (Rules(max_temperature_c=80), Conditions(NOON, 80.0), None, None),
+        (Rules(max_temperature_c=80), Conditions(NOON, 80.6), None, "its processor is at 81 C, it works up to 80 C"),
+        (Rules(max_temperature_c=80), Conditions(NOON, 76.0), COLD, "its processor is at 76 C, it works up to 75 C"),
+        (Rules(max_temperature_c=80), Conditions(NOON, 75.0), COLD, None),
+        (Rules(max_temperature_c=80), Conditions(NOON, 76.0), LOW, None),  # something else was in the way
+        (Rules(max_temperature_c=80), Conditions(NOON), None, None),
         (
             Rules(min_battery_share=0.3),
             Conditions(NOON, battery_share=0.29, fed=False),
-            False,
+            None,
             "its battery is at 29%, it works from 30%",
         ),
         (
             Rules(min_battery_share=0.3),
             Conditions(NOON, battery_share=0.34, fed=None),
-            True,
+            LOW,
             "its battery is at 34%, it works from 35%",
         ),
-        (Rules(min_battery_share=0.3), Conditions(NOON, battery_share=0.1, fed=True), False, None),
+        (Rules(min_battery_share=0.3), Conditions(NOON, battery_share=0.1, fed=True), None, None),
         (
             Rules(only_when_fed=True),
             Conditions(NOON, fed=False),
-            False,
+            None,
             "it works while it charges only, and it runs on its battery",
         ),
-        (Rules(only_when_fed=True), Conditions(NOON, fed=None), False, None),
+        (Rules(only_when_fed=True), Conditions(NOON, fed=None), None, None),
         (
             Rules(hours=Hours.parse("22:00-06:00")),
             Conditions(9 * 60 + 5),
-            False,
+            None,
             "it works between 22:00-06:00 only, and it is 09:05",
         ),
     ],
 )
-def test_why_a_board_may_not_work(rules: Rules, now: Conditions, barred: bool, reason: str | None) -> None:
-    assert obstacle(rules, now, barred=barred) == reason
+def test_why_a_board_may_not_work(rules: Rules, now: Conditions, before: Obstacle | None, reason: str | None) -> None:
+    found = obstacle(rules, now, before)
+    assert (found.reason if found else None) == reason
 
 
 def test_rules_about_what_nothing_tells_are_named() -> None:
@@ -202,7 +203,7 @@ def test_a_profile_is_refused_and_one_under_way_ends() -> None:
 # ---- the watch ----
 
 
-async def test_the_watch_says_when_it_changes_and_not_between(tmp_path: Path) -> None:
+async def test_the_watch_says_what_is_in_the_way_now(tmp_path: Path) -> None:
     zone = "sys/class/thermal/thermal_zone0"
     board = discover(put(tmp_path, {f"{zone}/type": "cpu-thermal", f"{zone}/temp": 50000}), settings(tmp_path))
     said: list[Barred] = []
@@ -220,4 +221,9 @@ async def test_the_watch_says_when_it_changes_and_not_between(tmp_path: Path) ->
     watch = asyncio.create_task(watching.watch(board, Rules(max_temperature_c=80), said.append, 0.0, local_time))
     await asyncio.wait_for(ended.wait(), 30)
     watch.cancel()
-    assert said == [Barred("its processor is at 81 C, it works up to 80 C"), Barred(None)]
+    assert said == [
+        Barred("its processor is at 81 C, it works up to 80 C"),
+        Barred("its processor is at 90 C, it works up to 75 C"),
+        Barred("its processor is at 77 C, it works up to 75 C"),
+        Barred(None),
+    ]

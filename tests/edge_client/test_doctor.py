@@ -60,8 +60,12 @@ def test_json_is_for_scripts(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("tree", "clock", "energy"),
     [
-        ("jetson-nano", "15 clocks from 102 to 1479 MHz can be set, verified by known work and the driver", "ina3221"),
-        ("jetson-orin-nano", "2 cpufreq policies, ", "ina3221"),
+        (
+            "jetson-nano",
+            "(schedutil now), 15 clocks from 102 to 1479 MHz can be set, verified by known work",
+            "ina3221",
+        ),
+        ("jetson-orin-nano", "2 cpufreq policies (schedutil now), ", "ina3221"),
         ("raspberry-pi-5", "from 1000 to 2400 MHz can be set, verified by its firmware", "pi5-pmic"),
     ],
 )
@@ -72,7 +76,7 @@ def test_captured_boards(tree: str, clock: str, energy: str, tmp_path: Path) -> 
     assert clock in lines["clock"].message
     assert lines["energy"].status == "ok"
     assert f"measured by {energy} (" in lines["energy"].message
-    assert found.summary == report.Summary(training=True, policy="partly", energy="measured")
+    assert found.summary == report.Summary(training=True, policy="yes", energy="measured")
 
 
 def test_a_meter_that_is_there_and_forbidden_is_named_with_what_mends_it(tmp_path: Path) -> None:
@@ -98,7 +102,7 @@ def test_a_clock_that_may_be_read_only(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(SysFs, "writable", lambda *_: False)
     lines = by_name(examined(fs))
     assert lines["clock"].message == "1 cpufreq policy may be read but not set: training runs at the owner's clock"
-    assert lines["clock"].remedy == "fimi-client units /tmp/fimi, then what it says"
+    assert lines["clock"].remedy == "fimi-client units fimi-units, then what it says"
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert by_name(examined(fs))["rights"].status == "missing"
 
@@ -136,6 +140,27 @@ def test_runtimes_installed_and_asked_for() -> None:
         ("runtime onnx", "ok", None),
     ]
     assert found[2].message == "onnxruntime is installed; it does not train yet"
+
+
+def test_tflite_goes_by_two_names() -> None:
+    (found,) = checks.runtimes("none", {"ai_edge_litert"}.__contains__)
+    assert (found.name, found.message) == ("runtime tflite", "ai_edge_litert is installed; it does not train yet")
+
+
+@pytest.mark.parametrize(
+    ("clock", "radio", "policy"),
+    [
+        ("ok", Check(name="radio", status="ok", message="measured"), "yes"),
+        ("ok", Check(name="radio", status="missing", message=checks.NO_RADIO), "yes"),
+        ("ok", Check(name="radio", status="degraded", message="unverified"), "partly"),
+        ("ok", Check(name="radio", status="missing", message="ignores"), "partly"),
+        ("missing", Check(name="radio", status="ok", message="measured"), "partly"),
+        ("missing", Check(name="radio", status="missing", message=checks.NO_RADIO), "no"),
+    ],
+)
+def test_a_policy_is_enforced_only_as_far_as_that_is_known(clock: checks.Status, radio: Check, policy: str) -> None:
+    found = report.summarise([Check(name="clock", status=clock, message=""), radio], RUNTIME, "measured")
+    assert found.policy == policy
 
 
 def test_what_a_killed_client_left_is_told(tmp_path: Path) -> None:

@@ -226,8 +226,10 @@ def test_a_boot_undoes_everything_by_itself(tmp_path: Path) -> None:
     assert SettingsFile(tmp_path / "settings.json", "boot-1").load() == {
         "cpufreq": {"policy0/scaling_governor": "schedutil"}
     }
-    assert SettingsFile(tmp_path / "settings.json", "boot-2").load() == {}
-    assert not (tmp_path / "settings.json").exists()
+    later = SettingsFile(tmp_path / "settings.json", "boot-2")
+    assert later.load() == {}
+    later.save("txpower", {"dbm": "17.00"})
+    assert later.load() == {"txpower": {"dbm": "17.00"}}  # and nothing of before
 
 
 def test_the_units_name_the_command_and_nothing_is_left_to_fill_in(

@@ -57,3 +57,6 @@ def test_a_count_that_grew_means_throttled_since_the_last_look(tmp_path: Path) -
     put(tmp_path, {_COUNT: 9})
     assert limits.read() == {"throttled"}
     assert limits.read() == frozenset()
+    put(tmp_path, {_COUNT: 12})
+    limits.mark()
+    assert limits.read() == frozenset()  # before the window

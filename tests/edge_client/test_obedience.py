@@ -68,6 +68,12 @@ def test_work_says_nothing_of_short_windows_other_jobs_or_beside_firmware() -> N
     assert profiled().judge(0.5e9, 0.5e9, (0.5e9, "driver"), JOB).finding is None  # starved: nothing timed
 
 
+def test_a_single_point_wakes_the_trainer_and_leaves_what_is_known() -> None:
+    board = profiled()
+    board.profiled(JOB, [point(1.5e9, 0.020, 1.5e9)], "driver")
+    assert board.judge(0.5e9, 0.5e9, (0.5e9, "driver"), JOB, (500, 6.0)).finding == "not_applied"
+
+
 def test_nothing_asked_nothing_judged() -> None:
     assert Obedience().judge(None, 1e9, (1e9, "driver")) == Verdict(1e9, "driver", None)
     assert Obedience().judge(None, None, (None, "driver")) == Verdict(None, None, None)

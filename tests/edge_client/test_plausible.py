@@ -40,11 +40,11 @@ def test_too_few_to_judge_are_believed() -> None:
 
 
 def test_a_value_that_never_moves_is_no_reading() -> None:
-    stuck = at_10_hz(*[3.0, 3.1], *[2.5] * 152, *[3.0])
-    assert values(believed(stuck)) == [3.0, 3.1, *[None] * 152, 3.0]
-    still = at_10_hz(*[2.5] * 100)  # ten seconds
+    stuck = at_10_hz(*[3.0, 3.1], *[2.5] * 602, *[3.0])
+    assert values(believed(stuck)) == [3.0, 3.1, *[None] * 602, 3.0]
+    still = at_10_hz(*[2.5] * 500)  # fifty seconds
     assert believed(still) == still
-    slow = [(float(t), 2.5) for t in range(25)]  # a meter that tells once a second
+    slow = [(3.0 * t, 2.5) for t in range(25)]  # a meter that is asked every three seconds
     assert believed(slow) == slow
 
 

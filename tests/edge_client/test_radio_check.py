@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from tools.boards.board import VirtualBoard
 from tools.boards.link import LinkMeter
 from tools.boards.radio import Radio, RadioConfig
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 LINK = """Connected to 11:22:33:44:55:66 (on wlan0)
 \tSSID: home
 \tfreq: 2437
@@ -121,6 +125,23 @@ def test_a_card_that_lies_about_its_power_is_caught(
     radio_check.keep(radio_file(file), found)
     assert discover(SysFs(twin.root), file).tx.capability == capability
     assert radio_check.recall(radio_file(file), "wlan1") is None
+
+
+def test_a_check_that_is_ended_puts_the_card_back(tmp_path: Path) -> None:
+    board_with(tmp_path, **{"bin/ask": f"#!/bin/sh\necho asked > {tmp_path}/asked; exec sleep 60"})
+    os.mkfifo(tmp_path / "asked")
+    (tmp_path / "client.toml").write_text(f'[rssi]\ncommand = "{tmp_path}/bin/ask"\nsettle_s = 0.001\n')
+    words = ["radio-check", "--root", str(tmp_path), "--config", str(tmp_path / "client.toml")]
+    process = subprocess.Popen([sys.executable, "-m", "edge_client.cli", *words], cwd=REPOSITORY)
+    try:
+        assert (tmp_path / "asked").read_text() == "asked\n"  # the first power is set, the access point is being asked
+        assert (tmp_path / "run/fimi/settings.json").exists()
+        process.terminate()
+        assert process.wait(30) == 143
+    finally:
+        process.kill()
+        process.wait()
+    assert not (tmp_path / "run/fimi/settings.json").exists()
 
 
 def test_the_command_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

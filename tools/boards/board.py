@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import os
 import random
-import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from firmware_profiles.schema import Profile
@@ -56,6 +54,7 @@ class VirtualBoard:
         self.ledger_path = folder / f"{id_}.ledger.jsonl"
         self.faults = faults or Faults()
         self.radio = radio
+        self._set_mbm = 3100
         self.strain = Strain()
         self.law = draw_law(profile, q_max, rng)
         if self.faults.ambient_c is not None:
@@ -63,9 +62,10 @@ class VirtualBoard:
         self.state = self.law.start()
         self.starved_s = 0.0
         self.client_pid: int | None = None
+        self.switch_off: Callable[[], object] | None = None
         self.workers: dict[int, Worker] = {}
         self.released = False
-        self._resting = self._wanted = self._held = False
+        self._resting = self._wanted = self._held = self._off = False
         self._gulp_s = 0.0
         self._link = link
 
@@ -111,7 +111,9 @@ class VirtualBoard:
     def set_power_w(self) -> float:
         """The transmit power that `iw` was told last."""
         text = (self.root / FIRMWARE / "txpower_mbm").read_text(encoding="ascii").strip()
-        return 10 ** (int(text or 0) / 1000) / 1e3
+        if text:  # empty for an instant, while iw writes
+            self._set_mbm = int(text)
+        return 10 ** (self._set_mbm / 1000) / 1e3
 
     def uplink(self, t: float) -> tuple[float, float]:
         """See link.Uplink; for boards with a radio."""
@@ -264,16 +266,16 @@ class VirtualBoard:
         held = battery(self.faults, self.state.energy_j, self.state.seconds)
         if held is not None:
             self._surroundings.show_battery(held)
-            if held.left_j == 0.0:
+            if held.left_j == 0.0 and not self._off:
                 self._go_off()
 
     def _go_off(self) -> None:
         """The battery is empty: everything on the board ends at once."""
-        for pid in (self.client_pid, *self.workers):
-            if pid is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-        self.client_pid = None
+        self._off = True
+        if self.switch_off is not None:
+            self.switch_off()
+        for worker in self.workers.values():
+            worker.kill()
 
     def _book(self, now: float) -> None:
         self._booked = now

@@ -6,6 +6,7 @@ Here it is worked out from the kernel's clock, the temperature and the power of 
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,9 +16,6 @@ import msgspec
 from msgspec import Meta
 
 from edge_client.protocol.values import Limit
-
-THROTTLE_C = 85.0
-"""Where boards slow down, unless said otherwise."""
 
 SOFT_C = 5.0
 """A Pi's firmware tells of its soft limit so much earlier."""
@@ -40,11 +38,11 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `clock_not_applied`: whatever is asked for, it runs at its top clock. `clock_floor_hz`, `clock_cap_hz`: below and
     above these it runs at them. `clock_boost`: it runs faster than asked for by this share. `throttle_c`: where it is
-    slowed down; `ambient_c`: the air around it. `under_voltage_w`: above it the supply sags. Of its sensor:
-    `sensor_glitch` is the share of readings that are wild; from `sensor_stuck_after_s` on it repeats itself, from
-    `sensor_vanishes_after_s` on its files are gone; a counter falls back to 0 at `sensor_range_j`. `battery_wh`: it is
-    fed from a battery, full at the start to `battery_start` of 1 and charged with `charger_w`; when it is empty the
-    board goes off.
+    slowed down (left out: nowhere); `ambient_c`: the air around it. `under_voltage_w`: above it the supply sags. Of
+    its sensor: `sensor_glitch` is the share of readings that are wild; from `sensor_stuck_after_s` on it repeats
+    itself, from `sensor_vanishes_after_s` on its files are gone; a counter falls back to 0 at `sensor_range_j`.
+    `battery_wh`: it is fed from a battery, full at the start to `battery_start` of 1 and charged with `charger_w`; when
+    it is empty the board goes off.
     """
 
     clock_not_applied: bool = False
@@ -52,7 +50,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     clock_cap_hz: Positive | None = None
     clock_boost: Annotated[float, Meta(ge=0, le=0.3)] = 0.0
     ambient_c: Annotated[float, Meta(ge=-40, le=85)] | None = None
-    throttle_c: Positive = THROTTLE_C
+    throttle_c: Positive | None = None
     under_voltage_w: Positive | None = None
     sensor_glitch: Share = 0.0
     sensor_stuck_after_s: Annotated[float, Meta(ge=0)] | None = None
@@ -83,17 +81,18 @@ class Strain:
 def strained(faults: Faults, strain: Strain, dt_s: float, temperature_c: float, power_w: float, n_opps: int) -> Strain:
     """The strain `dt_s` seconds later, at this temperature and power, on a board with `n_opps` operating points."""
     steps, next_step_s = strain.steps, max(0.0, strain.next_step_s - dt_s)
+    hot_c = math.inf if faults.throttle_c is None else faults.throttle_c
     if next_step_s < 1e-6:
-        if temperature_c > faults.throttle_c and steps < n_opps - 1:
+        if temperature_c > hot_c and steps < n_opps - 1:
             steps, next_step_s = steps + 1, STEP_S
-        elif temperature_c < faults.throttle_c - COOLER_C and steps > 0:
+        elif temperature_c < hot_c - COOLER_C and steps > 0:
             steps, next_step_s = steps - 1, STEP_S
     sags = faults.under_voltage_w is not None and power_w > faults.under_voltage_w
     sagging_s = SAG_S if sags else max(0.0, strain.sagging_s - dt_s)
     now: set[Limit] = set()
     if steps:
         now.add("throttled")
-    if temperature_c > faults.throttle_c - SOFT_C:
+    if temperature_c > hot_c - SOFT_C:
         now.add("soft_limit")
     if sags:
         now.add("under_voltage")

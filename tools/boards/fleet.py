@@ -141,6 +141,14 @@ class Fleet:
                 preexec_fn=partial(die_with_parent, os.getpid()),
             )
         board.client_pid = client.pid
+        loop = asyncio.get_running_loop()
+
+        def switch_off() -> None:
+            self.say("switched_off", id=board.id, reason="its battery is empty")
+            with contextlib.suppress(ProcessLookupError):
+                client.kill()
+
+        board.switch_off = partial(loop.call_soon_threadsafe, switch_off)
         self._clients.append(client)
         self._watches.append(asyncio.create_task(self._watch(board, client)))
 

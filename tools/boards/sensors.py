@@ -35,7 +35,7 @@ measure_temp | get_throttled | pmic_read_adc) show "$1" ;;
 esac
 """
 
-_IW = """\
+IW = """\
 #!/bin/sh
 # Answers as iw does on a brcmfmac radio: a power is clamped at 31.75 dBm, read back as written, and changes nothing.
 state="${0%/*}/../run/firmware/txpower_mbm"
@@ -226,5 +226,5 @@ def install_tools(profile: Profile, root: Path, replacer: Replacer) -> None:
         replacer.write(root / "bin/vcgencmd", _VCGENCMD, 0o755)
         replacer.write(firmware / "get_throttled", "throttled=0x0\n")
     if profile.link.kind == "wifi":
-        replacer.write(root / "bin/iw", _IW, 0o755)
+        replacer.write(root / "bin/iw", IW, 0o755)
         replacer.write(firmware / "txpower_mbm", "3100\n", 0o644)
