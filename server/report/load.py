@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_client.protocol.messages import EnergyReading, SegmentOutcome, TaskClosed, Update
+from edge_client.protocol.messages import EnergyReading, OppPoint, SegmentOutcome, TaskClosed, Update
 from server.closed_loop import misses
 from server.config import RunConfig, load_config
 from server.errors import DataError, FleetError
@@ -208,6 +208,12 @@ def window_row(segment: SegmentOutcome) -> WindowRow:
     )
 
 
+def strayed(point: OppPoint) -> str:
+    """How a board failed a clock of its profile: "614 MHz was 1479 MHz by work (not applied)"."""
+    seen = f"{point.verified_hz / 1e6:.0f} MHz by {point.verified_by}" if point.verified_hz else "not known"
+    return f"{point.freq_hz / 1e6:.0f} MHz was {seen} ({(point.finding or '').replace('_', ' ')})"
+
+
 def work_j(update: Update, basis: EnergyBasis) -> float | None:
     """Measured joules of training and upload, on the plan's basis."""
 
@@ -247,6 +253,10 @@ def notes(config: RunConfig, folder: RunDir, devices: Iterable[Enrolled]) -> Ite
     starved = [device.id for device in devices if any(point.starved for point in device.profile.points)]
     if starved:
         yield f"The profile of {', '.join(starved)} was measured while the host was short of processor time."
+    for device in devices:
+        if wrong := [strayed(point) for point in device.profile.points if point.finding]:
+            said = "; ".join(wrong)
+            yield f"{device.id} did not keep its clock when it was profiled: {said}. Plans count on what it did."
     attempts = sum(event["event"] == "started" for event in folder.events())
     if attempts > 1:
         yield (

@@ -94,6 +94,20 @@ class TestLoadRun:
         folder.save("devices.json", (a, msgspec.structs.replace(b, link=msgspec.structs.replace(b.link, power_w=None))))
         assert "The upload power of b could not be measured; plans count it as free." in load_run(run_dir).notes
 
+    def test_a_board_that_did_not_keep_its_clock_is_named(self, run_dir: Path) -> None:
+        folder = RunDir(run_dir)
+        a, b = folder.devices()
+        point = msgspec.structs.replace(
+            b.profile.points[0], freq_hz=6.144e8, verified_hz=1.479e9, verified_by="work", finding="not_applied"
+        )
+        profile = msgspec.structs.replace(b.profile, points=(point,))
+        folder.save("devices.json", (a, msgspec.structs.replace(b, profile=profile)))
+        (note,) = (note for note in load_run(run_dir).notes if "keep its clock" in note)
+        assert note == (
+            "b did not keep its clock when it was profiled: 614 MHz was 1479 MHz by work (not applied). "
+            "Plans count on what it did."
+        )
+
     def test_a_folder_that_is_no_run(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="not a run directory"):
             load_run(tmp_path)

@@ -69,7 +69,8 @@ def _fleet_of(arguments: argparse.Namespace) -> tuple[FleetConfig, Path]:
     try:
         return convert(fleet, FleetConfig, "one"), Path()
     except ConfigError as error:
-        raise ConfigError(_FIELD.sub(lambda field: "--" + field[1].replace("_", "-"), str(error))) from None
+        said = _FIELD.sub(lambda field: "--" + field[1].replace("_", "-"), str(error))
+        raise ConfigError(said.replace("--faults.", "--fault ")) from None
 
 
 def _fault(text: str) -> tuple[str, object]:
