@@ -31,6 +31,7 @@ class CalibratedOpp(_Strict, frozen=True, kw_only=True):
     """One clock as it was measured: seconds and joules a sample over all its `windows`, and how far repeats agree.
 
     `w_uncertainty` is that of joules over seconds: a window that took longer cost more, and neither changes its watts.
+    `temperature_c` is the mean over the windows, where they say how warm the board was.
     """
 
     freq_hz: Annotated[float, Meta(ge=1e7, le=1e10)]
@@ -39,6 +40,7 @@ class CalibratedOpp(_Strict, frozen=True, kw_only=True):
     s_uncertainty: NonNegative | None = None
     j_uncertainty: NonNegative | None = None
     w_uncertainty: NonNegative | None = None
+    temperature_c: float | None = None
     windows: AtLeastOne
     samples: AtLeastOne
 
@@ -97,6 +99,18 @@ class CalibratedIdle(_Strict, frozen=True, kw_only=True):
     windows: Annotated[int, Meta(ge=0)] = 0
 
 
+class CalibratedThermal(_Strict, frozen=True, kw_only=True):
+    """How it warms up at work and what that costs: nears ambient_c + resistance_c_per_w * P, see models.thermal.
+
+    `w_per_c` is what a degree adds to the watts while training, 0 where the sweep could not tell.
+    """
+
+    ambient_c: float
+    resistance_c_per_w: Positive
+    time_constant_s: Positive
+    w_per_c: NonNegative
+
+
 class Origin(_Strict, frozen=True, kw_only=True):
     """Where the numbers come from. `rejected` counts windows that were left out, by reason."""
 
@@ -128,6 +142,7 @@ class Calibration(_Strict, frozen=True, kw_only=True):
     law: CalibratedLaw
     fit: Fit
     idle: CalibratedIdle | None = None
+    thermal: CalibratedThermal | None = None
     origin: Origin
 
     def __post_init__(self) -> None:
@@ -136,6 +151,8 @@ class Calibration(_Strict, frozen=True, kw_only=True):
             raise ValueError("opp: freq_hz is not ascending; sort the operating points, each clock once")
         if self.law.freq_min_hz > self.law.freq_max_hz:
             raise ValueError("law: freq_min_hz is above freq_max_hz; swap them")
+        if self.thermal and any(opp.temperature_c is None for opp in self.opp):
+            raise ValueError("thermal: an opp has no temperature_c; give each, or leave [thermal] out")
 
     @property
     def idle_w(self) -> float | None:

@@ -5,10 +5,11 @@
 Each unit is drawn from a shipped profile, with a share of stalled time, a leakage and a meter's gain of its own, and
 is stepped through a whole sweep on a fake clock (three repeats of 60 s, the first 10 s dropped, idle windows between,
 in the sweep's own random order, so that one window warms the next). Its watts are C V^2 f + leakage(V, T) behind a
-converter, not the P_s + kappa f^3 that is fitted. Then every clock that was left out is run, and another network:
-another amount of work a sample, up to 0.05 more or less of its time stalled, up to 6 % other switching power, timed at
-one clock in the middle (--stall-spread: other networks that differ more). Truth is what the board drew, not what its
-meter said. Exit code 1 if a profile misses a gate.
+converter, not the P_s + kappa f^3 that is fitted; its temperature is read in whole degrees. Then every clock that was
+left out is run, and another network: another amount of work a sample, up to 0.1 more or less of its time stalled
+(--stall-spread), up to 6 % other switching power, timed at the one clock that the calibration names for it, once
+without and once with a look at the meter. A window is foretold from how warm the board is when it begins. Truth is what
+the board drew, not what its meter said. Exit code 1 if a profile misses a gate.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import argparse
 import json
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -27,7 +28,7 @@ from firmware_profiles.loader import load_profile, shipped
 from tools.boards.law import BoardLaw, BoardState, draw_law
 from tools.calibrate.calibrate import calibrate
 from tools.calibrate.models import curve_of
-from tools.calibrate.predict import Timing, predict
+from tools.calibrate.predict import Timing, Warmth, predict, timing_freq_hz, watts
 from tools.calibrate.rows import Row
 from tools.calibrate.schedule import Cell, pick, planned
 
@@ -38,7 +39,7 @@ JITTER = 0.005
 LIMIT_C = 80.0
 """Where a Raspberry Pi begins to lower its clock."""
 
-STALL = 0.05
+STALL = 0.1
 """By how much the stalled share of another network's time may differ, unless told."""
 
 ENERGY_GATE, WORST_GATE, TIME_GATE = 0.06, 0.12, 0.05
@@ -72,10 +73,15 @@ class Twin:
         """The clocks it really runs at."""
         return tuple(hz for hz in self.law.opps_hz if hz >= self.law.true_floor_hz)
 
+    @property
+    def warmth_c(self) -> float:
+        """What its sensor says."""
+        return float(round(self.state.temperature_c))
+
     def window(self, cell: Cell) -> tuple[Row, float]:
         """One window as a client would report it, and the joules that were really drawn in it."""
         self._step(DROP_S, cell.freq_hz)
-        before_j = self.state.energy_j
+        start_c, before_j = self.warmth_c, self.state.energy_j
         self._step(WINDOW_S, cell.freq_hz)
         true_j = self.state.energy_j - before_j
         read_j = true_j * self.gain + self.rng.gauss(0.0, self.noise_w) * WINDOW_S / 24.0  # 600 polls
@@ -85,7 +91,18 @@ class Twin:
             samples = round(WINDOW_S / tau_s)
             duration_s = samples * tau_s
             read_j, true_j = read_j * duration_s / WINDOW_S, true_j * duration_s / WINDOW_S
-        row = Row(0, cell.freq_hz, samples, duration_s, read_j, cores=cell.cores, idle=cell.idle, repeat=cell.repeat)
+        row = Row(
+            0,
+            cell.freq_hz,
+            samples,
+            duration_s,
+            read_j,
+            cores=cell.cores,
+            idle=cell.idle,
+            temperature_start_c=start_c,
+            temperature_c=self.warmth_c,
+            repeat=cell.repeat,
+        )
         return row, true_j
 
     def other_network(self, stall_spread: float) -> Twin:
@@ -154,41 +171,57 @@ def swept(twin: Twin, clocks: int, seed: int) -> Calibration:
 def held_out(twin: Twin, calibration: Calibration) -> Misses:
     """The clocks that were not swept."""
     known = {opp.freq_hz for opp in calibration.opp}
-    asked = [hz for hz in twin.opps_hz if hz not in known]
-    tau_s, joules = curve_of(calibration.fit.model, calibration.opp, calibration.law)(np.array(asked))
-    return _against(twin, asked, tau_s, joules)
+    curve = curve_of(calibration.fit.model, calibration.opp, calibration.law)
+
+    def foretell(freq_hz: float, warmth: Warmth | None) -> tuple[float, float]:
+        tau_s = float(curve(np.array([freq_hz]))[0][0])
+        return tau_s, tau_s * float(watts(calibration, [freq_hz], warmth)[0])
+
+    return _against(twin, calibration, [hz for hz in twin.opps_hz if hz not in known], foretell)
 
 
-def other_network(twin: Twin, calibration: Calibration, stall_spread: float = STALL) -> Misses:
-    """Another network at all clocks, from its seconds at the one in the middle of the range."""
+def other_network(twin: Twin, calibration: Calibration, stall_spread: float = STALL, metered: bool = False) -> Misses:
+    """Another network at all clocks, from its seconds at one of them; `metered`: from its joules there too."""
     other = twin.other_network(stall_spread)
-    middle_hz = calibration.opp[len(calibration.opp) // 2].freq_hz
-    row, _ = other.window(Cell(middle_hz, 1, 1))
-    timing = Timing(row.samples, row.duration_s, middle_hz)
-    found = predict(calibration, timing, other.opps_hz)
-    tau_s = np.array([one.s_per_sample for one in found])
-    return _against(other, other.opps_hz, tau_s, np.array([one.j_per_sample for one in found]))
+    timed_hz = timing_freq_hz(calibration)
+    row, _ = other.window(Cell(timed_hz, 1, 1))
+    read = {"energy_j": row.energy_j, "start_c": row.temperature_start_c} if metered else {}
+    timing = Timing(row.samples, row.duration_s, timed_hz, **read)
+
+    def foretell(freq_hz: float, warmth: Warmth | None) -> tuple[float, float]:
+        (found,) = predict(calibration, timing, [freq_hz], warmth)
+        return found.s_per_sample, found.j_per_sample
+
+    return _against(other, calibration, other.opps_hz, foretell)
 
 
-def score(profile: str, seeds: Sequence[int], clocks: int, stall_spread: float = STALL) -> tuple[Score, Score]:
-    """Clocks that were left out, and another network."""
-    left, other = Misses(), Misses()
+def score(profile: str, seeds: Sequence[int], clocks: int, stall_spread: float = STALL) -> tuple[Score, Score, Score]:
+    """Clocks that were left out, and another network: timed, and timed with a meter."""
+    left, timed, metered = Misses(), Misses(), Misses()
     for seed in seeds:
         twin = Twin.drawn(profile, seed)
         calibration = swept(twin, clocks, seed)
         left += held_out(twin, calibration)
-        other += other_network(twin, calibration, stall_spread)
-    return _score(profile, "other clocks", left), _score(profile, "other network", other)
+        timed += other_network(twin, calibration, stall_spread)
+        metered += other_network(twin, calibration, stall_spread, metered=True)
+    scores = (("other clocks", left), ("other network", timed), ("  and metered", metered))
+    return tuple(_score(profile, what, misses) for what, misses in scores)  # type: ignore[return-value]
 
 
-def _against(twin: Twin, freqs_hz: Sequence[float], tau_s: np.ndarray, joules: np.ndarray) -> Misses:
+def _against(
+    twin: Twin,
+    calibration: Calibration,
+    freqs_hz: Sequence[float],
+    foretell: Callable[[float, Warmth | None], tuple[float, float]],
+) -> Misses:
     times, energies = [], []
-    foretold = list(zip(freqs_hz, tau_s, joules, strict=True))
-    twin.rng.shuffle(foretold)  # one window warms the next
-    for freq_hz, seconds, foretold_j in foretold:
+    for freq_hz in twin.rng.sample(list(freqs_hz), len(freqs_hz)):  # one window warms the next
         row, true_j = twin.window(Cell(freq_hz, 1, 1))
-        times.append(float(seconds / (row.duration_s / row.samples) - 1.0))
-        energies.append(float(foretold_j / (true_j / row.samples) - 1.0))
+        assert row.temperature_start_c is not None
+        warmth = Warmth(row.temperature_start_c, row.duration_s) if calibration.thermal else None
+        tau_s, joules = foretell(freq_hz, warmth)
+        times.append(tau_s / (row.duration_s / row.samples) - 1.0)
+        energies.append(joules / (true_j / row.samples) - 1.0)
     return Misses(tuple(times), tuple(energies))
 
 

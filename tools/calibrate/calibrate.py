@@ -3,7 +3,8 @@
 1. Windows that were throttled, starved or mis-clocked are left out, and counted.
 2. What is left must be of one network, one boundary, one meter, one number of cores.
 3. By clock: seconds and joules a sample, with the uncertainty that repeats show.
-4. A law through the clocks; law or table, whichever foretells clocks better that were left out.
+4. How the board warms up, where the windows tell, and how warm it was at each clock.
+5. A law through the clocks; law or table, whichever foretells clocks better that were left out.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from firmware_profiles.calibrated import CalibratedIdle, CalibratedOpp, Calibration, Fit, Origin
+from firmware_profiles.calibrated import CalibratedIdle, CalibratedOpp, CalibratedThermal, Calibration, Fit, Origin
 from tools.calibrate.errors import CalibrateError
 from tools.calibrate.models import arrays, fit_law, law_curve, left_out, misfit
 from tools.calibrate.opps import gather
 from tools.calibrate.rows import Row, read_rows, the_same
+from tools.calibrate.warmth import fit_warmth, mean_c, warmed
 from tools.calibrate.windows import Sorted, sort_windows
 
 _OF_ONE_KIND = {
@@ -64,7 +67,8 @@ def calibrate(
         name: the_same((*training, *windows.idle), name, source, right) for name, right in _OF_ONE_KIND.items()
     }
     chosen, training = _of_cores(training, cores, source)
-    opps = gather(training, source)
+    warmth = fit_warmth((*training, *windows.idle))
+    opps = _warmed(gather(training, source), training, warmth)
     _refuse_nonsense(opps, source)
     law = fit_law(opps)
     law_out, table_out = left_out("law", opps), left_out("table", opps)
@@ -79,6 +83,7 @@ def calibrate(
             table_held_out=table_out,
         ),
         idle=_idle(windows.idle, idle_w),
+        thermal=warmth if all(opp.temperature_c is not None for opp in opps) else None,
         origin=_origin(training, windows, source, sha256, said),
     )
 
@@ -129,6 +134,20 @@ def _refuse_nonsense(opps: Sequence[CalibratedOpp], source: str) -> None:
 
 def _seconds(opp: CalibratedOpp) -> float:
     return opp.s_per_sample
+
+
+def _warmed(
+    opps: tuple[CalibratedOpp, ...], rows: Sequence[Row], warmth: CalibratedThermal | None
+) -> tuple[CalibratedOpp, ...]:
+    """With how warm the board was at each clock, where all its windows say so."""
+    if warmth is None:
+        return opps
+    found = []
+    for opp in opps:
+        at_it = [row for row in rows if row.freq_hz == opp.freq_hz]
+        seen_c = mean_c(at_it, warmth.time_constant_s) if warmed(at_it) else None
+        found.append(msgspec.structs.replace(opp, temperature_c=seen_c))
+    return tuple(found)
 
 
 def _idle(rows: Sequence[Row], given_w: float | None) -> CalibratedIdle | None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ from typing import Any
 from edge_client.errors import FimiClientError
 from firmware_profiles.strict import ConfigError
 from tools.calibrate import compare, predict, radio, summary
-from tools.calibrate.csv_text import clock, number, read_text, whole
+from tools.calibrate.csv_text import clock, number, read_text, signed, whole
 from tools.calibrate.errors import CalibrateError
 from tools.calibrate.profile_file import open_calibration, write_profile
 from tools.calibrate.rows import read_rows
@@ -86,9 +87,14 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _predict(arguments: argparse.Namespace) -> int:
     calibration = open_calibration(arguments.profile, **_fitting(arguments))
-    timing = predict.Timing(arguments.samples, arguments.duration_s, arguments.freq_hz, arguments.energy_j)
+    timing = predict.Timing(
+        arguments.samples, arguments.duration_s, arguments.freq_hz, arguments.energy_j, arguments.timing_start_c
+    )
     clocks = arguments.at_hz or [opp.freq_hz for opp in calibration.opp]
-    found = predict.predict(calibration, timing, clocks)
+    if arguments.start_c is None and arguments.for_s is not None:
+        raise CalibrateError("--for-s says nothing without --start-c; give how warm the board is when it begins")
+    warmth = None if arguments.start_c is None else predict.Warmth(arguments.start_c, arguments.for_s or math.inf)
+    found = predict.predict(calibration, timing, clocks, warmth)
     if arguments.json:
         _print_json([asdict(one) for one in found])
         return 0
@@ -169,6 +175,10 @@ def _parser() -> argparse.ArgumentParser:
     other.add_argument("--duration-s", type=_cell(number), required=True, help="that they took")
     other.add_argument("--freq-hz", type=_cell(clock), required=True, help="the clock they were trained at")
     other.add_argument("--energy-j", type=_cell(number), help="what the whole board drew meanwhile, if measured")
+    warm = _cell(signed, positive=False)
+    other.add_argument("--timing-start-c", type=warm, help="how warm the board was when the timing began")
+    other.add_argument("--start-c", type=warm, help="predict work that begins so warm (default: as warm as the sweep)")
+    other.add_argument("--for-s", type=_cell(number), help="and lasts so long (default: until it has settled)")
     other.add_argument("--at-hz", type=_cell(clock), nargs="+", help="clocks to predict (default: the measured ones)")
     uploads = commands.add_parser("radio", help="what an upload costs at each transmit power")
     uploads.add_argument("csv", type=Path, metavar="CSV")

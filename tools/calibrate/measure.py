@@ -61,9 +61,10 @@ class Bench:
     async def _idle(self, cell: Cell) -> Row:
         await asyncio.sleep(min(self._terms.settle_s, 2.0))
         async with watched(self._board, None) as window:
+            start_c = self._board.temperature_c()
             await asyncio.sleep(self._terms.window_s)
         energy = self._energy(window.start, window.end)
-        return self._row(cell, window, energy, 0, window.duration_s)
+        return self._row(cell, window, energy, 0, window.duration_s, start_c)
 
     async def _train(self, cell: Cell) -> Row:
         assert cell.freq_hz is not None and cell.cores is not None
@@ -73,14 +74,23 @@ class Bench:
             async with watched(self._board, cell.freq_hz) as window:
                 await worker.train(self._command(self._terms.settle_s, 1), lambda _: None)
                 ends: list[frames.Progress] = []
+                start_c = self._board.temperature_c()
                 window.begin()
                 done = await worker.train(self._command(self._terms.window_s, MIN_BATCHES), ends.append)
                 window.finish()
         samples = sum(progress.samples for progress in ends)
         energy = self._energy(done.started, done.t)
-        return self._row(cell, window, energy, samples, done.t - done.started)
+        return self._row(cell, window, energy, samples, done.t - done.started, start_c)
 
-    def _row(self, cell: Cell, window: Window, energy: EnergyReading, samples: int, duration_s: float) -> Row:
+    def _row(
+        self,
+        cell: Cell,
+        window: Window,
+        energy: EnergyReading,
+        samples: int,
+        duration_s: float,
+        start_c: float | None,
+    ) -> Row:
         terms, board = self._terms, self._board
         if energy.energy_j is None or energy.energy_j <= 0:
             raise HardwareError(f"the meter {energy.meter} read nothing in a window; see that it answers, then go on")
@@ -99,6 +109,7 @@ class Bench:
             starved=window.starved,
             throttled=outcome.throttled,
             idle=cell.idle,
+            temperature_start_c=start_c,
             temperature_c=board.temperature_c(),
             repeat=cell.repeat,
             start=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),

@@ -1,8 +1,10 @@
 """Two models of a board, each foretelling seconds and joules a sample at any clock. Pure.
 
-The *law*: tau(f) = a + w/f and P(f) = P_s + kappa f^3, fitted to all clocks by weighted least squares. The *table*: the
-law that passes through the two measured clocks around f; beyond the measured range the last two go on. The law smooths
-what was measured, the table follows it; which foretells better shows when each clock in turn is left out.
+The *law*: tau(f) = a + w/f and P(f) = P_s + kappa f^3, fitted to all clocks by weighted least squares. The *table*
+follows what was measured: seconds by the law through the two clocks around f, watts by a smooth curve through all that
+does not overshoot (a voltage that stands still at low clocks and rises above them bends watts as no one power of f
+does); beyond the measured range both go on as the law through the last two. Which of both
+foretells better shows when each clock in turn is left out.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import numpy as np
 
 from firmware_profiles.calibrated import CalibratedLaw, CalibratedOpp, Matrix, Misfit
 from models import energy
+from models.pchip import pchip
 from tools.calibrate.lines import fit_line
 
 ModelName = Literal["law", "table"]
@@ -58,10 +61,19 @@ def table_curve(opps: Sequence[CalibratedOpp]) -> Curve:
     def curve(freq_hz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         left = np.clip(np.searchsorted(known_hz, freq_hz) - 1, 0, len(known_hz) - 2)
         seconds = _through(1.0 / known_hz, tau_s, left, 1.0 / freq_hz)
-        power_w = _through(known_hz**3, joules / tau_s, left, freq_hz**3)
-        return seconds, seconds * power_w
+        return seconds, seconds * watts_between(known_hz, joules / tau_s, freq_hz)
 
     return curve
+
+
+def watts_between(known_hz: np.ndarray, power_w: np.ndarray, freq_hz: np.ndarray) -> np.ndarray:
+    """Watts (N,) at `freq_hz` from measured ones (K,), K >= 2: a smooth curve between them, P_s + kappa f^3 beyond."""
+    left = np.clip(np.searchsorted(known_hz, freq_hz) - 1, 0, len(known_hz) - 2)
+    beyond = _through(known_hz**3, power_w, left, freq_hz**3)
+    if len(known_hz) == 2:
+        return beyond
+    inside = (known_hz[0] <= freq_hz) & (freq_hz <= known_hz[-1])
+    return np.where(inside, pchip(known_hz, power_w, np.clip(freq_hz, known_hz[0], known_hz[-1])), beyond)
 
 
 def curve_of(model: ModelName, opps: Sequence[CalibratedOpp], law: CalibratedLaw | None = None) -> Curve:

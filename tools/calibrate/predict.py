@@ -1,11 +1,12 @@
-"""Another network on a calibrated board, from one timing of it at one clock. Pure.
+"""Another network on a calibrated board, from one timing of it at one clock; any network on a warm board. Pure.
 
 One timing tells how much work a sample of it is, not how much of that waits for memory. So cycles and the fixed part
 are scaled alike: tau_new(f) = tau_new(f0) * tau(f) / tau(f0), which keeps the share of time that does not shrink with
 the clock. That share is a network's own: `STALL_SPREAD` is how far it is taken to differ, and the uncertainty grows
-with the distance from the timed clock accordingly. Watts are taken from the calibration: they are those of the board
-at work, and hardly those of the network; where the joules of the timing are given, what is above the idle floor is
-scaled to them.
+with the distance from the timed clock accordingly; `timing_freq_hz` is where it grows least. Watts are taken from the
+calibration: they are those of the board at work, and hardly those of the network; where the joules of the timing are
+given, what is above the idle floor is scaled to them. Where the sweep told how the board warms up, watts can be asked
+for at another warmth than the sweep's.
 """
 
 from __future__ import annotations
@@ -17,21 +18,36 @@ from dataclasses import dataclass
 import numpy as np
 
 from firmware_profiles.calibrated import Calibration
+from models.pchip import pchip
+from models.thermal import power_from_w
 from tools.calibrate.errors import CalibrateError
 from tools.calibrate.models import Curve, curve_of
 
-STALL_SPREAD = 0.05
-"""Standard deviation between networks of the share of a sample's time, at the timed clock, that does not scale."""
+STALL_SPREAD = 0.06
+"""Standard deviation between networks of the share of a sample's time, at the timed clock, that does not scale: that of
+shares spread evenly over 0.1 to either side."""
+
+
+@dataclass(frozen=True)
+class Warmth:
+    """Work that begins when the board is at `start_c` and lasts `seconds` (inf: until it has settled)."""
+
+    start_c: float
+    seconds: float = math.inf
 
 
 @dataclass(frozen=True)
 class Timing:
-    """`samples` of the other network took `duration_s` at `freq_hz`; `energy_j` (None: not measured) whole-board."""
+    """`samples` of the other network took `duration_s` at `freq_hz`; `energy_j` (None: not measured) whole-board.
+
+    `start_c` is how warm the board was when it began (None: as warm as in the sweep).
+    """
 
     samples: int
     duration_s: float
     freq_hz: float
     energy_j: float | None = None
+    start_c: float | None = None
 
 
 @dataclass(frozen=True)
@@ -45,8 +61,13 @@ class Prediction:
     j_uncertainty: float
 
 
-def predict(calibration: Calibration, timing: Timing, freqs_hz: Sequence[float]) -> tuple[Prediction, ...]:
-    """The other network at `freqs_hz`; raises CalibrateError for a timing outside of the calibrated range."""
+def predict(
+    calibration: Calibration, timing: Timing, freqs_hz: Sequence[float], warmth: Warmth | None = None
+) -> tuple[Prediction, ...]:
+    """The other network at `freqs_hz`, as warm as in the sweep or at `warmth`.
+
+    Raises CalibrateError for a timing outside of the calibrated range, or a warmth that the sweep did not tell about.
+    """
     law = calibration.law
     if not 0.98 * law.freq_min_hz <= timing.freq_hz <= 1.02 * law.freq_max_hz:
         raise CalibrateError(
@@ -54,19 +75,21 @@ def predict(calibration: Calibration, timing: Timing, freqs_hz: Sequence[float])
             " time the network at a clock in between"
         )
     curve = curve_of(calibration.fit.model, calibration.opp, law)
-    here_s, here_j = (float(value[0]) for value in curve(np.array([timing.freq_hz])))
-    tau_s, joules = curve(np.array(freqs_hz, dtype=float))
+    here_s = float(curve(np.array([timing.freq_hz]))[0][0])
+    tau_s, _ = curve(np.array(freqs_hz, dtype=float))
     work = timing.duration_s / timing.samples / here_s
-    power_w = _watts(joules / tau_s, here_j / here_s, timing, calibration.idle_w or 0.0)
+    power_w = watts(calibration, freqs_hz, warmth)
+    if timing.energy_j is not None:
+        power_w = _scaled(power_w, calibration, timing, timing.energy_j)
     base = calibration.fit.held_out
     found = []
-    for freq_hz, seconds, watts in zip(freqs_hz, tau_s * work, power_w, strict=True):
+    for freq_hz, seconds, drawn_w in zip(freqs_hz, tau_s * work, power_w, strict=True):
         spread = _stall_uncertainty(curve, timing.freq_hz, freq_hz)
         found.append(
             Prediction(
                 freq_hz=float(freq_hz),
                 s_per_sample=float(seconds),
-                j_per_sample=float(seconds * watts),
+                j_per_sample=float(seconds * drawn_w),
                 s_uncertainty=math.hypot(base.time_mape, spread),
                 j_uncertainty=math.hypot(base.energy_mape, spread),
             )
@@ -74,16 +97,62 @@ def predict(calibration: Calibration, timing: Timing, freqs_hz: Sequence[float])
     return tuple(found)
 
 
-def _watts(power_w: np.ndarray, here_w: float, timing: Timing, idle_w: float) -> np.ndarray:
-    if timing.energy_j is None:
-        return power_w
-    above = timing.energy_j / timing.duration_s - idle_w
-    if above <= 0:
+def watts(calibration: Calibration, freqs_hz: Sequence[float], warmth: Warmth | None = None) -> np.ndarray:
+    """Watts (N,) at work, as warm as in the sweep or at `warmth`; raises CalibrateError where that is not known."""
+    asked = np.array(freqs_hz, dtype=float)
+    tau_s, joules = curve_of(calibration.fit.model, calibration.opp, calibration.law)(asked)
+    if warmth is None:
+        return np.asarray(joules / tau_s)
+    thermal = calibration.thermal
+    if thermal is None:
         raise CalibrateError(
-            f"--energy-j {timing.energy_j:g} over {timing.duration_s:g} s is not above the idle floor of {idle_w:g} W;"
+            "the sweep does not tell how the board warms up; leave --start-c out, or sweep with temperature_start_c and"
+            " temperature_c in at least 8 windows"
+        )
+    known_hz = np.array([opp.freq_hz for opp in calibration.opp])
+    known_c = np.array([opp.temperature_c for opp in calibration.opp], dtype=float)
+    seen_c = pchip(known_hz, known_c, np.clip(asked, known_hz[0], known_hz[-1]))
+    return power_from_w(
+        joules / tau_s,
+        seen_c,
+        start_c=warmth.start_c,
+        seconds=warmth.seconds,
+        ambient_c=thermal.ambient_c,
+        resistance_c_per_w=thermal.resistance_c_per_w,
+        time_constant_s=thermal.time_constant_s,
+        w_per_c=thermal.w_per_c,
+    )
+
+
+def settles_c(calibration: Calibration) -> tuple[float, ...] | None:
+    """Where the temperature ends when the board works on at each measured clock; None where that is not known."""
+    thermal = calibration.thermal
+    if thermal is None:
+        return None
+    power_w = watts(calibration, [opp.freq_hz for opp in calibration.opp], Warmth(start_c=0.0))
+    return tuple((thermal.ambient_c + thermal.resistance_c_per_w * power_w).tolist())
+
+
+def timing_freq_hz(calibration: Calibration) -> float:
+    """The measured clock from which the least is left to guess: where the larger uncertainty of both ends is least."""
+    curve = curve_of(calibration.fit.model, calibration.opp, calibration.law)
+    clocks = [opp.freq_hz for opp in calibration.opp]
+    ends = (clocks[0], clocks[-1])
+    return min(clocks, key=lambda timed_hz: max(_stall_uncertainty(curve, timed_hz, end_hz) for end_hz in ends))
+
+
+def _scaled(power_w: np.ndarray, calibration: Calibration, timing: Timing, energy_j: float) -> np.ndarray:
+    """What is above the idle floor, as much more as the timing drew more than the calibration has it there and then."""
+    idle_w = calibration.idle_w or 0.0
+    above_w = energy_j / timing.duration_s - idle_w
+    if above_w <= 0:
+        raise CalibrateError(
+            f"--energy-j {energy_j:g} over {timing.duration_s:g} s is not above the idle floor of {idle_w:g} W;"
             " give the joules of the whole board while it trained"
         )
-    return idle_w + (power_w - idle_w) * above / (here_w - idle_w)
+    warmth = None if timing.start_c is None else Warmth(timing.start_c, timing.duration_s)
+    here_w = float(watts(calibration, [timing.freq_hz], warmth)[0])
+    return np.asarray(idle_w + (power_w - idle_w) * above_w / (here_w - idle_w))
 
 
 def _stall_uncertainty(curve: Curve, timed_hz: float, freq_hz: float) -> float:

@@ -40,6 +40,7 @@ COLUMNS: dict[str, Column] = {
     "starved": Column(flag),
     "throttled": Column(flag),
     "idle": Column(flag),
+    "temperature_start_c": Column(signed),
     "temperature_c": Column(signed),
     "repeat": Column(whole),
     "start": Column(str),
@@ -59,7 +60,10 @@ COLUMNS: dict[str, Column] = {
 
 @dataclass(frozen=True)
 class Row:
-    """One window; None where its line does not say. `line` is its place in the file; an idle one needs no clock."""
+    """One window; None where its line does not say. `line` is its place in the file; an idle one needs no clock.
+
+    Temperatures are those at its start and at its end.
+    """
 
     line: int
     freq_hz: float | None
@@ -72,6 +76,7 @@ class Row:
     starved: bool | None = None
     throttled: bool | None = None
     idle: bool = False
+    temperature_start_c: float | None = None
     temperature_c: float | None = None
     repeat: int | None = None
     start: str | None = None

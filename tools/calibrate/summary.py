@@ -8,6 +8,10 @@ import msgspec
 
 from firmware_profiles.calibrated import Calibration
 from tools.calibrate.optimum import best_freq_hz, best_freq_model_hz, flat_range_hz, joules_at
+from tools.calibrate.predict import settles_c, timing_freq_hz
+
+HOT_C = 80.0
+"""Where a Raspberry Pi begins to lower its clock; Jetsons some degrees later."""
 
 
 def as_json(calibration: Calibration) -> dict[str, Any]:
@@ -15,6 +19,7 @@ def as_json(calibration: Calibration) -> dict[str, Any]:
     fit, idle_w, opps = calibration.fit, calibration.idle_w, calibration.opp
     known = idle_w is not None
     floor_w = idle_w or 0.0
+    settled = settles_c(calibration)
     return {
         "model": fit.model,
         "energy_mape": fit.law.energy_mape,
@@ -34,6 +39,9 @@ def as_json(calibration: Calibration) -> dict[str, Any]:
         "best_freq_added_hz": best_freq_hz(opps, floor_w) if known else None,
         "best_freq_added_model_hz": best_freq_model_hz(calibration.law, floor_w) if known else None,
         "flat_range_added_hz": list(flat_range_hz(opps, floor_w)) if known else None,
+        "timing_freq_hz": timing_freq_hz(calibration),
+        "thermal": None if calibration.thermal is None else msgspec.to_builtins(calibration.thermal),
+        "settles_c": None if settled is None else list(settled),
         "cores": calibration.cores,
         "law": msgspec.to_builtins(calibration.law),
         "opps": [msgspec.to_builtins(opp) for opp in opps],
@@ -75,6 +83,7 @@ def as_text(calibration: Calibration, name: str) -> str:
             f"cheapest for what the task adds over {idle.power_w:.4g} W idle ({idle.source}):"
             f" {best_freq_hz(opps, idle.power_w) / 1e6:g} MHz"
         )
+    lines += _warmth_lines(calibration)
     if origin.rejected:
         counts = ", ".join(f"{count} {fault}" for fault, count in sorted(origin.rejected.items()))
         lines.append(f"windows left out: {counts}")
@@ -91,6 +100,24 @@ def _law_lines(calibration: Calibration) -> list[str]:
         f"s = {law.fixed_s_per_sample:.4g} (±{aa**0.5:.2g}) s + {law.cycles_per_sample:.4g} (±{ww**0.5:.2g}) cycles / f"
         f", mean error {fit.time_mape:.1%}; joules {fit.energy_mape:.1%}",
     ]
+
+
+def _warmth_lines(calibration: Calibration) -> list[str]:
+    thermal, settled = calibration.thermal, settles_c(calibration)
+    if thermal is None or settled is None:
+        return []
+    more = f"; a degree more costs {thermal.w_per_c * 1e3:.3g} mW" if thermal.w_per_c else ""
+    hot = [opp.freq_hz for opp, end_c in zip(calibration.opp, settled, strict=True) if end_c >= HOT_C]
+    lines = [
+        f"warms by {thermal.resistance_c_per_w:.3g} °C/W from {thermal.ambient_c:.3g} °C, nine tenths of it in"
+        f" {2.3 * thermal.time_constant_s:.0f} s{more}; settles at {settled[-1]:.0f} °C at"
+        f" {calibration.opp[-1].freq_hz / 1e6:g} MHz"
+    ]
+    if hot:
+        lines.append(
+            f"from {hot[0] / 1e6:g} MHz on it settles above {HOT_C:g} °C: expect it to throttle, cool it better"
+        )
+    return lines
 
 
 def _percent(relative: float | None) -> str:
