@@ -12,10 +12,9 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from firmware_profiles.calibrated import CalibratedIdle, CalibratedOpp, Calibration, Fit, Origin
+from firmware_profiles.calibrated import CalibratedOpp, Calibration, Fit, Origin
 from tools.calibrate.errors import CalibrateError
+from tools.calibrate.floor import idle_floor
 from tools.calibrate.models import arrays, fit_law, law_curve, left_out, misfit
 from tools.calibrate.opps import gather
 from tools.calibrate.rows import Row, read_rows, the_same
@@ -78,7 +77,7 @@ def calibrate(
             law_held_out=law_out,
             table_held_out=table_out,
         ),
-        idle=_idle(windows.idle, idle_w),
+        idle=idle_floor(windows.idle, idle_w),
         origin=_origin(training, windows, source, sha256, said),
     )
 
@@ -129,17 +128,6 @@ def _refuse_nonsense(opps: Sequence[CalibratedOpp], source: str) -> None:
 
 def _seconds(opp: CalibratedOpp) -> float:
     return opp.s_per_sample
-
-
-def _idle(rows: Sequence[Row], given_w: float | None) -> CalibratedIdle | None:
-    if given_w is not None:
-        return CalibratedIdle(power_w=given_w, source="given")
-    if not rows:
-        return None
-    watts = np.array([row.power_w for row in rows])
-    spread = float(watts.std(ddof=1) / watts.mean() / np.sqrt(len(watts))) if len(watts) > 1 else None
-    power_w = sum(row.energy_j for row in rows) / sum(row.duration_s for row in rows)
-    return CalibratedIdle(power_w=power_w, source="measured", uncertainty=spread, windows=len(rows))
 
 
 def _origin(rows: Sequence[Row], windows: Sorted, source: str, sha256: str, said: dict[str, Any]) -> Origin:
