@@ -3,7 +3,8 @@
 A profile of `schema` describes a board type; this describes one unit, one network and one number of cores, as far as
 its sweep went: the operating points as they were measured, a law through them, and how far each can be trusted. SI
 units; uncertainties are relative standard ones (0.01: 1 %), absent where nothing tells them. Joules are those of the
-meter's whole boundary. `[radio]` is what uploads cost on the same unit; a profile may have the sweep, the radio or both.
+meter's whole boundary. `[radio]` is what uploads cost on the same unit; a profile may have the sweep, the radio or
+both.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
     fimi-calibrate predict PROFILE.toml --samples N --duration-s S --freq-hz F
     fimi-calibrate radio-sink                                          on a machine behind the access point
     fimi-calibrate radio-sweep --to HOST:9009 --out UPLOADS.csv        drive the radio through its powers (resumable)
-    fimi-calibrate radio UPLOADS.csv --out PROFILE.toml                what uploads cost: watts, joules a byte and a frame
+    fimi-calibrate radio UPLOADS.csv --out PROFILE.toml                fit what uploads cost
 
 Exit status: 0 done; 2 a file or option is wrong; of a sweep also 3 the data, 6 the clock or the meter, 7 an extra is
 not installed, 8 training, 130 interrupted (the same command goes on).

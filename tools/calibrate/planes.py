@@ -1,10 +1,10 @@
 """y = c0 x0 + c1 x1 + ... through weighted points, no coefficient below 0, with their covariance. Pure.
 
 Ordinary weighted least squares; where a coefficient comes out negative, the best of all fits with some coefficients
-held at 0 and the others not negative: with few columns, trying each choice is all that non-negative least squares does. The
-covariance is that of the weights, (X'WX)^-1, grown by chi2 / freedom: always where the weights are only relative, else
-where it is above 1 (the points then scatter more about the plane than their repeats among each other: the form is not
-quite right).
+held at 0 and the others not negative: with few columns, trying each choice is all that non-negative least squares
+does. The covariance is that of the weights, (X'WX)^-1, grown by chi2 / freedom: always where the weights are only
+relative, else where it is above 1 (the points then scatter more about the plane than their repeats among each other:
+the form is not quite right).
 """
 
 from __future__ import annotations
