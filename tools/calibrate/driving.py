@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 
 from edge_client.errors import HardwareError, SetupError
@@ -20,13 +22,31 @@ SETTINGS = "run/fimi-calibrate/settings.json"
 """Below the board's root: what it was set to before."""
 
 
+@contextlib.contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """No other sweep at work on this board inside the context; raises SetupError where one is. A process that is killed
+    lets go of it."""
+    if not root.is_dir():
+        raise SetupError(f"--root {root} is no folder; give the folder that holds the board's sys/ and bin/")
+    path = (root / SETTINGS).with_name("lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("wb")
+    except OSError as error:
+        raise SetupError(f"{path}: {error.strerror}; run it as a user who may write there") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SetupError("another sweep is at work on this board; let it end, or end it") from None
+        yield
+
+
 def open_board(root: Path, interface: str | None = None) -> Board:
     """The board below `root`, with what a killed sweep had changed put back, and with a meter that measures.
 
     Raises SetupError where a client holds its settings, HardwareError where nothing measures it.
     """
-    if not root.is_dir():
-        raise SetupError(f"--root {root} is no folder; give the folder that holds the board's sys/ and bin/")
     if (root / "run/fimi/settings.json").exists():
         raise SetupError(
             f"a client holds settings of this board ({root / 'run/fimi/settings.json'}); end it, or put them back with"

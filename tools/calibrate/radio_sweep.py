@@ -19,7 +19,7 @@ from edge_client.errors import HardwareError
 from edge_client.hardware.board import Board
 from edge_client.hardware.sampler import Sampler
 from edge_client.hardware.txpower import IwTxPower, to_dbm, to_w
-from tools.calibrate.driving import METER_PERIOD_S, finished, minutes, open_board, say
+from tools.calibrate.driving import METER_PERIOD_S, alone, finished, minutes, open_board, say
 from tools.calibrate.errors import CalibrateError
 from tools.calibrate.radio_schedule import Sent, planned, remaining
 from tools.calibrate.sending import LARGEST_PAYLOAD, SMALLEST_PAYLOAD, sending
@@ -58,6 +58,11 @@ class RadioSettings:
 
 def radio_sweep(settings: RadioSettings) -> int:
     """Measure what is missing; returns the exit status. Whatever ends it, the card is as it was before."""
+    with alone(settings.root):
+        return _sweep(settings)
+
+
+def _sweep(settings: RadioSettings) -> int:
     board = open_board(settings.root, settings.interface)
     card = board.tx
     if not isinstance(card, IwTxPower):

@@ -14,7 +14,7 @@ from edge_client.hardware.board import Board
 from edge_client.hardware.sampler import Sampler
 from edge_client.protocol.messages import NetworkSpec
 from edge_client.training import data
-from tools.calibrate.driving import METER_PERIOD_S, finished, minutes, open_board, say
+from tools.calibrate.driving import METER_PERIOD_S, alone, finished, minutes, open_board, say
 from tools.calibrate.errors import CalibrateError
 from tools.calibrate.measure import Bench, Terms
 from tools.calibrate.rows import Row
@@ -53,6 +53,11 @@ class Measures(Protocol):
 
 def sweep(settings: Settings) -> int:
     """Measure what is missing; returns the exit status. Whatever ends it, the board is as it was before."""
+    with alone(settings.root):
+        return _sweep(settings)
+
+
+def _sweep(settings: Settings) -> int:
     samples = data.load(settings.data)
     board = _board(settings.root)
     opps_hz = _clocks(board, settings)
