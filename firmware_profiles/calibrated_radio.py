@@ -35,12 +35,14 @@ class CalibratedIdle(_Strict, frozen=True, kw_only=True):
 
 
 class RadioLevel(_Strict, frozen=True, kw_only=True):
-    """One transmit power as it was measured: sums over all its windows. `added` is above the idle floor.
+    """One transmit power, and one size of frames where there were several, as measured: sums over all its windows.
 
+    `payload_bytes` is that size (None: windows of all sizes together); `added` is above the idle floor.
     `w_uncertainty` and `byte_uncertainty` tell how far repeats agree; None where there are none.
     """
 
     tx_power_w: NonNegative | None = None
+    payload_bytes: Positive | None = None
     power_w: Positive
     bits_per_s: Positive
     j_per_byte: Positive
@@ -102,11 +104,13 @@ class CalibratedRadio(_Strict, frozen=True, kw_only=True):
     origin: RadioOrigin
 
     def __post_init__(self) -> None:
-        levels = [one.tx_power_w for one in self.level]
-        if None in levels and len(levels) > 1:
-            raise ValueError("level: one of several has no tx_power_w; give each its transmit power")
-        if any(a >= b for a, b in pairwise(one for one in levels if one is not None)):
-            raise ValueError("level: tx_power_w is not ascending; sort the levels, each once")
+        for name in ("tx_power_w", "payload_bytes"):
+            known = [getattr(one, name) is not None for one in self.level]
+            if any(known) and not all(known):
+                raise ValueError(f"level: one of several has no {name}; give it to each or to none")
+        order = [(one.tx_power_w or 0.0, one.payload_bytes or 0.0) for one in self.level]
+        if any(a >= b for a, b in pairwise(order)):
+            raise ValueError("level: tx_power_w, and payload_bytes at each, are not ascending; sort them, each once")
         if (self.amplifier_efficiency is None) != (self.no_efficiency is not None):
             raise ValueError("no_efficiency: says why there is no amplifier_efficiency; give one of both")
         if (self.frame_energy_j is None) != (self.no_frame_energy is not None):

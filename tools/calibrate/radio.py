@@ -14,6 +14,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 
 from firmware_profiles.calibrated_radio import (
@@ -33,6 +34,9 @@ from tools.calibrate.uploads import Upload, read_uploads
 
 FRAMES_DIFFER = 1.1
 """So far apart, as a ratio, frames a second must be at one level for a cost per frame to be told."""
+
+SIZES_DIFFER = 1.3
+"""So far apart, as a ratio, frames are of two sizes: what else goes over the interface moves their mean a little."""
 
 SIGNIFICANT = 2.0
 """Standard uncertainties that a term must stand above 0."""
@@ -199,13 +203,38 @@ def _no_efficiency(plane: Plane) -> str | None:
 
 
 def _levels(uploads: Sequence[Upload], floor: CalibratedIdle | None) -> tuple[RadioLevel, ...]:
-    by_level: dict[float | None, list[Upload]] = {}
-    for one in uploads:
-        by_level.setdefault(one.tx_power_w, []).append(one)
-    groups = [by_level[p_w] for p_w in sorted(by_level, key=lambda p_w: p_w or 0.0)]
+    sizes = _sizes(uploads)
+    by_level: dict[tuple[float, float], list[Upload]] = {}
+    for one, size in zip(uploads, sizes, strict=True):
+        by_level.setdefault((one.tx_power_w or 0.0, size or 0.0), []).append(one)
+    keys = sorted(by_level)
+    groups = [by_level[key] for key in keys]
     watts = pooled([[one.power_w for one in group] for group in groups])
     per_byte = pooled([[one.energy_j / one.bytes for one in group] for group in groups])
-    return tuple(_level(group, floor, watts, per_byte) for group in groups)
+    return tuple(
+        msgspec.structs.replace(_level(group, floor, watts, per_byte), payload_bytes=size or None)
+        for (_, size), group in zip(keys, groups, strict=True)
+    )
+
+
+def _sizes(uploads: Sequence[Upload]) -> list[float | None]:
+    """The size of each window's frames, for windows of one size are held together: what was set, else bytes over frames
+    as the mean of those alike; None for all where there is one size only, or it is not known."""
+    if all(one.payload_bytes for one in uploads):
+        found = [float(one.payload_bytes or 0) for one in uploads]
+    elif all(one.frames for one in uploads):
+        found = [one.bytes / (one.frames or 1) for one in uploads]
+        alike: list[list[float]] = []
+        for size in sorted(found):
+            if alike and size < SIZES_DIFFER * alike[-1][0]:
+                alike[-1].append(size)
+            else:
+                alike.append([size])
+        means = {size: sum(group) / len(group) for group in alike for size in group}
+        found = [means[size] for size in found]
+    else:
+        return [None] * len(uploads)
+    return list(found) if len(set(found)) > 1 else [None] * len(uploads)
 
 
 def _level(

@@ -33,7 +33,7 @@ def as_json(radio: CalibratedRadio) -> dict[str, Any]:
     }
 
 
-_HEAD = (("W radiated", 10), ("W", 8), ("±", 6), ("J/byte", 10), ("±", 6), ("added", 10), ("J/frame", 10),
+_HEAD = (("W radiated", 10), ("frame", 6), ("W", 8), ("±", 6), ("J/byte", 10), ("±", 6), ("added", 10), ("J/frame", 10),
          ("bit/s", 10), ("windows", 8))  # fmt: skip
 
 
@@ -85,6 +85,7 @@ def _within(sigma: float | None, value: float) -> str:
 def _cells(level: RadioLevel) -> tuple[str, ...]:
     return (
         _number(level.tx_power_w),
+        _number(level.payload_bytes),
         _number(level.power_w),
         _percent(level.w_uncertainty),
         _number(level.j_per_byte),

@@ -69,6 +69,11 @@ def test_a_cost_per_frame_is_told_where_frames_a_second_differ_at_one_level() ->
     assert (found.power_static_w, found.seconds) == (pytest.approx(2.5), "duration")
     assert found.fit.held_out_with_frames == pytest.approx(0.0, abs=1e-9)
     assert found.fit.held_out is not None and found.fit.held_out > 0.02
+    # sizes are told apart: 1000 and 100 bytes a frame
+    assert [(one.tx_power_w, one.payload_bytes) for one in found.level] == [
+        (0.05, 100.0), (0.05, 1000.0), (0.1, 100.0), (0.1, 1000.0), (0.2, 100.0), (0.2, 1000.0),
+    ]  # fmt: skip
+    assert found.level[0].added_j_per_byte == pytest.approx(11 / 400_000)
 
 
 def test_frames_that_go_with_the_level_tell_no_cost_per_frame() -> None:
@@ -165,7 +170,7 @@ def test_a_profile_of_uploads_is_read_strictly(tmp_path: Path, capsys: pytest.Ca
         ("amplifier_efficiency =", "amplifier_efficiency = 1.25", "radio.amplifier_efficiency: 1.25"),
         ("overhead_w =", "overhead_mw = 500.0", "radio.overhead_mw: wrong unit; give `overhead_w` in watts"),
         ("[radio.idle]", "[radio.idl]", "radio.idl: unknown field; did you mean `idle`?"),
-        ("tx_power_w = 0.05", "", "radio.level: one of several has no tx_power_w; give each its transmit power"),
+        ("tx_power_w = 0.05", "", "radio.level: one of several has no tx_power_w; give it to each or to none"),
     ):
         old = next(line for line in text.splitlines() if line.startswith(start))
         profile.write_text(text.replace(old, new))
