@@ -3,7 +3,8 @@
 A profile of `schema` describes a board type; this describes one unit, one network and one number of cores, as far as
 its sweep went: the operating points as they were measured, a law through them, and how far each can be trusted. SI
 units; uncertainties are relative standard ones (0.01: 1 %), absent where nothing tells them. Joules are those of the
-meter's whole boundary.
+meter's whole boundary. `[radio]` is what uploads cost on the same unit; a profile may have the sweep, the radio or
+both.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from firmware_profiles.strict import load_toml
+from firmware_profiles.calibrated_radio import CalibratedIdle, CalibratedRadio
+from firmware_profiles.strict import ConfigError, convert, read_toml
 
 Positive = Annotated[float, Meta(gt=0)]
 NonNegative = Annotated[float, Meta(ge=0)]
@@ -90,15 +92,6 @@ class Fit(_Strict, frozen=True, kw_only=True):
         return self.law_held_out if self.model == "law" else self.table_held_out
 
 
-class CalibratedIdle(_Strict, frozen=True, kw_only=True):
-    """The idle floor: from the sweep's idle windows, or as it was given."""
-
-    power_w: Positive
-    source: Literal["measured", "given"]
-    uncertainty: NonNegative | None = None
-    windows: Annotated[int, Meta(ge=0)] = 0
-
-
 class CalibratedThermal(_Strict, frozen=True, kw_only=True):
     """How it warms up at work and what that costs: nears ambient_c + resistance_c_per_w * P, see models.thermal.
 
@@ -144,6 +137,7 @@ class Calibration(_Strict, frozen=True, kw_only=True):
     idle: CalibratedIdle | None = None
     thermal: CalibratedThermal | None = None
     origin: Origin
+    radio: CalibratedRadio | None = None
 
     def __post_init__(self) -> None:
         clocks = [opp.freq_hz for opp in self.opp]
@@ -159,6 +153,24 @@ class Calibration(_Strict, frozen=True, kw_only=True):
         return self.idle.power_w if self.idle else None
 
 
+class RadioProfile(_Strict, frozen=True, kw_only=True):
+    """A unit whose uploads were measured and whose clocks were not (yet)."""
+
+    format: Literal[1] = 1
+    radio: CalibratedRadio
+
+
 def load_calibration(path: Path) -> Calibration:
-    """The file at `path`; raises ConfigError."""
-    return load_toml(path, Calibration)
+    """The sweep's profile at `path`, with its radio where it has one; raises ConfigError."""
+    found = load_profile_file(path)
+    if isinstance(found, RadioProfile):
+        raise ConfigError(f"{path}: holds uploads only; sweep the board's clocks and fit them into it")
+    return found
+
+
+def load_profile_file(path: Path) -> Calibration | RadioProfile:
+    """The profile at `path`, of either kind; raises ConfigError."""
+    data = read_toml(path)
+    if "radio" in data and data.keys() <= {"format", "radio"}:
+        return convert(data, RadioProfile, str(path))
+    return convert(data, Calibration, str(path))

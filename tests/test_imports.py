@@ -69,6 +69,7 @@ def test_what_runs_on_a_board_needs_no_extra() -> None:
     modules = modules_of("edge_client", "firmware_profiles", "tools/boards", "tools/calibrate")
     modules.remove("edge_client.training.torch_trainer")
     modules.remove("tools.calibrate.figure")
+    modules.remove("tools.calibrate.radio_figure")
     assert python("-c", IMPORT_WITHOUT_EXTRAS, *modules) == ""
 
 

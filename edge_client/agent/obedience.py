@@ -1,10 +1,10 @@
 """What a board has done so far at the clocks it was asked for, and what its known work takes: the memory that verdicts
-on single windows need. It lives as long as the client; each profile of the board renews it."""
+on single windows need. Each profile of the board renews it; `known_work` keeps it for the next start of the client."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -34,12 +34,22 @@ class Verdict:
     finding: ClockFinding | None
 
 
-class Obedience:
-    """One board's record."""
+@dataclass(frozen=True)
+class Memory:
+    """What a board did: the clock seen at each that was asked for, and what a job takes (None: not known)."""
 
-    def __init__(self) -> None:
-        self._seen_hz: dict[float, float] = {}
-        self._pace: tuple[Job, Pace] | None = None
+    seen_hz: dict[float, float] = field(default_factory=dict)
+    pace: tuple[Job, Pace] | None = None
+
+
+class Obedience:
+    """One board's record. `keep` is called with it whenever it has changed."""
+
+    def __init__(self, memory: Memory | None = None, keep: Callable[[Memory], None] = lambda _: None) -> None:
+        memory = memory or Memory()
+        self._seen_hz = dict(memory.seen_hz)
+        self._pace = memory.pace
+        self._keep = keep
 
     def judge(
         self,
@@ -62,7 +72,10 @@ class Obedience:
                 seen_hz, by = worked_hz, "work"
         finding = clocking.finding(requested_hz, accepted_hz, seen_hz, self._answers())
         if seen_hz is not None:
+            before_hz = self._seen_hz.get(requested_hz)
             self._seen_hz[requested_hz] = seen_hz
+            if before_hz is None or not clocking.near(seen_hz, before_hz):
+                self._remember()
         return Verdict(seen_hz, by if seen_hz is not None else None, finding)
 
     def profiled(self, job: Job, points: Sequence[OppPoint], by: VerifiedBy) -> tuple[OppPoint, ...]:
@@ -82,11 +95,15 @@ class Obedience:
             pace = Pace.of(times)
             self._pace = None if pace is None else (job, pace)
         self._seen_hz |= {point.freq_hz: point.verified_hz for point in judged if point.verified_hz is not None}
+        self._remember()
         answers = self._answers()
         return tuple(
             msgspec.structs.replace(point, finding=clocking.finding(point.freq_hz, None, point.verified_hz, answers))
             for point in judged
         )
+
+    def _remember(self) -> None:
+        self._keep(Memory(dict(self._seen_hz), self._pace))
 
     def _answers(self) -> list[Answer]:
         return [Answer(asked_hz, seen_hz) for asked_hz, seen_hz in self._seen_hz.items()]

@@ -16,7 +16,9 @@ from edge_client import session
 from edge_client.agent import conditions, profile
 from edge_client.agent.books import Account, IdleFloor
 from edge_client.agent.collect import Collector
+from edge_client.agent.known_work import KnownWork, circumstances
 from edge_client.agent.link import Link
+from edge_client.agent.obedience import Obedience
 from edge_client.agent.setup import Setup
 from edge_client.agent.upload import Uploader
 from edge_client.agent.window import Journal
@@ -90,7 +92,10 @@ class Shell:
         sampler = Sampler(setup.board.meter, setup.meter_period_s)
         journal = Journal(setup.state_dir / "windows.jsonl")
         first = NetworkSpec(name="", image_shape=setup.device.image_shape, n_classes=len(setup.device.label_counts))
-        self._work = Work(self._name, setup.board, sampler, WorkerClient(self._begin(first)), journal)
+        now = circumstances(setup.board, setup.runtime, setup.threads, setup.cpus)
+        known = KnownWork(setup.state_dir / "known_work.json", now)
+        obedience = Obedience(known.read(), known.keep)
+        self._work = Work(self._name, setup.board, sampler, WorkerClient(self._begin(first)), journal, obedience)
         self._idle = IdleFloor(setup.state_dir / "idle.json", setup.board.meter.info if setup.board.meter else None)
         self._work.idle_power_w = self._idle.read()
         self._collector = Collector(self._name, setup.state_dir, self._link.post, self._on_blob)

@@ -55,7 +55,15 @@ class Trained:
 class Work:
     """The board, its worker and its sensors, put to work. `samples_done` and `freq_hz` are for heartbeats."""
 
-    def __init__(self, device: str, board: Board, sampler: Sampler, worker: WorkerClient, journal: Journal) -> None:
+    def __init__(
+        self,
+        device: str,
+        board: Board,
+        sampler: Sampler,
+        worker: WorkerClient,
+        journal: Journal,
+        obedience: Obedience | None = None,
+    ) -> None:
         self.device = device
         self.board = board
         self.sampler = sampler
@@ -65,7 +73,7 @@ class Work:
         self.samples_done = 0
         self.freq_hz: float | None = None
         self.leased = True
-        self.obedience = Obedience()
+        self.obedience = obedience or Obedience()
 
     def release(self) -> None:
         """The lease ran out: the board's own settings now, and for the rest of the task."""

@@ -6,11 +6,12 @@ import os
 import shutil
 import ssl
 import sys
+import time
 
 import msgspec
 
 from edge_client.config import ClientConfig, parse_broker, wanted_meter
-from edge_client.doctor import checks, report
+from edge_client.doctor import checks, owner, report
 from edge_client.doctor.broker import broker
 from edge_client.doctor.checks import Check
 from edge_client.doctor.report import Report
@@ -32,7 +33,9 @@ def examine(config: ClientConfig, board: Board, settings: SettingsFile, version:
         *checks.meter(board, kinds, power_w),
         *checks.surroundings(board),
         *checks.runtimes(config.runtime),
+        owner.user(board.fs.root),
         checks.rights(board),
+        *owner.allowed(config.limits.rules, board.conditions(time.localtime())),
         *checks.state(config.state_path, settings),
         checks.samples(config.data),
         _broker(config),

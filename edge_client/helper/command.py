@@ -16,7 +16,7 @@ from edge_client.helper import service
 from edge_client.helper.client import SOCKET
 
 UNITS = ("fimi-helper.service", "fimi-client.service", "90-fimi.rules")
-_GROUPS = ("i2c", "video")
+_GROUPS = ("i2c", "jtop", "video")
 
 _NEXT = """\
 Look at them, then:

@@ -156,7 +156,8 @@ def serve(server: socket.socket, desk: Desk, ready: Callable[[], None] = lambda:
 
 def _turn(selector: selectors.BaseSelector, server: socket.socket, wake: socket.socket, desk: Desk) -> bool:
     """Wait for something and deal with it; False once it is time to end."""
-    for key, _ in selector.select():
+    # who has gone is let go before anybody else is answered, in whichever order the kernel tells of both
+    for key, _ in sorted(selector.select(), key=lambda ready: not _gone(ready[0].fileobj, server, wake)):
         if key.fileobj is wake:
             return False
         if key.fileobj is server:
@@ -174,6 +175,16 @@ def _turn(selector: selectors.BaseSelector, server: socket.socket, wake: socket.
             agent.close()
             desk.leave(agent)
     return True
+
+
+def _gone(agent: object, server: socket.socket, wake: socket.socket) -> bool:
+    """Whether a connection that is ready is ready because its agent has hung up."""
+    if agent in (server, wake) or not isinstance(agent, socket.socket):
+        return False
+    try:
+        return not agent.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return True
 
 
 def _heard(agent: socket.socket, desk: Desk) -> bool:

@@ -109,3 +109,21 @@ async def test_the_access_point_sees_what_is_really_sent(tmp_path: Path) -> None
             board.tick(now)
             seen.append((board.root / "run/firmware/ap_signal_dbm").read_text().strip())
     assert seen == ["-40.0", "-50.0"]
+
+
+async def test_a_full_line_never_stands_still(broker_port: int) -> None:
+    """1 MB at 2 MB/s takes half a second: the line does not wait for whoever carries it to wake up, 60 times over."""
+    relay = Relay(("127.0.0.1", broker_port), 2e6)
+    port, took_s = await relay.start(), []
+    try:
+        for sent in (1, 2, 3):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            start = time.monotonic()
+            writer.write(bytes(1_000_000))
+            while relay.bytes_up < sent * 1_000_000:
+                await asyncio.sleep(0.01)
+            took_s.append(relay._free_at["up"] - start)
+            writer.close()
+    finally:
+        await relay.close()
+    assert min(took_s) == pytest.approx(0.5, rel=0.03)  # of three, for the host may be busy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import selectors
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -248,3 +249,30 @@ def test_the_units_name_the_command_and_nothing_is_left_to_fill_in(
     assert "SupplementaryGroups=i2c video\n" in unit_text("fimi-client.service", "c", "f", ("i2c", "video"))
     with pytest.raises(SetupError, match="give a folder that you may write"):
         write_units(tmp_path / "units/fimi-client.service/x", "f")
+
+
+class BadOrder(selectors.DefaultSelector):
+    """Tells of the connection that was registered last first, as a kernel may."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        return sorted(super().select(timeout), key=lambda ready: -ready[0].fd)
+
+
+def test_who_has_gone_is_let_go_before_the_next_one_is_answered(tmp_path: Path) -> None:
+    trees.nano(tmp_path)
+    desk = service.Desk(SysFs(tmp_path), SettingsFile(tmp_path / "settings.json"))
+    (gone, at_gone), (next_one, at_next), (wake, alarm) = (
+        socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(3)
+    )
+    with BadOrder() as selector, gone, at_gone, next_one, at_next, wake, alarm:
+        for end in (at_gone, at_next):
+            selector.register(end, selectors.EVENT_READ)
+        gone.send(msgspec.json.encode(HoldClock(freq_hz=204e6)))
+        service._turn(selector, alarm, wake, desk)
+        assert at_next.fileno() > at_gone.fileno()
+        gone.close()
+        next_one.send(msgspec.json.encode(HoldClock(freq_hz=921e6)))
+        service._turn(selector, alarm, wake, desk)
+        assert read_answer(next_one.recv(1000)) == Answer()
+        assert speed(tmp_path) == "921600"
+        desk.restore()

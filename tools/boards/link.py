@@ -117,21 +117,40 @@ class Relay:
             far_writer.close()
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, way: str) -> None:
-        while data := await source.read(_PIECE_BYTES):
-            now = time.monotonic()
-            start = max(now, self._free_at[way])
-            rate, above_w = self._rate, 0.0
-            if way == "up" and self.uplink is not None:
-                rate, above_w = self.uplink(start)
-            end = self._free_at[way] = start + len(data) / rate
-            self.meter.add(start, end, above_w)
-            if way == "up":
-                self.bytes_up += len(data)
-            else:
-                self.bytes_down += len(data)
-            # by schedule, not by sleeping for each piece: late wake-ups do not slow the line down
-            if end > now:
-                await asyncio.sleep(end - now)
-            sink.write(data)
-            with contextlib.suppress(ConnectionError):
-                await sink.drain()
+        coming = asyncio.ensure_future(_stamped(source))
+        try:
+            while True:
+                data, arrived = await coming
+                if not data:
+                    return
+                # the next piece is awaited while the line carries this one: it must show when it came, or each late
+                # wake-up would be time in which a full line stands still
+                coming = asyncio.ensure_future(_stamped(source))
+                await self._carry_piece(data, arrived, sink, way)
+        finally:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+
+    async def _carry_piece(self, data: bytes, arrived: float, sink: asyncio.StreamWriter, way: str) -> None:
+        """Hand `data`, which came at `arrived`, on when the line has carried it."""
+        start = max(arrived, self._free_at[way])
+        rate, above_w = self._rate, 0.0
+        if way == "up" and self.uplink is not None:
+            rate, above_w = self.uplink(start)
+        end = self._free_at[way] = start + len(data) / rate
+        self.meter.add(start, end, above_w)
+        if way == "up":
+            self.bytes_up += len(data)
+        else:
+            self.bytes_down += len(data)
+        # by schedule, not by sleeping for each piece: late wake-ups do not slow the line down
+        if (wait_s := end - time.monotonic()) > 0:
+            await asyncio.sleep(wait_s)
+        sink.write(data)
+        with contextlib.suppress(ConnectionError):
+            await sink.drain()
+
+
+async def _stamped(source: asyncio.StreamReader) -> tuple[bytes, float]:
+    """The next piece, and when it came (monotonic seconds); empty at the end."""
+    return await source.read(_PIECE_BYTES), time.monotonic()

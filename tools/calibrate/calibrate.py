@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-import numpy as np
 
-from firmware_profiles.calibrated import CalibratedIdle, CalibratedOpp, CalibratedThermal, Calibration, Fit, Origin
+from firmware_profiles.calibrated import CalibratedOpp, CalibratedThermal, Calibration, Fit, Origin
 from tools.calibrate.errors import CalibrateError
+from tools.calibrate.floor import idle_floor
 from tools.calibrate.models import arrays, fit_law, law_curve, left_out, misfit
 from tools.calibrate.opps import gather
 from tools.calibrate.rows import Row, read_rows, the_same
@@ -82,7 +82,7 @@ def calibrate(
             law_held_out=law_out,
             table_held_out=table_out,
         ),
-        idle=_idle(windows.idle, idle_w),
+        idle=idle_floor(windows.idle, idle_w),
         thermal=warmth if all(opp.temperature_c is not None for opp in opps) else None,
         origin=_origin(training, windows, source, sha256, said),
     )
@@ -148,17 +148,6 @@ def _warmed(
         seen_c = mean_c(at_it, warmth.time_constant_s) if warmed(at_it) else None
         found.append(msgspec.structs.replace(opp, temperature_c=seen_c))
     return tuple(found)
-
-
-def _idle(rows: Sequence[Row], given_w: float | None) -> CalibratedIdle | None:
-    if given_w is not None:
-        return CalibratedIdle(power_w=given_w, source="given")
-    if not rows:
-        return None
-    watts = np.array([row.power_w for row in rows])
-    spread = float(watts.std(ddof=1) / watts.mean() / np.sqrt(len(watts))) if len(watts) > 1 else None
-    power_w = sum(row.energy_j for row in rows) / sum(row.duration_s for row in rows)
-    return CalibratedIdle(power_w=power_w, source="measured", uncertainty=spread, windows=len(rows))
 
 
 def _origin(rows: Sequence[Row], windows: Sorted, source: str, sha256: str, said: dict[str, Any]) -> Origin:

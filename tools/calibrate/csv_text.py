@@ -66,6 +66,15 @@ def read_text(path: Path) -> str:
         raise CalibrateError(f"{path}: {error.strerror}; give the path of a readable CSV file") from None
 
 
+def header_of(text: str) -> tuple[str, ...]:
+    """The names of the first line that counts; none where there is none or it is no CSV."""
+    try:
+        _, record = next(_records(text, ""), (0, []))
+    except CalibrateError:
+        return ()
+    return tuple(name.strip() for name in record)
+
+
 def parse(text: str, source: str, columns: Mapping[str, Column]) -> Sheet:
     """CSV text as typed cells; raises CalibrateError for the first thing that is wrong."""
     records = _records(text, source)

@@ -19,7 +19,7 @@ from tools.calibrate.models import arrays, law_curve, table_curve
 from tools.calibrate.optimum import best_freq_hz, best_freq_model_hz, flat_range_hz, joules_at
 
 BOARD, ADDED, LAW, TABLE, FLAT = "#c2410c", "#2f6fb5", "#3c4650", "#8b7bb8", "#1a9a6c"
-_RC: Any = {"font.size": 9.5, "axes.titlesize": 10.5, "axes.titlelocation": "left", "axes.spines.top": False,
+RC: Any = {"font.size": 9.5, "axes.titlesize": 10.5, "axes.titlelocation": "left", "axes.spines.top": False,
             "axes.spines.right": False, "axes.axisbelow": True, "legend.frameon": False}  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def draw(calibration: Calibration, name: str) -> Figure:
     watts = [opp.w_uncertainty for opp in opps]
     curves = Curves(grid_hz, (law_s, law_j), (table_s, table_j))
     known = calibration.idle_w is not None
-    with mpl.rc_context(_RC):
+    with mpl.rc_context(RC):
         figure = Figure(figsize=(11.5, 7.2) if known else (11.5, 6.6), dpi=110, layout="constrained")
         top, bottom = np.ravel(figure.subfigures(2, 1, squeeze=False, height_ratios=(4, 5)))
         power_ax, time_ax = top.subplots(1, 2)
@@ -74,7 +74,7 @@ def save(figure: Figure, path: Path) -> None:
     """As a PNG; raises CalibrateError where the file cannot be written."""
     canvas = FigureCanvasAgg(figure)
     try:
-        with mpl.rc_context(_RC):
+        with mpl.rc_context(RC):
             canvas.print_png(path, metadata={"Software": None})
     except OSError as error:
         raise CalibrateError(f"{path}: {error.strerror}; give --png a path that can be written") from None

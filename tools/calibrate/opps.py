@@ -36,9 +36,9 @@ def gather(rows: Sequence[Row], source: str) -> tuple[CalibratedOpp, ...]:
                 f"{source}: lines {by_clock[low][0].line} and {by_clock[high][0].line} have freq_hz {low:.0f} and"
                 f" {high:.0f}, one clock for all that a meter can tell; give both the same"
             )
-    seconds = _pooled([[row.duration_s / row.samples for row in by_clock[clock]] for clock in clocks])
-    joules = _pooled([[row.energy_j / row.samples for row in by_clock[clock]] for clock in clocks])
-    watts = _pooled([[row.power_w for row in by_clock[clock]] for clock in clocks])
+    seconds = pooled([[row.duration_s / row.samples for row in by_clock[clock]] for clock in clocks])
+    joules = pooled([[row.energy_j / row.samples for row in by_clock[clock]] for clock in clocks])
+    watts = pooled([[row.power_w for row in by_clock[clock]] for clock in clocks])
     return tuple(_opp(clock, by_clock[clock], seconds, joules, watts) for clock in clocks)
 
 
@@ -54,7 +54,7 @@ def _refuse_too_few(clocks: Sequence[float], by_clock: dict[float, list[Row]], s
     raise CalibrateError(f"{source}: the only {said} {lines}: {why}; measure at least {LEAST_CLOCKS}")
 
 
-def _pooled(groups: Sequence[Sequence[float]]) -> float | None:
+def pooled(groups: Sequence[Sequence[float]]) -> float | None:
     """The relative standard deviation of one window, pooled over clocks; None without repeats, or where all agree."""
     freedom = sum(len(group) for group in groups) - len(groups)
     if freedom == 0:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from tools.calibrate.csv_text import Column, Line, Sheet, clock, flag, number, parse, signed, whole
 from tools.calibrate.errors import CalibrateError
@@ -16,11 +16,13 @@ from tools.calibrate.errors import CalibrateError
 MOST_W = 1000.0
 """No board draws more: beyond it, joules or seconds stand in other units."""
 
-_SOURCES = ("measured", "modelled")
-_BOUNDARIES = ("board", "soc", "cpu_package", "wall")
+SOURCES = ("measured", "modelled")
+BOUNDARIES = ("board", "soc", "cpu_package", "wall")
 
 
-def _one_of(*names: str) -> Column:
+def one_of(*names: str) -> Column:
+    """A column of these words."""
+
     def read(text: str) -> str:
         if text not in names:
             raise ValueError(f"is {text!r}; give one of {', '.join(names)}")
@@ -44,8 +46,8 @@ COLUMNS: dict[str, Column] = {
     "temperature_c": Column(signed),
     "repeat": Column(whole),
     "start": Column(str),
-    "source": _one_of(*_SOURCES),
-    "boundary": _one_of(*_BOUNDARIES),
+    "source": one_of(*SOURCES),
+    "boundary": one_of(*BOUNDARIES),
     "meter": Column(str),
     "uncertainty": Column(number),
     "network": Column(str),
@@ -105,8 +107,9 @@ def read_rows(text: str, source: str) -> tuple[Sheet, tuple[Row, ...]]:
     return sheet, rows
 
 
-def the_same(rows: Sequence[Row], name: str, source: str, right: str) -> object:
-    """The one value that `rows` have in a column, None where none says; raises CalibrateError where they differ."""
+def the_same(rows: Sequence[Any], name: str, source: str, right: str) -> object:
+    """The one value that `rows`, each with its `line`, have in a column, None where none says; raises CalibrateError
+    where they differ."""
     seen: dict[object, int] = {}
     for row in rows:
         if (value := getattr(row, name)) is not None:
@@ -151,7 +154,7 @@ def _refuse_repetitions(rows: Sequence[Row], source: str) -> None:
         seen[key] = row.line
 
 
-def text_of(row: Row, name: str) -> str:
+def text_of(row: object, name: str) -> str:
     """A cell as it is written."""
     value = getattr(row, name)
     if value is None:

@@ -12,10 +12,13 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tools.calibrate.rows import Row
 
 IDLE_EVERY = 5
+
+C = TypeVar("C")
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,13 @@ def planned(opps_hz: Sequence[float], cores: Sequence[int], repeats: int, seed: 
 
 def remaining(cells: Iterable[Cell], rows: Sequence[Row], tries: int) -> tuple[Cell, ...]:
     """Of `cells` those without a good window among `rows` that were not tried `tries` times; rejected ones last."""
-    good = {cell_of(row) for row in rows if not row.rejected}
-    tried = Counter(cell_of(row) for row in rows)
+    return still_to_do(cells, [(cell_of(row), bool(row.rejected)) for row in rows], tries)
+
+
+def still_to_do(cells: Iterable[C], done: Sequence[tuple[C, bool]], tries: int) -> tuple[C, ...]:
+    """The same for cells of any kind: `done` has each window's cell, and whether it was rejected."""
+    good = {cell for cell, rejected in done if not rejected}
+    tried = Counter(cell for cell, _ in done)
     left = [cell for cell in cells if cell not in good and tried[cell] < tries]
     return tuple(sorted(left, key=lambda cell: tried[cell] > 0))
 

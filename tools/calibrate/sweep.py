@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from edge_client.errors import HardwareError, SetupError
-from edge_client.hardware import board as boards
+from edge_client.errors import HardwareError
 from edge_client.hardware.board import Board
 from edge_client.hardware.sampler import Sampler
-from edge_client.hardware.settings import SettingsFile
-from edge_client.hardware.sysfs import SysFs
 from edge_client.protocol.messages import NetworkSpec
 from edge_client.training import data
+from tools.calibrate.driving import METER_PERIOD_S, alone, finished, minutes, open_board, say
 from tools.calibrate.errors import CalibrateError
 from tools.calibrate.measure import Bench, Terms
 from tools.calibrate.rows import Row
@@ -27,8 +23,6 @@ from tools.calibrate.sweep_file import append, read_sweep
 
 MOST_CLOCKS = 8
 """So many operating points are swept unless told: of boards with more, some at even steps."""
-
-METER_PERIOD_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -59,6 +53,11 @@ class Measures(Protocol):
 
 def sweep(settings: Settings) -> int:
     """Measure what is missing; returns the exit status. Whatever ends it, the board is as it was before."""
+    with alone(settings.root):
+        return _sweep(settings)
+
+
+def _sweep(settings: Settings) -> int:
     samples = data.load(settings.data)
     board = _board(settings.root)
     opps_hz = _clocks(board, settings)
@@ -82,20 +81,9 @@ def sweep(settings: Settings) -> int:
 async def _drive(settings: Settings, board: Board, terms: Terms, cells: Sequence[Cell], rows: list[Row]) -> int:
     sampler = Sampler(board.meter, METER_PERIOD_S)
     bench = Bench(board, sampler, terms)
-    work = asyncio.ensure_future(take_all(bench, settings, cells, rows))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, work.cancel)
-    sampler.start()
-    try:
-        await work
-    except asyncio.CancelledError:
+    if not await finished(take_all(bench, settings, cells, rows), board, sampler, bench.close):
         say(f"interrupted with {len(remaining(cells, rows, settings.tries))} windows left; the same command goes on")
         return 130
-    finally:
-        await bench.close()
-        sampler.stop()
-        board.restore()
     lost = [cell for cell in given_up(cells, rows) if not cell.idle]
     for cell in lost:
         last = next(row for row in reversed(rows) if (row.freq_hz, row.cores) == (cell.freq_hz, cell.cores))
@@ -115,12 +103,7 @@ async def take_all(bench: Measures, settings: Settings, cells: Sequence[Cell], r
         append(settings.out, row)
         rows.append(row)
         left_s = time_left_s(remaining(cells, rows, settings.tries), settings.window_s, settings.drop_first_s, took)
-        say(f"{len(cells) - len(left) + 1}/{len(cells)} {_name(cell)}: {_seen(row)}; {_minutes(left_s)} left")
-
-
-def say(text: str) -> None:
-    """To stderr."""
-    print(text, file=sys.stderr, flush=True)
+        say(f"{len(cells) - len(left) + 1}/{len(cells)} {_name(cell)}: {_seen(row)}; {minutes(left_s)} left")
 
 
 def _name(cell: Cell) -> str:
@@ -137,26 +120,8 @@ def _seen(row: Row) -> str:
     return f"{found}, rejected: {row.rejected}" if row.rejected else found
 
 
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
-
-
 def _board(root: Path) -> Board:
-    if not root.is_dir():
-        raise SetupError(f"--root {root} is no folder; give the folder that holds the board's sys/ and bin/")
-    if (root / "run/fimi/settings.json").exists():
-        raise SetupError(
-            f"a client holds settings of this board ({root / 'run/fimi/settings.json'}); end it, or put them back with"
-            " fimi-client restore"
-        )
-    board = boards.discover(SysFs(root), SettingsFile(root / "run/fimi-calibrate/settings.json"))
-    board.restore()  # what a sweep that was killed had changed
-    if board.meter is None:
-        raise HardwareError(f"no power meter was found, so there are no joules to sweep: {board.no_meter}")
-    if board.meter.info.source != "measured":
-        raise HardwareError(
-            "this board has a model instead of a power meter, and a model would learn itself; add a meter"
-        )
+    board = open_board(root)
     if not board.cpufreq.available_hz():
         raise HardwareError(
             "the clock of this board cannot be set; give this user write access to /sys/devices/system/cpu/cpufreq"

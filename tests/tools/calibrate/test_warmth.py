@@ -74,7 +74,7 @@ def test_watts_at_another_warmth_and_where_it_settles() -> None:
 
 
 def test_a_metered_timing_counts_the_warmth_it_was_taken_at() -> None:
-    """A network that draws what the swept one does, timed on a cold board, is foretold the same watts as in the sweep."""
+    """A network that draws what the swept one does, timed on a cold board, is foretold the watts of the sweep."""
     found = calibration()
     cold_w = float(watts(found, [1.5e9], Warmth(25.0, 60.0))[0])
     timing = Timing(50, 60.0, 1.5e9, energy_j=60 * cold_w, start_c=25.0)
