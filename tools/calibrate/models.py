@@ -1,24 +1,22 @@
-"""Two models of a board, each foretelling seconds and joules a sample at any clock. Pure.
+"""Two models of a board, each foretelling seconds and joules a sample at any clock (models/board_curve.py). Pure.
 
-The *law*: tau(f) = a + w/f and P(f) = P_s + kappa f^3, fitted to all clocks by weighted least squares. The *table*: the
-law that passes through the two measured clocks around f; beyond the measured range the last two go on. The law smooths
-what was measured, the table follows it; which foretells better shows when each clock in turn is left out.
+The law is fitted to all clocks by weighted least squares, the table follows them; which foretells better shows when each
+clock in turn is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
 from firmware_profiles.calibrated import CalibratedLaw, CalibratedOpp, Matrix, Misfit
-from models import energy
+from models import board_curve
+from models.board_curve import Curve
 from tools.calibrate.lines import fit_line
 
 ModelName = Literal["law", "table"]
-Curve = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""Clocks (K,) in hertz to seconds and joules a sample, each (K,)."""
 
 
 def fit_law(opps: Sequence[CalibratedOpp]) -> CalibratedLaw:
@@ -40,28 +38,14 @@ def fit_law(opps: Sequence[CalibratedOpp]) -> CalibratedLaw:
 
 def law_curve(law: CalibratedLaw) -> Curve:
     """What the law says."""
-    fixed_s, cycles, static_w, kappa = map(
-        np.array, (law.fixed_s_per_sample, law.cycles_per_sample, law.power_static_w, law.kappa_w_per_hz3)
+    return board_curve.law_curve(
+        law.fixed_s_per_sample, law.cycles_per_sample, law.power_static_w, law.kappa_w_per_hz3
     )
-
-    def curve(freq_hz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        tau_s = energy.seconds_per_sample(freq_hz, fixed_s, cycles)
-        return tau_s, tau_s * energy.busy_power_w(freq_hz, static_w, kappa)
-
-    return curve
 
 
 def table_curve(opps: Sequence[CalibratedOpp]) -> Curve:
     """What at least two measured points say, ascending in frequency."""
-    known_hz, tau_s, joules = arrays(opps)
-
-    def curve(freq_hz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        left = np.clip(np.searchsorted(known_hz, freq_hz) - 1, 0, len(known_hz) - 2)
-        seconds = _through(1.0 / known_hz, tau_s, left, 1.0 / freq_hz)
-        power_w = _through(known_hz**3, joules / tau_s, left, freq_hz**3)
-        return seconds, seconds * power_w
-
-    return curve
+    return board_curve.table_curve(*arrays(opps))
 
 
 def curve_of(model: ModelName, opps: Sequence[CalibratedOpp], law: CalibratedLaw | None = None) -> Curve:
@@ -98,11 +82,6 @@ def arrays(opps: Sequence[CalibratedOpp]) -> tuple[np.ndarray, np.ndarray, np.nd
     """Clocks in hertz, seconds and joules a sample, each (K,)."""
     columns = np.array([(opp.freq_hz, opp.s_per_sample, opp.j_per_sample) for opp in opps]).T
     return columns[0], columns[1], columns[2]
-
-
-def _through(x: np.ndarray, y: np.ndarray, left: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Straight on through the points `left` and `left` + 1."""
-    return y[left] + (y[left + 1] - y[left]) * (at - x[left]) / (x[left + 1] - x[left])
 
 
 def _uncertainty(values: Sequence[float | None]) -> np.ndarray | None:

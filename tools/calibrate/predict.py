@@ -1,11 +1,6 @@
-"""Another network on a calibrated board, from one timing of it at one clock. Pure.
+"""Another network on a calibrated board, from one timing of it at one clock (models/board_curve.py). Pure.
 
-One timing tells how much work a sample of it is, not how much of that waits for memory. So cycles and the fixed part
-are scaled alike: tau_new(f) = tau_new(f0) * tau(f) / tau(f0), which keeps the share of time that does not shrink with
-the clock. That share is a network's own: `STALL_SPREAD` is how far it is taken to differ, and the uncertainty grows
-with the distance from the timed clock accordingly. Watts are taken from the calibration: they are those of the board
-at work, and hardly those of the network; where the joules of the timing are given, what is above the idle floor is
-scaled to them.
+Where the joules of the timing are given, what is above the idle floor is scaled to them.
 """
 
 from __future__ import annotations
@@ -17,11 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from firmware_profiles.calibrated import Calibration
+from models.board_curve import foretell
 from tools.calibrate.errors import CalibrateError
-from tools.calibrate.models import Curve, curve_of
-
-STALL_SPREAD = 0.05
-"""Standard deviation between networks of the share of a sample's time, at the timed clock, that does not scale."""
+from tools.calibrate.models import curve_of
 
 
 @dataclass(frozen=True)
@@ -54,40 +47,26 @@ def predict(calibration: Calibration, timing: Timing, freqs_hz: Sequence[float])
             " time the network at a clock in between"
         )
     curve = curve_of(calibration.fit.model, calibration.opp, law)
-    here_s, here_j = (float(value[0]) for value in curve(np.array([timing.freq_hz])))
-    tau_s, joules = curve(np.array(freqs_hz, dtype=float))
-    work = timing.duration_s / timing.samples / here_s
-    power_w = _watts(joules / tau_s, here_j / here_s, timing, calibration.idle_w or 0.0)
-    base = calibration.fit.held_out
-    found = []
-    for freq_hz, seconds, watts in zip(freqs_hz, tau_s * work, power_w, strict=True):
-        spread = _stall_uncertainty(curve, timing.freq_hz, freq_hz)
-        found.append(
-            Prediction(
-                freq_hz=float(freq_hz),
-                s_per_sample=float(seconds),
-                j_per_sample=float(seconds * watts),
-                s_uncertainty=math.hypot(base.time_mape, spread),
-                j_uncertainty=math.hypot(base.energy_mape, spread),
-            )
-        )
-    return tuple(found)
-
-
-def _watts(power_w: np.ndarray, here_w: float, timing: Timing, idle_w: float) -> np.ndarray:
-    if timing.energy_j is None:
-        return power_w
-    above = timing.energy_j / timing.duration_s - idle_w
-    if above <= 0:
+    power_w = None if timing.energy_j is None else timing.energy_j / timing.duration_s
+    idle_w = calibration.idle_w or 0.0
+    seconds = timing.duration_s / timing.samples
+    try:
+        found = foretell(curve, np.array(freqs_hz, dtype=float), timing.freq_hz, seconds, power_w, idle_w)
+    except ValueError:
         raise CalibrateError(
             f"--energy-j {timing.energy_j:g} over {timing.duration_s:g} s is not above the idle floor of {idle_w:g} W;"
             " give the joules of the whole board while it trained"
+        ) from None
+    base = calibration.fit.held_out
+    return tuple(
+        Prediction(
+            freq_hz=float(freq_hz),
+            s_per_sample=float(tau_s),
+            j_per_sample=float(tau_s * watts),
+            s_uncertainty=math.hypot(base.time_mape, spread),
+            j_uncertainty=math.hypot(base.energy_mape, spread),
         )
-    return idle_w + (power_w - idle_w) * above / (here_w - idle_w)
-
-
-def _stall_uncertainty(curve: Curve, timed_hz: float, freq_hz: float) -> float:
-    """By how much seconds change, relatively, where a share `STALL_SPREAD` of the timed sample scales otherwise."""
-    tau_s, _ = curve(np.array([timed_hz, freq_hz]))
-    ratio = float(tau_s[1] / tau_s[0])  # with a share more fixed: ratio + spread * (1 - f0/f)
-    return STALL_SPREAD * abs(1.0 - timed_hz / freq_hz) / ratio
+        for freq_hz, tau_s, watts, spread in zip(
+            freqs_hz, found.s_per_sample, found.power_w, found.spread, strict=True
+        )
+    )
