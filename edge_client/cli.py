@@ -241,9 +241,7 @@ def _board(config: ClientConfig, wanted: Wanted | None = None, helper: str | Non
     fs = SysFs(_root(config))
     wanted = wanted or wanted_meter(config)
     if wanted.calibration is not None:
-        calibration.check(
-            wanted.calibration, config.calibration, boards.name_of(fs), config.runtime, config.threads
-        )
+        calibration.check(wanted.calibration, config.calibration, boards.name_of(fs), config.runtime, config.threads)
     return boards.discover(
         fs,
         _settings(fs, _left(config)),

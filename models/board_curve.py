@@ -4,8 +4,8 @@ The *law*: tau(f) = a + w/f and P(f) = P_s + kappa f^3. The *table*: the law tha
 around f; beyond the measured range the last two go on. The law smooths what was measured, the table follows it.
 
 Another network. One timing tells how much work a sample of it is, not how much of that waits for memory. So cycles and
-the fixed part are scaled alike: tau_new(f) = tau_new(f0) * tau(f) / tau(f0), which keeps the share of time that does not
-shrink with the clock. That share is a network's own: `STALL_SPREAD` is how far it is taken to differ, and the
+the fixed part are scaled alike: tau_new(f) = tau_new(f0) * tau(f) / tau(f0), which keeps the share of time that does
+not shrink with the clock. That share is a network's own: `STALL_SPREAD` is how far it is taken to differ, and the
 uncertainty grows with the distance from the timed clock accordingly. Watts are those of the board at work, and hardly
 those of the network; where the timing has watts of its own, what is above the idle floor is scaled to them.
 """

@@ -70,7 +70,9 @@ class Obedience:
 
         Where no firmware tells the clock, points at which the work took as good as the same time ran at one clock.
         """
-        timed = [(hz, point.s_per_sample) for point in points if (hz := point.freq_hz) is not None and not point.starved]
+        timed = [
+            (hz, point.s_per_sample) for point in points if (hz := point.freq_hz) is not None and not point.starved
+        ]
         worked_hz: dict[float | None, float] = {}
         if by != "firmware":
             worked_hz = dict(zip((hz for hz, _ in timed), clocking.clocks_by_work(timed), strict=True))

@@ -77,11 +77,12 @@ def curve_of(calibration: Calibration) -> Curve:
     """The calibration's law or table, whichever foretells better."""
     if calibration.fit.model == "law":
         law = calibration.law
-        return law_curve(
-            law.fixed_s_per_sample, law.cycles_per_sample, law.power_static_w, law.kappa_w_per_hz3
-        )
+        return law_curve(law.fixed_s_per_sample, law.cycles_per_sample, law.power_static_w, law.kappa_w_per_hz3)
     return table_curve(
-        *(np.array([getattr(opp, name) for opp in calibration.opp]) for name in ("freq_hz", "s_per_sample", "j_per_sample"))
+        *(
+            np.array([getattr(opp, name) for opp in calibration.opp])
+            for name in ("freq_hz", "s_per_sample", "j_per_sample")
+        )
     )
 
 

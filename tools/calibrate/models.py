@@ -1,7 +1,7 @@
 """Two models of a board, each foretelling seconds and joules a sample at any clock (models/board_curve.py). Pure.
 
-The law is fitted to all clocks by weighted least squares, the table follows them; which foretells better shows when each
-clock in turn is left out.
+The law is fitted to all clocks by weighted least squares, the table follows them; which foretells better shows when
+each clock in turn is left out.
 """
 
 from __future__ import annotations
@@ -38,9 +38,7 @@ def fit_law(opps: Sequence[CalibratedOpp]) -> CalibratedLaw:
 
 def law_curve(law: CalibratedLaw) -> Curve:
     """What the law says."""
-    return board_curve.law_curve(
-        law.fixed_s_per_sample, law.cycles_per_sample, law.power_static_w, law.kappa_w_per_hz3
-    )
+    return board_curve.law_curve(law.fixed_s_per_sample, law.cycles_per_sample, law.power_static_w, law.kappa_w_per_hz3)
 
 
 def table_curve(opps: Sequence[CalibratedOpp]) -> Curve:

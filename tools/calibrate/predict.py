@@ -66,7 +66,5 @@ def predict(calibration: Calibration, timing: Timing, freqs_hz: Sequence[float])
             s_uncertainty=math.hypot(base.time_mape, spread),
             j_uncertainty=math.hypot(base.energy_mape, spread),
         )
-        for freq_hz, tau_s, watts, spread in zip(
-            freqs_hz, found.s_per_sample, found.power_w, found.spread, strict=True
-        )
+        for freq_hz, tau_s, watts, spread in zip(freqs_hz, found.s_per_sample, found.power_w, found.spread, strict=True)
     )
