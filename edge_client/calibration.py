@@ -1,4 +1,4 @@
-"""This board's calibration (the file of `fimi-calibrate fit`) held against this client, and as a server gets it. Pure."""
+"""This board's calibration (the file of `fimi-calibrate fit`) held against this client, and as a server gets it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import msgspec
 
 from edge_client.errors import SetupError
 from edge_client.hardware.modelled import same_board
-from edge_client.protocol.calibrations import CalibrationLaw, CalibrationPoint
 from edge_client.protocol.calibrations import Calibration as Offer
+from edge_client.protocol.calibrations import CalibrationLaw, CalibrationPoint
 from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.messages import finite
 from firmware_profiles.calibrated import Calibration

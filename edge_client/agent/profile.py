@@ -1,8 +1,8 @@
 """Measures what a sample costs on this board, with the real training step: the profile that the planner uses.
 
-First an idle window; then, at each operating point (or once at the board's own clock, where none is asked for), training through the settling time (the first step at a clock is
-never a typical one), and training through the window. Seconds and joules per sample come from the same stretch of time,
-which begins with a batch and ends with one.
+First an idle window; then, at each operating point (or once at the board's own clock, where none is asked for),
+training through the settling time (the first step at a clock is never a typical one), and training through the window.
+Seconds and joules per sample come from the same stretch of time, which begins with a batch and ends with one.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 u is the share of time that the processors were busy since the last look (proc/stat), f the mean of their clocks. Where
 this very board was calibrated once, beside a meter, P = idle + u * n/cores * (P_calibrated(f) - idle): `cores` of its n
 processors worked then. Else it is a board profile's P = idle + u * (full - idle) * V(f)^2 f / (V(f_max)^2 f_max), with
-the profile's watts. Approximate models of that kind were measured to be off by tens of per cent and more on a board that
-nobody calibrated, hence the uncertainty.
+the profile's watts. Approximate models of that kind were measured to be off by tens of per cent and more on a board
+that nobody calibrated, hence the uncertainty.
 """
 
 from __future__ import annotations
@@ -88,11 +88,12 @@ def curve_of(calibration: Calibration) -> Curve:
 
 def calibrated_w(calibration: Calibration, busy: float, freq_hz: float) -> float:
     """Watts of a calibrated board of whose processors `busy` (2.5: two and a half) work at `freq_hz`; beyond its clocks
-    as at the nearest of them. The calibration's idle floor must be known; without `cores` one had worked."""
+    as at the nearest of them. The calibration's idle floor and number of cores must be known."""
     at_hz = min(max(freq_hz, calibration.opp[0].freq_hz), calibration.opp[-1].freq_hz)
     tau_s, joules = curve_of(calibration)(np.array([at_hz]))
-    idle_w = calibration.idle_w or 0.0
-    return idle_w + busy / (calibration.cores or 1) * (float(joules[0] / tau_s[0]) - idle_w)
+    idle_w, cores = calibration.idle_w, calibration.cores
+    assert idle_w is not None and cores is not None
+    return idle_w + busy / cores * (float(joules[0] / tau_s[0]) - idle_w)
 
 
 def busy_and_all(stat: str) -> tuple[int, int] | None:
@@ -137,9 +138,10 @@ def find(
         unread = ""
     if calibration is not None:
         boundary = calibration.origin.boundary
-        if calibration.idle_w is None or boundary is None:
-            lacking = "idle floor" if calibration.idle_w is None else "boundary"
-            return Missing("modelled", f"its calibration does not tell the {lacking}; fit it again with one")
+        told = {"idle floor": calibration.idle_w, "boundary": boundary, "number of cores": calibration.cores}
+        if lacking := [name for name, value in told.items() if value is None]:
+            return Missing("modelled", f"its calibration does not tell the {lacking[0]}; fit it again with one")
+        assert boundary is not None
         return Missing("modelled", unread) if unread else Modelled(fs, calibration, boundary)
     chosen = load_profile(profile) if profile is not None else fitting(board)
     if chosen is None:

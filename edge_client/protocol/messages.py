@@ -33,10 +33,10 @@ from edge_client.protocol.values import (
 )
 
 __all__ = [
-    "VERSION", "Abort", "AnyMessage", "BlobProgress", "BlobRef", "Bye", "Calibration", "Capabilities", "Chunk", "EnergyReading",
-    "Heartbeat", "Join", "Message", "Name", "NetworkSpec", "OppPoint", "ProfileReport", "ProfileRequest",
-    "RadioOutcome", "Refusal", "Segment", "SegmentOutcome", "ServerHello", "Task", "TaskClosed", "Update",
-    "UpdateAck", "UploadOutcome", "decode", "encode",
+    "VERSION", "Abort", "AnyMessage", "BlobProgress", "BlobRef", "Bye", "Calibration", "Capabilities", "Chunk",
+    "EnergyReading", "Heartbeat", "Join", "Message", "Name", "NetworkSpec", "OppPoint", "ProfileReport",
+    "ProfileRequest", "RadioOutcome", "Refusal", "Segment", "SegmentOutcome", "ServerHello", "Task", "TaskClosed",
+    "Update", "UpdateAck", "UploadOutcome", "decode", "encode",
 ]  # fmt: skip
 
 VERSION = 1

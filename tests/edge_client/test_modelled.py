@@ -11,6 +11,7 @@ from edge_client.hardware import modelled
 from edge_client.hardware.modelled import Modelled, busy_and_all, fitting, model_w
 from edge_client.hardware.sampler import Sampler
 from firmware_profiles.loader import load_profile
+from firmware_profiles.schema import Profile
 from tests.edge_client.captured import CapturedFs, board, reason, set_file
 
 PI = "Raspberry Pi 4 Model B Rev 1.4"
@@ -90,7 +91,8 @@ def test_it_is_off_unless_a_profile_fits_the_board(tmp_path: Path) -> None:
     )
     named = modelled.find(fs, "x86_64", "raspberry-pi-4b")
     assert isinstance(named, Modelled)
-    assert named.profile.name == "raspberry-pi-4b"
+    assert isinstance(named.source, Profile)
+    assert named.source.name == "raspberry-pi-4b"
     nano = fitting("NVIDIA Jetson Nano Developer Kit")
     assert nano is not None
     assert nano.name == "jetson-nano"
