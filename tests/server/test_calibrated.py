@@ -59,7 +59,7 @@ async def test_the_plan_is_that_of_all_clocks_measured() -> None:
         terms = settle_terms(devices, PlanConfig(round_s=0.58), learning=None, local_epochs=2)
         (plan,) = plan_strategy("tfl", devices, terms, solve).plan.devices
         plans.append((plan.segments, plan.executed_compute_j))
-    assert plans[0][0] == plans[1][0] == (PlannedSegment(1.1e9, 8),)  # one batch, so one clock
+    assert plans[0][0] == plans[1][0] == (PlannedSegment(1.1e9, 5), PlannedSegment(0.9e9, 3))
     assert plans[0][1] == pytest.approx(plans[1][1], rel=1e-6)
 
 
