@@ -72,7 +72,7 @@ def foretell(
     `power_w` (None: not measured) are the whole board's watts meanwhile. Raises ValueError where they are not above
     `idle_w`.
     """
-    here_s, here_j = (float(value[0]) for value in curve(np.array([timed_hz])))
+    here_s, here_j = (value[0] for value in curve(np.array([timed_hz])))
     tau_s, joules = curve(freqs_hz)
     watts = joules / tau_s
     if power_w is not None:

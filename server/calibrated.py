@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -43,6 +44,8 @@ def unfit(join: Join, freqs_hz: Sequence[float]) -> str | None:
         there = f"the meter's of the {able.boundary}" if able.boundary else "there is no meter"
         return f"its joules are of the {own.boundary or 'boundary that it does not tell'}, {there}"
     known = [point.freq_hz for point in own.points]
+    if any(a >= b for a, b in pairwise(known)):
+        return "its clocks are not ascending"
     low_hz, high_hz = min(known), max(known)
     if min(freqs_hz) < 0.98 * low_hz or max(freqs_hz) > 1.02 * high_hz:
         return (
@@ -68,14 +71,15 @@ def judge(
     if low is None or high is None or idle_w is None:
         return refused("there were no joules to hold it against")
     curve, same = _curve(own), (own.network, own.batch_size) == (network.name, batch_size)
-    wrong = _wrong(own, curve, low, high, idle_w, same=same)
-    if wrong is not None:
-        return refused(wrong)
-    wanted = _between(own, join.capabilities.opps_hz, freqs_hz, low.freq_hz, high.freq_hz)
-    found = tuple(_moved(curve, freq_hz, low, high) for freq_hz in wanted)
+    with np.errstate(all="ignore"):  # what is no number is found below
+        wrong = _wrong(own, curve, low, high, idle_w, same=same)
+        if wrong is not None:
+            return refused(wrong)
+        wanted = _between(own, join.capabilities.opps_hz, freqs_hz, low.freq_hz, high.freq_hz)
+        found = tuple(_moved(curve, freq_hz, low, high) for freq_hz in wanted)
     if not found:
         return refused("no clock lies between the two that the board ran at")
-    if any(point.j_per_sample <= idle_w * point.s_per_sample for point in found):
+    if not all(0 < idle_w * point.s_per_sample < point.j_per_sample < np.inf for point in found):
         return refused("some of its watts are not above the idle floor that was measured")
     what = "" if same else f", measured with {own.network or 'another network'} and scaled"
     when = f" of {own.measured[:10]}" if own.measured else ""
@@ -111,8 +115,8 @@ def _wrong(own: Calibration, curve: Curve, low: _Seen, high: _Seen, idle_w: floa
     """How the board was found to differ from its calibration."""
     for seen in (high, low):
         if same:
-            tau_s, joules = (float(value[0]) for value in curve(np.array([seen.freq_hz])))
-            said_w, spread = joules / tau_s, 0.0
+            seconds, joules = curve(np.array([seen.freq_hz]))
+            tau_s, said_w, spread = float(seconds[0]), float((joules / seconds)[0]), 0.0
         else:
             try:
                 there = foretell(
@@ -122,9 +126,10 @@ def _wrong(own: Calibration, curve: Curve, low: _Seen, high: _Seen, idle_w: floa
                 return str(error)
             tau_s, said_w, spread = (float(value[0]) for value in (there.s_per_sample, there.power_w, there.spread))
         at = f"at {_mhz(seen.freq_hz)} MHz"
-        if abs(seen.s_per_sample / tau_s - 1.0) > _allowed(own.s_error, spread):
+        # "not within", for what is no number is neither
+        if not abs(seen.s_per_sample / np.float64(tau_s) - 1.0) <= _allowed(own.s_error, spread):
             return f"{at} a sample takes {seen.s_per_sample:.4g} s, by the calibration {tau_s:.4g} s"
-        if abs(seen.power_w / said_w - 1.0) > _allowed(own.j_error, spread):
+        if not abs(seen.power_w / np.float64(said_w) - 1.0) <= _allowed(own.j_error, spread):
             return f"{at} the board draws {seen.power_w:.4g} W, by the calibration {said_w:.4g} W"
     return None
 
@@ -141,8 +146,7 @@ def _curve(own: Calibration) -> Curve:
     if own.model == "law":
         law = own.law
         return law_curve(law.fixed_s_per_sample, law.cycles_per_sample, law.power_static_w, law.kappa_w_per_hz3)
-    points = sorted(own.points, key=lambda point: point.freq_hz)
-    columns = np.array([(point.freq_hz, point.s_per_sample, point.j_per_sample) for point in points]).T
+    columns = np.array([(point.freq_hz, point.s_per_sample, point.j_per_sample) for point in own.points]).T
     return table_curve(columns[0], columns[1], columns[2])
 
 

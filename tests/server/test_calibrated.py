@@ -146,6 +146,23 @@ def test_a_board_that_runs_faster_than_asked_gets_no_clock_below_what_it_ran_at(
     assert [point.freq_hz for point in used.points] == [1.1e9, 1.3e9]
 
 
+@pytest.mark.parametrize("network", ["tiny", "vgg9"])
+def test_what_is_no_law_is_refused_without_a_word_of_arithmetic(network: str) -> None:
+    """A law by which a sample takes no time, a table whose clocks are the same twice, joules beyond all numbers."""
+    own = calibrated(network=network)
+    told = own.calibration
+    assert told is not None
+    report = profile_of("a", "r", (1.5e9, 0.5e9))
+    nothing = msgspec.structs.replace(told.law, fixed_s_per_sample=0.0, cycles_per_sample=0.0)
+    for wrong in (
+        msgspec.structs.replace(told, model="law", law=nothing),
+        msgspec.structs.replace(told, model="law", law=msgspec.structs.replace(told.law, kappa_w_per_hz3=1e300)),
+    ):
+        assert judge(msgspec.structs.replace(own, calibration=wrong), report, ALL, NETWORK, 16).points == ()
+    twice = msgspec.structs.replace(told, model="table", points=(told.points[0], *told.points))
+    assert unfit(msgspec.structs.replace(own, calibration=twice), ALL) == "its clocks are not ascending"
+
+
 async def test_a_board_without_a_meter_that_its_calibration_models_is_planned() -> None:
     """Its joules are modelled, and they are all that the plan needs; without both there are none."""
     modelled = {"meter": "calibration", "meter_source": "modelled"}
