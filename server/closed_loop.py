@@ -134,7 +134,7 @@ def _measurements(device: Device, update: Update) -> Iterator[tuple[str, int, st
         point = _point(table, segment.requested_hz)
         if point is None or not _tells(segment):
             continue
-        at = f"a sample at {table.freq_hz[point] / 1e6:.0f} MHz"
+        at = "a sample" if segment.requested_hz is None else f"a sample at {table.freq_hz[point] / 1e6:.0f} MHz"
         seconds = segment.duration_s / segment.samples
         yield "seconds", point, f"s {at}", float(table.s_per_sample[point]), seconds, 0.0
         joules = segment.energy.energy_j
