@@ -26,7 +26,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge_client import options
+from edge_client import calibration, options
 from edge_client.agent.link import Line
 from edge_client.agent.setup import Setup
 from edge_client.agent.shell import Shell
@@ -99,7 +99,8 @@ def _run(config: ClientConfig, own: Own) -> int:  # noqa: ARG001
         )
     assert config.broker and config.fleet and config.id and config.data  # check_complete said so
     samples = data.load(Path(config.data))
-    board = _board(config)
+    wanted = wanted_meter(config)
+    board = _board(config, wanted)
     board.restore()  # what a client that was killed had changed
     device = Device(
         name=config.id,
@@ -108,6 +109,7 @@ def _run(config: ClientConfig, own: Own) -> int:  # noqa: ARG001
         storage_samples=config.storage_samples,
         capabilities=board.capabilities(runtimes()),
         client_version=version(),
+        calibration=calibration.offer(wanted.calibration) if wanted.calibration else None,
     )
     broker = parse_broker(config.broker)
     line = Line(
@@ -235,13 +237,16 @@ def _root(config: ClientConfig) -> Path:
 
 
 def _board(config: ClientConfig, wanted: Wanted | None = None, helper: str | None = None) -> Board:
-    """The board; `helper` goes before the configuration's."""
+    """The board; `helper` goes before the configuration's. Raises SetupError where its calibration is another's."""
     fs = SysFs(_root(config))
+    wanted = wanted or wanted_meter(config)
+    if wanted.calibration is not None:
+        calibration.check(wanted.calibration, config.calibration, boards.name_of(fs), config.runtime, config.threads)
     return boards.discover(
         fs,
         _settings(fs, _left(config)),
         config.interface,
-        wanted or wanted_meter(config),
+        wanted,
         config.cpu_list,
         helpers.find(fs, helper or config.helper),
     )

@@ -18,6 +18,7 @@ from edge_client.hardware.plug import PlugSettings
 from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.joining import Address, parse_url, tls_context
 from edge_client.protocol.topics import check_level
+from firmware_profiles.calibrated import load_calibration
 from firmware_profiles.strict import ConfigError, convert
 
 Count = Annotated[int, Meta(ge=0)]
@@ -81,6 +82,7 @@ class ClientConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     meter: str = "auto"  # plug, hwmon, hwmon:NAME, ina3221, jtop, pmic, rapl, modelled, none; auto: the best there is
     meter_period_s: Positive = 0.1  # between two polls of the meter
     meter_profile: str | None = None  # board profile of the model, name or path; left out: the shipped one that fits
+    calibration: str | None = None  # PROFILE.toml that `fimi-calibrate fit` made of this very board
     plug: PlugConfig | None = None  # [plug]
     rssi: RssiConfig | None = None  # [rssi], for `fimi-client radio-check`
     limits: LimitsConfig = LimitsConfig()  # [limits]
@@ -158,7 +160,7 @@ def check_complete(config: ClientConfig) -> None:
 
 
 def wanted_meter(config: ClientConfig) -> Wanted:
-    """How the board is to be measured; raises SetupError."""
+    """How the board is to be measured; raises SetupError, or ConfigError where `calibration` is none."""
     plug = None
     if config.plug is not None:
         try:
@@ -167,7 +169,8 @@ def wanted_meter(config: ClientConfig) -> Wanted:
         except (SetupError, ValueError) as error:
             raise SetupError(f"[plug]: {error}") from error
         plug = PlugSettings(config.plug.kind, broker, config.plug.topic, tls)
+    calibration = load_calibration(Path(config.calibration)) if config.calibration else None
     try:
-        return Wanted(config.meter, plug, config.meter_profile)
+        return Wanted(config.meter, plug, config.meter_profile, calibration)
     except ValueError as error:
         raise SetupError(str(error)) from error

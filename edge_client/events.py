@@ -7,6 +7,7 @@ from typing import Literal
 
 from edge_client.protocol.messages import (
     AnyMessage,
+    Calibration,
     Capabilities,
     ProfileReport,
     ProfileRequest,
@@ -24,7 +25,8 @@ Outcome = Literal["done", "late", "rejected", "aborted", "deadline", "failed"]
 
 @dataclass(frozen=True)
 class Device:
-    """What the session must know of its device: name, own samples by class, image shape (H, W, C), room, abilities."""
+    """What the session must know of its device: name, own samples by class, image shape (H, W, C), room, abilities,
+    and the board's calibration where there is one."""
 
     name: str
     label_counts: tuple[int, ...]
@@ -32,6 +34,7 @@ class Device:
     storage_samples: int
     capabilities: Capabilities
     client_version: str
+    calibration: Calibration | None = None
 
     @property
     def local_samples(self) -> int:

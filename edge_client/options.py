@@ -35,6 +35,7 @@ def parser(version: str) -> argparse.ArgumentParser:
             one.add_argument("--ca-file", help="PEM of the authority that signed an mqtts broker's certificate")
             one.add_argument("--id", help="this device's name in the fleet")
             one.add_argument("--data", help="npz with this device's samples: x, y, n_classes")
+            one.add_argument("--calibration", help="what fimi-calibrate fit wrote of this board")
             one.add_argument("--runtime", choices=("torch", "numpy"), help="what trains (default: torch)")
         if name == "run":
             one.add_argument("--fleet", help="the fleet's name")

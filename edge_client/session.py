@@ -127,6 +127,7 @@ def _hello(state: State, hello: ServerHello) -> Step:
         storage_samples=device.storage_samples,
         capabilities=device.capabilities,
         client_version=device.client_version,
+        calibration=device.calibration,
     )
     return replace(state, run=hello.run, phase=phase), [*commands, Publish(join)]
 

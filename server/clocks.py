@@ -15,6 +15,11 @@ TOLERANCE = 0.02
 """A verified clock this close to one, relative, is that one; clients count violations by the same number."""
 
 
+NOT_KNOWN_HZ = 1e9
+"""Stands for the clock of a board that can neither set nor tell it: a name for its one operating point, of which
+nothing is computed and for which no task asks."""
+
+
 @dataclass(frozen=True)
 class ClockPoint:
     """What a sample costs at a clock of the board: seconds, and whole-board joules (None: no meter)."""
@@ -36,6 +41,8 @@ def clock_of(point: OppPoint, opps_hz: Iterable[float]) -> float | None:
     What was not verified ran at the clock that was asked for, as far as anybody knows.
     """
     seen_hz = point.verified_hz
+    if point.freq_hz is None:
+        return seen_hz or NOT_KNOWN_HZ
     if seen_hz is None or hit(point.freq_hz, seen_hz):
         return point.freq_hz
     near = [opp_hz for opp_hz in opps_hz if hit(opp_hz, seen_hz)]
@@ -58,6 +65,7 @@ def by_clock(points: Sequence[OppPoint], opps_hz: Sequence[float]) -> list[Clock
             found.setdefault(clock_hz, []).append(point)
     if len(found) < 2:
         for point in astray:
+            assert point.freq_hz is not None  # else it would have a clock
             found.setdefault(point.freq_hz, [point])
     return [_merged(clock_hz, same) for clock_hz, same in sorted(found.items())]
 

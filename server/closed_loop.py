@@ -134,7 +134,7 @@ def _measurements(device: Device, update: Update) -> Iterator[tuple[str, int, st
         point = _point(table, segment.requested_hz)
         if point is None or not _tells(segment):
             continue
-        at = f"a sample at {table.freq_hz[point] / 1e6:.0f} MHz"
+        at = "a sample" if segment.requested_hz is None else f"a sample at {table.freq_hz[point] / 1e6:.0f} MHz"
         seconds = segment.duration_s / segment.samples
         yield "seconds", point, f"s {at}", float(table.s_per_sample[point]), seconds, 0.0
         joules = segment.energy.energy_j
@@ -165,7 +165,7 @@ def _strayed(device: Device, update: Update) -> set[int]:
 
 def _point(table: OppTable, freq_hz: float | None) -> int | None:
     """The profiled operating point that a segment ran at."""
-    if freq_hz is None:
-        return None
+    if freq_hz is None:  # asked of boards whose clock cannot be set
+        return 0 if len(table.freq_hz) == 1 else None
     point = int(np.abs(table.freq_hz - freq_hz).argmin())
     return point if abs(table.freq_hz[point] / freq_hz - 1.0) <= SAME_CLOCK else None

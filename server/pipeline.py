@@ -148,6 +148,8 @@ async def enrol(run: Run, fleet: LiveFleet, course: Course) -> tuple[Enrolled, .
             registry.keep_profile(run.config.fleet.name, device.profile, time.time())
     for device in enrolled:
         run.progress.say(describe_device(device))
+        if device.calibration is not None:
+            run.progress.say(f"{device.id}: {device.calibration.why}")
     return enrolled
 
 
@@ -231,11 +233,12 @@ def signals_as_interrupt() -> Iterator[None]:
 
 def describe_device(device: Enrolled) -> str:
     """One line: what was measured."""
-    top = max(device.profile.points, key=lambda point: point.freq_hz)
+    top = max(device.profile.points, key=lambda point: point.freq_hz or 0.0)
     starved = ", measured while the host was busy" if any(p.starved for p in device.profile.points) else ""
+    clock = "its own clock" if top.freq_hz is None else f"{top.freq_hz / 1e6:.0f} MHz"
     joules = "? J" if top.j_per_sample is None else f"{top.j_per_sample * 1e3:.1f} mJ"
     return (
         f"{device.id}: {device.join.capabilities.board}, {sum(device.join.label_counts)} samples, "
-        f"{1 / top.s_per_sample:.1f} samples/s and {joules} a sample at {top.freq_hz / 1e6:.0f} MHz, "
+        f"{1 / top.s_per_sample:.1f} samples/s and {joules} a sample at {clock}, "
         f"uplink {device.link.up_bits_per_s / 1e6:.1f} Mbit/s{starved}"
     )

@@ -25,34 +25,68 @@ class LinkMeasurement(Record, frozen=True, kw_only=True):
     power_w: float | None
 
 
+class ForetoldPoint(Record, frozen=True, kw_only=True):
+    """What a sample costs at a clock that was not measured: seconds, and whole-board joules."""
+
+    freq_hz: float
+    s_per_sample: float
+    j_per_sample: float
+
+
+class CalibrationUse(Record, frozen=True, kw_only=True):
+    """What came of a device's calibration: the clocks that it stands for (none where it was not used), and a sentence
+    without its subject that says so."""
+
+    why: str
+    points: tuple[ForetoldPoint, ...] = ()
+
+
 class Enrolled(Record, frozen=True, kw_only=True):
-    """A device of the run: its offer, its measured profile and link. All joules at the meter's boundary."""
+    """A device of the run: its offer, its measured profile and link. All joules at the meter's boundary.
+
+    `calibration` is None where the device offered none, or the run does not plan it.
+    """
 
     join: Join
     profile: ProfileReport
     link: LinkMeasurement
+    calibration: CalibrationUse | None = None
 
     @property
     def id(self) -> str:
         return self.join.device
 
 
+class OwnPace(Record, frozen=True, kw_only=True):
+    """What is asked of a device whose joules are not known: its own samples, at whatever clock its board runs. Seconds
+    of training and upload in a round are as they were measured at enrolment."""
+
+    id: str
+    samples: int
+    compute_s: float
+    upload_s: float
+
+
 class StrategyPlan(Record, frozen=True, kw_only=True):
     """What one strategy asks of the devices. `certified`: `plan` is the exact planner's answer to this very problem,
-    so its bound and gap hold; else (fill, tfl-top) it is derived and they are not meaningful."""
+    so its bound and gap hold; else (fill, tfl-top) it is derived and they are not meaningful.
+
+    `unplanned` are devices beside `plan`, whose joules are those of its own devices alone; nothing is certified then.
+    """
 
     strategy: str
     round_s: float
     target_error: float | None
     plan: PlanRecord
     certified: bool
+    unplanned: tuple[OwnPace, ...] = ()
 
 
 class PlannedWork(Record, frozen=True, kw_only=True):
-    """The plan's prediction of one device's round, at the plan's energy basis."""
+    """The plan's prediction of one device's round, at the plan's energy basis; joules are None where none are known."""
 
-    compute_j: float
-    upload_j: float
+    compute_j: float | None
+    upload_j: float | None
     compute_s: float
     upload_s: float
     samples: int

@@ -41,10 +41,12 @@ from edge_client.protocol.weights import Weights, digest, pack, unpack
 from server.errors import DataError
 from server.files import write_atomic
 from server.records import (
+    CalibrationUse,
     Enrolled,
     FinalRecord,
     LinkMeasurement,
     Origin,
+    OwnPace,
     PlannedWork,
     RevisedPlan,
     RoundRecord,
@@ -53,10 +55,12 @@ from server.records import (
 )
 
 __all__ = [
+    "CalibrationUse",
     "Enrolled",
     "FinalRecord",
     "LinkMeasurement",
     "Origin",
+    "OwnPace",
     "PlannedWork",
     "RevisedPlan",
     "RoundRecord",

@@ -20,9 +20,10 @@ from server.data.load import load_dataset
 from server.data.partition import draw_groups, partition
 from server.errors import DataError, InfeasibleError
 from server.outlay import Choice, choose, describe, load_curves, with_fill_factor
+from server.plan.diagnosis import named
 from server.plan.problem import Device, PlanRecord
 from server.progress import Progress
-from server.run_dir import Enrolled, RunDir, RunInfo, StrategyPlan, versions
+from server.run_dir import Enrolled, OwnPace, RunDir, RunInfo, StrategyPlan, versions
 from server.sources import (
     check_generator,
     check_sources,
@@ -31,8 +32,17 @@ from server.sources import (
     needs_synthetic,
     synthetic_samples,
 )
-from server.strategies import Terms, plan_strategy, planner_device, problem_of, settle_terms, unmeasured_uploads
+from server.strategies import (
+    Terms,
+    measured_table,
+    plan_strategy,
+    planner_device,
+    problem_of,
+    settle_terms,
+    unmeasured_uploads,
+)
 from server.synth.generator import Stop, never
+from server.unplanned import check_pace, needs_joules, own_pace
 
 
 @dataclass(frozen=True)
@@ -156,8 +166,10 @@ def choose_participants(run: Run, enrolled: tuple[Enrolled, ...]) -> tuple[tuple
     kept = enrolled
     while True:
         try:
-            terms = terms_of(run, kept)
-            solve(problem_of(planner_devices(run, kept), terms, with_synthetic=needs_synthetic(run.config)))
+            terms, devices = terms_of(run, kept), planner_devices(run, kept)
+            check_pace("tfl", unplanned(run, kept), terms.round_s)
+            if devices:
+                solve(problem_of(devices, terms, with_synthetic=needs_synthetic(run.config)))
         except NoPlanError as error:
             fewer = tuple(device for device in kept if device.id not in error.devices)
             if not fewer or len(fewer) == len(kept):
@@ -170,7 +182,16 @@ def choose_participants(run: Run, enrolled: tuple[Enrolled, ...]) -> tuple[tuple
 
 
 def planner_devices(run: Run, enrolled: tuple[Enrolled, ...]) -> list[Device]:
-    return [planner_device(device, run.config.plan.storage_samples) for device in enrolled]
+    """Those whose joules are known; a run whose strategies need joules has no others."""
+    known = [device for device in enrolled if needs_joules(run.config.strategies) or measured_table(device) is not None]
+    return [planner_device(device, run.config.plan.storage_samples) for device in known]
+
+
+def unplanned(run: Run, enrolled: tuple[Enrolled, ...]) -> list[OwnPace]:
+    """The others."""
+    if needs_joules(run.config.strategies):
+        return []
+    return [own_pace(device, run.config.training.local_epochs) for device in enrolled if measured_table(device) is None]
 
 
 def make_plan(run: Run, strategy: Strategy, enrolled: tuple[Enrolled, ...]) -> StrategyPlan:
@@ -198,7 +219,8 @@ def solve_plan(
     if now is None and (unknown := unmeasured_uploads(enrolled)):
         run.progress.say(f"the upload power of {', '.join(unknown)} could not be measured: {strategy} plans it as free")
     exact = partial(solve, batch_size=run.config.training.batch_size, warm=warm)
-    return plan_strategy(strategy, now or planner_devices(run, enrolled), terms_of(run, enrolled), exact)
+    devices, others = now or planner_devices(run, enrolled), unplanned(run, enrolled)
+    return plan_strategy(strategy, devices, terms_of(run, enrolled), exact, others)
 
 
 def plan_anew(run: Run, strategies: Sequence[Strategy]) -> None:
@@ -261,6 +283,7 @@ def terms_of(run: Run, enrolled: tuple[Enrolled, ...]) -> Terms:
         plan_settings(run, enrolled),
         learning=learning_values(run.config, run.base) if needs_synthetic(run.config) else None,
         local_epochs=run.config.training.local_epochs,
+        unplanned=unplanned(run, enrolled),
     )
 
 
@@ -318,9 +341,16 @@ def describe_plan(plan: StrategyPlan) -> str:
     """One line: joules, data, certificate."""
     synthetic = sum(sum(device.synth_counts) for device in plan.plan.devices)
     samples = sum(device.executed_samples for device in plan.plan.devices)
+    samples += sum(own.samples for own in plan.unplanned)
     # A gap below zero by rounding is none.
     gap = f", within {max(plan.plan.executed_gap, 0.0):.2%} of the bound" if plan.certified else ""
+    joules = f"{plan.plan.executed_energy_j:.1f} J {plan.plan.energy_basis}"
+    others = ""
+    if plan.unplanned:
+        known, ids = len(plan.plan.devices), tuple(own.id for own in plan.unplanned)
+        joules = f"{joules} on {known} of {known + len(ids)} devices" if known else "joules not known,"
+        others = f"; {named(ids)} at the board's own clock, without joules"
     return (
-        f"plan {plan.strategy}: {plan.plan.executed_energy_j:.1f} J {plan.plan.energy_basis} a round of at most "
-        f"{plan.round_s:.1f} s, {samples} samples of which {synthetic} synthetic{gap}"
+        f"plan {plan.strategy}: {joules} a round of at most {plan.round_s:.1f} s, {samples} samples of which "
+        f"{synthetic} synthetic{gap}{others}"
     )

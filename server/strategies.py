@@ -5,7 +5,8 @@
     fill     fimi's synthetic data, everything at top clock and power
     tfl-top  local data only, everything at top clock and power: for orientation
 
-All four keep the same round_s, so that they are compared on equal terms.
+All four keep the same round_s, so that they are compared on equal terms. A device whose joules are not known cannot be
+planned: tfl and tfl-top have it train at its board's own clock, the others refuse it (unplanned.py).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge_client.protocol.messages import Join
 from models import learning_curve
 from server.clocks import by_clock
 from server.config import PlanConfig, Strategy
@@ -32,7 +34,8 @@ from server.plan.problem import (
     Problem,
     Radio,
 )
-from server.run_dir import Enrolled, PlannedWork, StrategyPlan
+from server.run_dir import Enrolled, OwnPace, PlannedWork, StrategyPlan
+from server.unplanned import check_pace
 
 NO_CURVE = LearningCurve(alpha=1.0, beta=1.0, gamma=0.0)
 """Stands where a problem without an error target needs none."""
@@ -85,11 +88,29 @@ def planner_device(enrolled: Enrolled, storage_limit: int | None) -> Device:
 
 def unmeasured_uploads(enrolled: Iterable[Enrolled]) -> tuple[str, ...]:
     """Ids of devices whose power while sending could not be measured: their plans count no joules for the upload."""
-    return tuple(device.id for device in enrolled if device.link.power_w is None)
+    return tuple(device.id for device in enrolled if device.link.power_w is None and measured_table(device) is not None)
 
 
 def opp_table(enrolled: Enrolled) -> OppTable:
-    """The measured points, each under the clock that the board ran at; the planner takes their convex hull.
+    """`measured_table`; raises FleetError where there is none."""
+    table = measured_table(enrolled)
+    if table is None:
+        raise FleetError(no_joules(enrolled.join))
+    return table
+
+
+def no_joules(join: Join) -> str:
+    """Why a device cannot be planned, and both remedies."""
+    return (
+        f"{join.device} has no power meter (meter: {join.capabilities.meter}): no plan without joules; give it a meter "
+        "that `fimi-client doctor` finds, or `calibration` in its client.toml (fimi-calibrate makes it), or leave the "
+        'device out; strategy = "tfl" alone needs no joules'
+    )
+
+
+def measured_table(enrolled: Enrolled) -> OppTable | None:
+    """The measured points, each under the clock that the board ran at, and those of its calibration; None where joules
+    or the idle floor are not known. The planner takes their convex hull; there may be a single one.
 
     Starved points are left out where two sound ones remain. Else they are all there is: they show the board slower and
     dearer than it is, the report says so, and the run's own starved share decides whether it may be compared.
@@ -98,17 +119,13 @@ def opp_table(enrolled: Enrolled) -> OppTable:
     points = by_clock(enrolled.profile.points, enrolled.join.capabilities.opps_hz)
     sound = [point for point in points if not point.starved]
     sound = sound if len(sound) >= 2 else points
-    joules = [point.j_per_sample for point in sound]
-    if idle_w is None or any(j is None for j in joules):
-        raise FleetError(
-            f"{enrolled.id} has no power meter (meter: {enrolled.join.capabilities.meter}): no plan without joules"
-        )
-    return OppTable(
-        freq_hz=np.array([point.freq_hz for point in sound]),
-        s_per_sample=np.array([point.s_per_sample for point in sound]),
-        j_per_sample=np.array(joules, dtype=float),
-        power_idle_w=idle_w,
-    )
+    if idle_w is None or not sound or any(point.j_per_sample is None for point in sound):
+        return None
+    foretold = enrolled.calibration.points if enrolled.calibration is not None else ()
+    rows = [(point.freq_hz, point.s_per_sample, point.j_per_sample or 0.0) for point in sound]
+    rows = sorted([*rows, *((point.freq_hz, point.s_per_sample, point.j_per_sample) for point in foretold)])
+    freq_hz, s_per_sample, j_per_sample = np.array(rows).T
+    return OppTable(freq_hz=freq_hz, s_per_sample=s_per_sample, j_per_sample=j_per_sample, power_idle_w=idle_w)
 
 
 def pick_freqs(opps_hz: Sequence[float], wanted: int, slowest: float) -> tuple[float, ...]:
@@ -132,22 +149,27 @@ def settle_terms(
     *,
     learning: tuple[LearningCurve, float] | None,
     local_epochs: int,
+    unplanned: Sequence[OwnPace] = (),
 ) -> Terms:
     """Round time and error target as configured, or as the measured devices allow (see config.PlanConfig).
 
-    `learning` is the measured curve and eta; None where no strategy of the run uses synthetic samples.
+    `learning` is the measured curve and eta; None where no strategy of the run uses synthetic samples. `unplanned` are
+    devices beside `devices`, which only a run without synthetic samples has.
     """
     curve, synthetic_value = learning if learning is not None else (NO_CURVE, 1.0)
     local = np.array([device.local_samples for device in devices], dtype=float)
     room = np.array([device.storage_samples for device in devices], dtype=float)
     filled = local if learning is None else local + np.minimum(room, (plan.fill_factor - 1.0) * local)
-    x = learning_curve.effective_samples(local, filled, synthetic_value)
-    pooled = plan.accuracy_model == "pooled"
-    error = float(learning_curve.error(x.mean() if pooled else x, curve.alpha, curve.beta, curve.gamma).mean())
+    error = None
+    if learning is not None:
+        x = learning_curve.effective_samples(local, filled, synthetic_value)
+        pooled = plan.accuracy_model == "pooled"
+        error = float(learning_curve.error(x.mean() if pooled else x, curve.alpha, curve.beta, curve.gamma).mean())
     least_s = [
         top_point(device)[1] * n * local_epochs + upload_seconds(device)
         for device, n in zip(devices, filled, strict=True)
     ]
+    least_s += [own.compute_s + own.upload_s for own in unplanned]
     return Terms(
         round_s=plan.round_s if plan.round_s is not None else plan.round_slack * float(max(least_s)),
         target_error=None if learning is None else plan.target_error or error,
@@ -175,10 +197,18 @@ def upload_seconds(device: Device) -> float:
 # ---- plans -------------------------------------------------------------------------------------------------------
 
 
-def plan_strategy(strategy: Strategy, devices: Sequence[Device], terms: Terms, solve: Solve) -> StrategyPlan:
-    """The plan of one strategy; raises InfeasibleError where no plan keeps the terms."""
+def plan_strategy(
+    strategy: Strategy, devices: Sequence[Device], terms: Terms, solve: Solve, unplanned: Sequence[OwnPace] = ()
+) -> StrategyPlan:
+    """The plan of one strategy; raises InfeasibleError where no plan keeps the terms.
+
+    `unplanned` are devices beside `devices`: FleetError where the strategy cannot do with them.
+    """
     with_synthetic = strategy in ("fimi", "fill")
-    if strategy == "tfl-top":
+    check_pace(strategy, unplanned, terms.round_s)
+    if not devices:
+        plan = at_top_clock(devices, {}, terms)
+    elif strategy == "tfl-top":
         counts = {device.id: (0,) * len(device.local_counts) for device in devices}
         plan = at_top_clock(devices, counts, terms)
     else:
@@ -190,7 +220,8 @@ def plan_strategy(strategy: Strategy, devices: Sequence[Device], terms: Terms, s
         round_s=terms.round_s,
         target_error=terms.target_error if with_synthetic else None,
         plan=plan,
-        certified=strategy in ("fimi", "tfl"),
+        certified=strategy in ("fimi", "tfl") and not unplanned,
+        unplanned=tuple(unplanned),
     )
 
 
@@ -252,8 +283,12 @@ def _top_device(device: Device, synth_counts: tuple[int, ...], terms: Terms) -> 
     )
 
 
-def planned_work(plan: DevicePlan) -> PlannedWork:
+def planned_work(plan: DevicePlan | OwnPace) -> PlannedWork:
     """What a device's round should cost as executed."""
+    if isinstance(plan, OwnPace):
+        return PlannedWork(
+            compute_j=None, upload_j=None, compute_s=plan.compute_s, upload_s=plan.upload_s, samples=plan.samples
+        )
     return PlannedWork(
         compute_j=plan.executed_compute_j,
         upload_j=plan.upload_j,

@@ -112,6 +112,17 @@ def test_what_is_not_sound_teaches_nothing(odd: SegmentOutcome) -> None:
     assert [each.what for each in seen] == ["bit/s of the uplink", "W of the uplink"]
 
 
+def test_a_board_with_one_operating_point_is_learned_of_without_a_clock() -> None:
+    """Its clock cannot be set, so none is asked for: what it took is what its only point takes."""
+    table = OppTable(np.array([1e9]), np.array([0.1]), np.array([0.6]), power_idle_w=2.0)
+    board = replace(BOARD, cpu=table)
+    beliefs, seen = closed_loop.learn_round(
+        [board], closed_loop.first_beliefs([board]), 1, [update(segment(None, 100, 13.0, 90.0))]
+    )
+    assert [each.what for each in seen][:2] == ["s a sample", "J a sample"]
+    assert 0.1 < closed_loop.believed_device(board, beliefs["a"]).cpu.s_per_sample[0] < 0.13
+
+
 @pytest.mark.parametrize("odd", [{"throttled": True}, {"violation_s": 4.0}], ids=["throttled", "off its clock"])
 def test_a_clock_that_was_not_kept_is_planned_with_what_it_really_brings(odd: dict[str, object]) -> None:
     """30 % slower and half as dear again at 1 GHz; 0.5 GHz, where the board obeys, stays as it was."""

@@ -83,18 +83,26 @@ class Obedience:
 
         Where no firmware tells the clock, points at which the work took as good as the same time ran at one clock.
         """
-        sound = [point for point in points if not point.starved]
-        worked_hz: dict[float, float] = {}
+        timed = [
+            (hz, point.s_per_sample) for point in points if (hz := point.freq_hz) is not None and not point.starved
+        ]
+        worked_hz: dict[float | None, float] = {}
         if by != "firmware":
-            timed = [(point.freq_hz, point.s_per_sample) for point in sound]
             worked_hz = dict(zip((hz for hz, _ in timed), clocking.clocks_by_work(timed), strict=True))
         judged = [_told(point, worked_hz.get(point.freq_hz), by) for point in points]
         if len(points) > 1:  # one alone is no profile, it wakes the trainer: what is known stays
             self._seen_hz = {}
-            times = [(point.verified_hz or point.freq_hz, point.s_per_sample) for point in judged if not point.starved]
-            pace = Pace.of(times)
+            pace = Pace.of(
+                (hz, point.s_per_sample)
+                for point in judged
+                if (hz := point.verified_hz or point.freq_hz) is not None and not point.starved
+            )
             self._pace = None if pace is None else (job, pace)
-        self._seen_hz |= {point.freq_hz: point.verified_hz for point in judged if point.verified_hz is not None}
+        self._seen_hz |= {
+            point.freq_hz: point.verified_hz
+            for point in judged
+            if point.freq_hz is not None and point.verified_hz is not None
+        }
         self._remember()
         answers = self._answers()
         return tuple(
@@ -111,6 +119,6 @@ class Obedience:
 
 def _told(point: OppPoint, worked_hz: float | None, by: VerifiedBy) -> OppPoint:
     """The point with its clock and who tells it: known work goes before a driver that repeats the request."""
-    if worked_hz is not None and not clocking.near(worked_hz, point.freq_hz):
+    if worked_hz is not None and point.freq_hz is not None and not clocking.near(worked_hz, point.freq_hz):
         return msgspec.structs.replace(point, verified_hz=worked_hz, verified_by="work")
     return msgspec.structs.replace(point, verified_by=by if point.verified_hz is not None else None)

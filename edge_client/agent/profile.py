@@ -1,13 +1,14 @@
 """Measures what a sample costs on this board, with the real training step: the profile that the planner uses.
 
-First an idle window; then, at each operating point, training through the settling time (the first step at a clock is
-never a typical one), and training through the window. Seconds and joules per sample come from the same stretch of time,
-which begins with a batch and ends with one.
+First an idle window; then, at each operating point (or once at the board's own clock, where none is asked for),
+training through the settling time (the first step at a clock is never a typical one), and training through the window.
+Seconds and joules per sample come from the same stretch of time, which begins with a batch and ends with one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import msgspec
 import numpy as np
@@ -49,14 +50,15 @@ async def measure(
     journal.write("idle", window.start, window.end, idle)
     indices = data.batches(n_samples, 1, request.batch_size, seed=0)
     points = [
-        await _measure_point(freq_hz, request, indices, board, sampler, worker, journal) for freq_hz in request.freqs_hz
+        await _measure_point(freq_hz, request, indices, board, sampler, worker, journal)
+        for freq_hz in request.freqs_hz or (None,)
     ]
     judged = obedience.profiled(Job(request.network, request.batch_size), points, board.verified_by)
     return ProfileReport(device=device, run=request.run, idle=idle, points=judged, temperature_c=board.temperature_c())
 
 
 async def _measure_point(
-    freq_hz: float,
+    freq_hz: float | None,
     request: ProfileRequest,
     indices: list[np.ndarray],
     board: Board,
@@ -64,9 +66,9 @@ async def _measure_point(
     worker: WorkerClient,
     journal: Journal,
 ) -> OppPoint:
-    if not board.cpufreq.available_hz():
+    if freq_hz is not None and not board.cpufreq.available_hz():
         raise HardwareError("the clock of this board cannot be set: no cpufreq policy that this user may write")
-    with board.cpufreq.hold(freq_hz):
+    with contextlib.nullcontext() if freq_hz is None else board.cpufreq.hold(freq_hz):
         async with watched(board, freq_hz) as window:
             await worker.train(_command(indices, request.settle_s, 1), lambda _: None)
             ends: list[frames.Progress] = []

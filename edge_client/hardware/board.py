@@ -87,6 +87,11 @@ class Board:
         )
 
 
+def name_of(fs: SysFs) -> str:
+    """What the board calls itself, else the machine's architecture."""
+    return fs.read("proc/device-tree/model") or fs.read("sys/firmware/devicetree/base/model") or os.uname().machine
+
+
 def radio_file(settings: SettingsFile) -> Path:
     """Where what was found of the radio is kept."""
     return settings.path.with_name("radio.json")
@@ -107,7 +112,7 @@ def discover(
     """
     if helper is not None:
         fs = HelpedSysFs(fs.root, fs.run, line=helper)
-    name = fs.read("proc/device-tree/model") or fs.read("sys/firmware/devicetree/base/model") or os.uname().machine
+    name = name_of(fs)
     path, box = fs.command("vcgencmd"), mailbox.find(fs)
     firmware = Vcgencmd(fs, path, box) if path or box else None
     tx = txpower.find(fs, settings, interface)

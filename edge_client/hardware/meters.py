@@ -1,8 +1,8 @@
 """Which meter a board is measured with. Nothing is changed here; of the meters only jtop is asked to answer once.
 
 Left to itself ("auto"), the client takes what sees most of the board soonest: a plug that somebody has set up, an added
-sensor on the supply line, the board's own, the processor's counters, and last, where a shipped profile fits the board,
-a model that is called one.
+sensor on the supply line, the board's own, the processor's counters, and last, where this board was calibrated or a
+shipped profile fits it, a model that is called one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from edge_client.hardware.interfaces import Meter, Missing
 from edge_client.hardware.plug import Plug, PlugSettings
 from edge_client.hardware.sysfs import SysFs
 from edge_client.hardware.vcgencmd import Vcgencmd
+from firmware_profiles.calibrated import Calibration
 
 Kind = Literal["plug", "hwmon", "ina3221", "jtop", "pmic", "rapl", "modelled"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -25,11 +26,13 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 @dataclass(frozen=True)
 class Wanted:
-    """What client.toml says: `meter` is "auto", "none", a kind, or "hwmon:NAME"."""
+    """What client.toml says: `meter` is "auto", "none", a kind, or "hwmon:NAME"; `profile` and `calibration` are what
+    "modelled" computes with, the calibration before the profile."""
 
     meter: str = "auto"
     plug: PlugSettings | None = None
     profile: str | None = None
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         kind, _, name = self.meter.partition(":")
@@ -87,5 +90,5 @@ def _looks(
         "jtop": lambda: jtop_meter.find() if fs.root == Path("/") else elsewhere,
         "pmic": lambda: pmic.find(firmware, board, mailbox.find(fs)),
         "rapl": lambda: rapl.find(fs),
-        "modelled": lambda: modelled.find(fs, board, wanted.profile),
+        "modelled": lambda: modelled.find(fs, board, wanted.profile, wanted.calibration),
     }

@@ -1,35 +1,53 @@
-"""Board power from a board profile instead of a meter: the last resort, and labelled so wherever its joules go.
+"""Board power from a model instead of a meter: the last resort, and labelled so wherever its joules go.
 
-P = idle + u * (full - idle) * V(f)^2 f / (V(f_max)^2 f_max): u is the share of time that the processors were busy since
-the last look (proc/stat), f the mean of their clocks, idle and full the profile's watts. Approximate models of this
-kind were measured to be off by tens of per cent and more on a board that nobody calibrated, hence the uncertainty.
+u is the share of time that the processors were busy since the last look (proc/stat), f the mean of their clocks. Where
+this very board was calibrated once, beside a meter, P = idle + u * n/cores * (P_calibrated(f) - idle): `cores` of its n
+processors worked then. Else it is a board profile's P = idle + u * (full - idle) * V(f)^2 f / (V(f_max)^2 f_max), with
+the profile's watts. Approximate models of that kind were measured to be off by tens of per cent and more on a board
+that nobody calibrated, hence the uncertainty.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect_left
 
-from edge_client.hardware.interfaces import MeterInfo, Missing
+import numpy as np
+
+from edge_client.hardware.interfaces import Boundary, MeterInfo, Missing
 from edge_client.hardware.sysfs import SysFs
+from firmware_profiles.calibrated import Calibration
 from firmware_profiles.loader import load_profile, shipped
 from firmware_profiles.schema import Profile
+from models.board_curve import Curve, law_curve, table_curve
 
 UNCERTAINTY = 0.3
-"""Relative, one sigma: a guess, as everything about it."""
+"""Of a profile's watts, relative, one sigma: a guess, as everything about it."""
+
+OTHER_WORK = 0.1
+"""The same of a calibrated board that does other work than it was calibrated with, in a room of another warmth."""
 
 _PERIOD_S = 0.5  # proc/stat counts hundredths of a second
+_CLOCKS = "sys/devices/system/cpu/cpufreq/policy*/scaling_cur_freq"
 
 
 class Modelled:
-    """A profile, and what the processors say they did."""
+    """Watts by what the processors say they did; `source` is the profile or the calibration behind them."""
 
-    info = MeterInfo("modelled", "board", UNCERTAINTY, lag_s=_PERIOD_S, period_s=_PERIOD_S, source="modelled")
-
-    def __init__(self, fs: SysFs, profile: Profile) -> None:
-        self.profile = profile
+    def __init__(self, fs: SysFs, source: Profile | Calibration, boundary: Boundary = "board") -> None:
+        self.source = source
+        calibrated = isinstance(source, Calibration)
+        self.info = MeterInfo(
+            "calibration" if calibrated else "modelled",
+            boundary,
+            _uncertainty(source) if isinstance(source, Calibration) else UNCERTAINTY,
+            lag_s=_PERIOD_S,
+            period_s=_PERIOD_S,
+            source="modelled",
+        )
         self._fs = fs
-        self._clocks = fs.glob("sys/devices/system/cpu/cpufreq/policy*/scaling_cur_freq")
+        self._clocks = fs.glob(_CLOCKS)
         self._last: tuple[int, int] | None = None
 
     def read_power_w(self) -> float | None:
@@ -41,7 +59,41 @@ class Modelled:
         if now is None or last is None or now[1] <= last[1] or not known or len(known) < len(clocks):
             return None
         share = min(max((now[0] - last[0]) / (now[1] - last[1]), 0.0), 1.0)
-        return model_w(self.profile, share, sum(known) / len(known) * 1e3)
+        freq_hz = sum(known) / len(known) * 1e3
+        if isinstance(self.source, Calibration):
+            return calibrated_w(self.source, share * _processors(text or ""), freq_hz)
+        return model_w(self.source, share, freq_hz)
+
+
+def _processors(stat: str) -> int:
+    return len(re.findall(r"^cpu\d+ ", stat, re.MULTILINE)) or 1
+
+
+def _uncertainty(calibration: Calibration) -> float:
+    return math.hypot(OTHER_WORK, calibration.origin.meter_uncertainty or 0.0, calibration.fit.held_out.energy_mape)
+
+
+def curve_of(calibration: Calibration) -> Curve:
+    """The calibration's law or table, whichever foretells better."""
+    if calibration.fit.model == "law":
+        law = calibration.law
+        return law_curve(law.fixed_s_per_sample, law.cycles_per_sample, law.power_static_w, law.kappa_w_per_hz3)
+    return table_curve(
+        *(
+            np.array([getattr(opp, name) for opp in calibration.opp])
+            for name in ("freq_hz", "s_per_sample", "j_per_sample")
+        )
+    )
+
+
+def calibrated_w(calibration: Calibration, busy: float, freq_hz: float) -> float:
+    """Watts of a calibrated board of whose processors `busy` (2.5: two and a half) work at `freq_hz`; beyond its clocks
+    as at the nearest of them. The calibration's idle floor and number of cores must be known."""
+    at_hz = min(max(freq_hz, calibration.opp[0].freq_hz), calibration.opp[-1].freq_hz)
+    tau_s, joules = curve_of(calibration)(np.array([at_hz]))
+    idle_w, cores = calibration.idle_w, calibration.cores
+    assert idle_w is not None and cores is not None
+    return idle_w + busy / cores * (float(joules[0] / tau_s[0]) - idle_w)
 
 
 def busy_and_all(stat: str) -> tuple[int, int] | None:
@@ -75,26 +127,40 @@ def _voltage_v(profile: Profile, freq_hz: float) -> float:
     return volts[i - 1] + (volts[i] - volts[i - 1]) * (freq_hz - opps[i - 1]) / (opps[i] - opps[i - 1])
 
 
-def find(fs: SysFs, board: str, profile: str | None = None) -> Modelled | Missing:
-    """The model of `profile` (a name or a path), else of the shipped one that fits the board; raises ConfigError."""
+def find(
+    fs: SysFs, board: str, profile: str | None = None, calibration: Calibration | None = None
+) -> Modelled | Missing:
+    """The model by this board's `calibration`, else by `profile` (a name or a path), else by the shipped one that fits
+    the board; raises ConfigError."""
+    if fs.trouble("proc/stat") or not fs.glob(_CLOCKS):
+        unread = "load and clock cannot be read: /proc/stat and cpufreq's scaling_cur_freq are needed"
+    else:
+        unread = ""
+    if calibration is not None:
+        boundary = calibration.origin.boundary
+        told = {"idle floor": calibration.idle_w, "boundary": boundary, "number of cores": calibration.cores}
+        if lacking := [name for name, value in told.items() if value is None]:
+            return Missing("modelled", f"its calibration does not tell the {lacking[0]}; fit it again with one")
+        assert boundary is not None
+        return Missing("modelled", unread) if unread else Modelled(fs, calibration, boundary)
     chosen = load_profile(profile) if profile is not None else fitting(board)
     if chosen is None:
         return Missing("modelled", f"no shipped profile is of a {board}; name one by `meter_profile` in client.toml")
-    model = Modelled(fs, chosen)
-    if fs.trouble("proc/stat") or not fs.glob("sys/devices/system/cpu/cpufreq/policy*/scaling_cur_freq"):
-        return Missing(
-            "modelled", "load and clock cannot be read: /proc/stat and cpufreq's scaling_cur_freq are needed"
-        )
-    return model
+    return Missing("modelled", unread) if unread else Modelled(fs, chosen)
 
 
 def fitting(board: str) -> Profile | None:
-    """The shipped profile of this board type; a board's revision does not matter."""
+    """The shipped profile of this board type."""
     for name in shipped():
         profile = load_profile(name)
-        if _without_revision(profile.model) == _without_revision(board):
+        if same_board(profile.model, board):
             return profile
     return None
+
+
+def same_board(a: str, b: str) -> bool:
+    """Whether two names are of one board type; a board's revision does not matter."""
+    return _without_revision(a) == _without_revision(b)
 
 
 def _without_revision(model: str) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from edge_client.protocol.calibrations import Calibration
 from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.values import (
     BlobRef,
@@ -32,10 +33,10 @@ from edge_client.protocol.values import (
 )
 
 __all__ = [
-    "VERSION", "Abort", "AnyMessage", "BlobProgress", "BlobRef", "Bye", "Capabilities", "Chunk", "EnergyReading",
-    "Heartbeat", "Join", "Message", "Name", "NetworkSpec", "OppPoint", "ProfileReport", "ProfileRequest",
-    "RadioOutcome", "Refusal", "Segment", "SegmentOutcome", "ServerHello", "Task", "TaskClosed", "Update",
-    "UpdateAck", "UploadOutcome", "decode", "encode",
+    "VERSION", "Abort", "AnyMessage", "BlobProgress", "BlobRef", "Bye", "Calibration", "Capabilities", "Chunk",
+    "EnergyReading", "Heartbeat", "Join", "Message", "Name", "NetworkSpec", "OppPoint", "ProfileReport",
+    "ProfileRequest", "RadioOutcome", "Refusal", "Segment", "SegmentOutcome", "ServerHello", "Task", "TaskClosed",
+    "Update", "UpdateAck", "UploadOutcome", "decode", "encode",
 ]  # fmt: skip
 
 VERSION = 1
@@ -59,7 +60,8 @@ class ServerHello(Message, frozen=True, kw_only=True):
 class ProfileRequest(Message, frozen=True, kw_only=True):
     """Measure seconds and joules per sample with the real training step at each of `freqs_hz`.
 
-    Each window lasts about `window_s` after `settle_s`; an idle window of `window_s` comes first.
+    Each window lasts about `window_s` after `settle_s`; an idle window of `window_s` comes first. Where `freqs_hz` is
+    empty the device trains once, at whatever clock the board runs.
     """
 
     run: Name
@@ -129,7 +131,10 @@ class Bye(Message, frozen=True, kw_only=True):
 
 
 class Join(Message, frozen=True, kw_only=True):
-    """A device offers itself: its label histogram (n_classes,) and what it can do. No sample ever leaves it."""
+    """A device offers itself: its label histogram (n_classes,) and what it can do. No sample ever leaves it.
+
+    `calibration` is what a sweep of this very board measured before, where there was one.
+    """
 
     device: Name
     run: Name
@@ -137,10 +142,12 @@ class Join(Message, frozen=True, kw_only=True):
     storage_samples: Count
     capabilities: Capabilities
     client_version: str
+    calibration: Calibration | None = None
 
 
 class ProfileReport(Message, frozen=True, kw_only=True):
-    """The answer to `ProfileRequest`: idle power at the meter's boundary and one point per frequency."""
+    """The answer to `ProfileRequest`: idle power at the meter's boundary and one point per frequency; of an empty list
+    the one at the board's own clock."""
 
     device: Name
     run: Name
@@ -247,9 +254,14 @@ def decode(payload: bytes | bytearray | memoryview) -> AnyMessage:
         message = _decoder.decode(payload)
     except msgspec.MsgspecError as error:
         raise ProtocolError(f"not a message of protocol version {VERSION}: {error}") from error
-    if odd := next(_not_finite(message, type(message).__name__), None):
-        raise ProtocolError(f"{odd}; every number in a message must be finite")
+    finite(message)
     return message
+
+
+def finite(value: Value) -> None:
+    """Raise `ProtocolError` unless every number in a message, or a part of one, is finite."""
+    if odd := next(_not_finite(value, type(value).__name__), None):
+        raise ProtocolError(f"{odd}; every number in a message must be finite")
 
 
 def _not_finite(value: object, path: str) -> Iterator[str]:

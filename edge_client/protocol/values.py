@@ -151,9 +151,12 @@ class UploadOutcome(Value, frozen=True, kw_only=True):
 
 
 class OppPoint(Value, frozen=True, kw_only=True):
-    """One operating point measured with the real training step; joules of the meter's whole boundary."""
+    """One operating point measured with the real training step; joules of the meter's whole boundary.
 
-    freq_hz: Positive
+    `freq_hz` is the clock that was asked for, None where none was: the board ran at its own.
+    """
+
+    freq_hz: Positive | None
     verified_hz: float | None
     s_per_sample: Positive
     j_per_sample: float | None

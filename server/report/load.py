@@ -32,7 +32,7 @@ from server.report.values import (
     WindowRow,
 )
 from server.run_dir import Enrolled, RoundRecord, RunDir, RunInfo, StrategyPlan
-from server.strategies import planner_device, unmeasured_uploads
+from server.strategies import measured_table, planner_device, unmeasured_uploads
 
 SAMPLES_PER_DEVICE = 200
 
@@ -100,8 +100,14 @@ def loop_row(folder: RunDir, name: str, records: tuple[RoundRecord, ...]) -> Loo
     """What the rounds measured against what was foretold, and the plans that came of it."""
     wanted = {device for record in records for device in record.planned}
     try:
-        devices = [planner_device(device, None) for device in folder.devices() if device.id in wanted]
+        devices = [
+            planner_device(device, None)
+            for device in folder.devices()
+            if device.id in wanted and measured_table(device) is not None
+        ]
     except FleetError:
+        return None
+    if not devices:
         return None
     _, seen = believe(devices, records)
     return LoopRow(
@@ -127,9 +133,9 @@ def plan_row(chosen: StrategyPlan) -> PlanRow:
         method=chosen.plan.method,
         round_s=chosen.round_s,
         target_error=chosen.target_error,
-        energy_j=chosen.plan.executed_energy_j,
+        energy_j=None if chosen.unplanned else chosen.plan.executed_energy_j,
         gap=chosen.plan.executed_gap if chosen.certified else None,
-        samples=sum(device.executed_samples for device in devices),
+        samples=sum(device.executed_samples for device in devices) + sum(own.samples for own in chosen.unplanned),
         synth_counts={device.id: device.synth_counts for device in devices},
     )
 
@@ -181,7 +187,7 @@ def round_row(record: RoundRecord, last_words: Iterable[TaskClosed], basis: Ener
                 accepted=accepted,
                 added_j=closed.energy.added_j,
                 board_j=closed.energy.energy_j,
-                planned_j=planned.compute_j + planned.upload_j if accepted and planned else None,
+                planned_j=total((planned.compute_j, planned.upload_j)) if accepted and planned else None,
                 work_j=work_j(update, basis) if accepted and update else None,
                 up_bytes=closed.bytes_sent,
                 down_bytes=closed.bytes_received,
@@ -211,7 +217,7 @@ def window_row(segment: SegmentOutcome) -> WindowRow:
 def strayed(point: OppPoint) -> str:
     """How a board failed a clock of its profile: "614 MHz was 1479 MHz by work (not applied)"."""
     seen = f"{point.verified_hz / 1e6:.0f} MHz by {point.verified_by}" if point.verified_hz else "not known"
-    return f"{point.freq_hz / 1e6:.0f} MHz was {seen} ({(point.finding or '').replace('_', ' ')})"
+    return f"{(point.freq_hz or 0.0) / 1e6:.0f} MHz was {seen} ({(point.finding or '').replace('_', ' ')})"
 
 
 def work_j(update: Update, basis: EnergyBasis) -> float | None:
@@ -247,7 +253,16 @@ def notes(config: RunConfig, folder: RunDir, devices: Iterable[Enrolled]) -> Ite
         )
     unmetered = [device.id for device in devices if device.join.capabilities.meter_source == "unavailable"]
     if unmetered:
-        yield f"No power could be measured on {', '.join(unmetered)}; sums that include them are unknown."
+        yield (
+            f"No power could be measured on {', '.join(unmetered)}: their joules are not known, before or after, and "
+            "sums say of how many devices they are."
+        )
+    modelled = [device.id for device in devices if device.join.capabilities.meter_source == "modelled"]
+    if modelled:
+        yield f"The joules of {', '.join(modelled)} come from a model of load and clock, not from a meter."
+    for device in devices:
+        if device.calibration is not None:
+            yield f"{device.id}: {device.calibration.why}."
     if unknown := unmeasured_uploads(devices):
         yield f"The upload power of {', '.join(unknown)} could not be measured; plans count it as free."
     starved = [device.id for device in devices if any(point.starved for point in device.profile.points)]

@@ -110,6 +110,10 @@ class Summary:
     accuracy_by_round: tuple[float, ...]
     energy_added_j: float | None
     energy_board_j: float | None
+    known_added_j: float | None
+    known_board_j: float | None
+    devices: int
+    devices_with_joules: int
     joules_to_common_accuracy: float | None
     board_joules_to_common_accuracy: float | None
     joules_to_hold_common_accuracy: float | None
@@ -139,6 +143,8 @@ def summarise(run: StrategyRun, target: float | None) -> Summary:
     tasks = [task for row in run.rounds for task in row.tasks]
     added, board = added_by_round(run.rounds), board_by_round(run.rounds)
     work = work_by_device(run)
+    blind = {task.device for task in tasks if task.added_j is None}
+    known = [task for task in tasks if task.device not in blind]
 
     def to_target(per_round: Sequence[float | None], spent: Spent = joules_to_accuracy) -> float | None:
         sums = cumulated(per_round)
@@ -150,6 +156,10 @@ def summarise(run: StrategyRun, target: float | None) -> Summary:
         accuracy_by_round=tuple(accuracy),
         energy_added_j=total(added),
         energy_board_j=total(board),
+        known_added_j=total(task.added_j for task in known) if known else None,
+        known_board_j=total(task.board_j for task in known) if known else None,
+        devices=len({task.device for task in tasks}),
+        devices_with_joules=len({task.device for task in known}),
         joules_to_common_accuracy=to_target(added),
         board_joules_to_common_accuracy=to_target(board),
         joules_to_hold_common_accuracy=to_target(added, joules_to_hold),

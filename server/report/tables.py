@@ -10,6 +10,7 @@ from server.report.metrics import BASELINE, Summary, ratio
 from server.report.values import RunData
 
 UNKNOWN = "unknown"
+NOT_KNOWN = "–"  # of numbers
 NEVER = "never"
 MISSES_SHOWN = 12
 
@@ -23,7 +24,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-def number(value: float | None, digits: int = 0, missing: str = UNKNOWN) -> str:
+def number(value: float | None, digits: int = 0, missing: str = NOT_KNOWN) -> str:
     """1234.5 -> "1,234" or "1,234.5"."""
     return missing if value is None else f"{value:,.{digits}f}"
 
@@ -37,8 +38,15 @@ def mebibytes(size_bytes: int) -> str:
 
 
 def reached(joules: float | None, spent_j: float | None) -> str:
-    """Joules to the common accuracy: a number, "never", or "unknown" where the joules themselves are."""
-    return number(joules, missing=UNKNOWN if spent_j is None else NEVER)
+    """Joules to the common accuracy: a number, "never", or a dash where the joules themselves are not known."""
+    return number(joules, missing=NOT_KNOWN if spent_j is None else NEVER)
+
+
+def summed(joules: float | None, known: float | None, s: Summary) -> str:
+    """Joules of all devices; where they are not known of all, those of the others, and how many these are."""
+    if joules is not None or known is None:
+        return number(joules)
+    return f"{number(known)} ({s.devices_with_joules} of {s.devices} devices)"
 
 
 def ratio_text(part: float | None, whole: float | None) -> str:
@@ -80,8 +88,8 @@ def totals(summaries: dict[str, Summary]) -> Table:
     rows = tuple(
         (
             name,
-            number(s.energy_added_j),
-            number(s.energy_board_j),
+            summed(s.energy_added_j, s.known_added_j, s),
+            summed(s.energy_board_j, s.known_board_j, s),
             number(s.planned_j),
             number(s.measured_j),
             number(s.seconds),

@@ -63,12 +63,13 @@ class PlanRow:
     """What a strategy was to do in each round: joules on the plan's basis, and the gap to the optimum's lower bound.
 
     `gap` is None where the plan is derived from another, and nothing is proved of it. `target_error` None: local data.
+    `energy_j` is None where devices take part whose joules are not known.
     """
 
     method: str
     round_s: float
     target_error: float | None
-    energy_j: float
+    energy_j: float | None
     gap: float | None
     samples: int
     synth_counts: dict[str, tuple[int, ...]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from edge_client.protocol.chunks import blob_ref
 from edge_client.protocol.messages import (
@@ -16,13 +16,15 @@ from edge_client.protocol.messages import (
     Update,
 )
 from edge_client.protocol.weights import Weights, pack
-from server.config import RunConfig
+from server.calibrated import ends, judge, refused, unfit
+from server.config import RunConfig, Strategy
 from server.errors import FleetError
 from server.rounds.live import LiveFleet
 from server.rounds.round_run import RoundJob
 from server.rounds.tasks import LEASE_S
-from server.run_dir import Enrolled, LinkMeasurement
-from server.strategies import opp_table, pick_freqs
+from server.run_dir import CalibrationUse, Enrolled, LinkMeasurement
+from server.strategies import no_joules, opp_table, pick_freqs
+from server.unplanned import needs_joules
 
 SLOW = 4.0
 """A device may take this many times what its windows add up to before it is given up."""
@@ -43,32 +45,76 @@ async def enrol_devices(
     joins = await fleet.enrol(
         config.n_devices, config.fleet.enrol_timeout_s, frozenset(board.id for board in config.boards)
     )
-    check_able(joins)
+    check_able(joins, config.strategies)
     profiles = await measure_profiles(fleet, config, network, run, joins)
+    profiles, used = await from_calibrations(fleet, config, network, run, joins, profiles)
     links = await measure_links(fleet, config, network, run, weights, wire_round, joins)
-    enrolled = tuple(Enrolled(join=join, profile=profiles[join.device], link=links[join.device]) for join in joins)
-    for device in enrolled:
-        opp_table(device)  # a meter that is there may still have measured nothing
+    enrolled = tuple(
+        Enrolled(join=join, profile=profiles[join.device], link=links[join.device], calibration=used.get(join.device))
+        for join in joins
+    )
+    if needs_joules(config.strategies):
+        for device in enrolled:
+            opp_table(device)  # a meter that is there may still have measured nothing
     return enrolled
 
 
-def check_able(joins: Iterable[Join]) -> None:
-    """Raise FleetError where a plan has nothing to set or nothing to count; all such devices are named."""
-    wrong = []
-    for join in joins:
-        able = join.capabilities
-        if not able.opps_hz:
-            wrong.append(
-                f"{join.device} has no clock that can be set: give the user of its client write access to "
-                "/sys/devices/system/cpu/cpufreq, or leave the device out"
-            )
-        if able.meter_source == "unavailable":
-            wrong.append(
-                f"{join.device} has no power meter (meter: {able.meter}): no plan without joules; give it one that "
-                "`fimi-client show` finds, or leave the device out"
-            )
+def check_able(joins: Iterable[Join], strategies: Iterable[Strategy]) -> None:
+    """Raise FleetError where a strategy weighs joules and a device has none to count; all such devices are named.
+
+    A clock that cannot be set is no obstacle: such a board is planned with its one operating point.
+    """
+    if not needs_joules(strategies):
+        return
+    wrong = [no_joules(join) for join in joins if join.capabilities.meter_source == "unavailable"]
     if wrong:
         raise FleetError("; ".join(wrong))
+
+
+def clocks_to_measure(join: Join, config: RunConfig) -> tuple[float, ...]:
+    """The clocks that a plan may ask of a device; none where it is not asked for any: it cannot set one, or has no
+    joules to weigh them by."""
+    able = join.capabilities
+    if able.meter_source == "unavailable":
+        return ()
+    return pick_freqs(able.opps_hz, config.profile.freqs, config.profile.slowest)
+
+
+def clocks_to_time(join: Join, config: RunConfig) -> tuple[float, ...]:
+    """Those that are measured at first: of a board with a fitting calibration the highest and the lowest."""
+    freqs_hz = clocks_to_measure(join, config)
+    return ends(freqs_hz) if offers_calibration(join, config) and unfit(join, freqs_hz) is None else freqs_hz
+
+
+def offers_calibration(join: Join, config: RunConfig) -> bool:
+    """Whether a device has a calibration, and more clocks to measure than its two ends."""
+    return join.calibration is not None and len(clocks_to_measure(join, config)) > 2
+
+
+async def from_calibrations(
+    fleet: LiveFleet,
+    config: RunConfig,
+    network: NetworkSpec,
+    run: str,
+    joins: tuple[Join, ...],
+    profiles: Mapping[str, ProfileReport],
+) -> tuple[dict[str, ProfileReport], dict[str, CalibrationUse]]:
+    """Hold calibrations against the profiles measured so far; where one is found out, all clocks are measured."""
+    used: dict[str, CalibrationUse] = {}
+    again = []
+    for join in joins:
+        if offers_calibration(join, config):
+            freqs_hz = clocks_to_measure(join, config)
+            why = unfit(join, freqs_hz)
+            if why is not None:  # then all clocks have been measured
+                used[join.device] = refused(why)
+                continue
+            use = judge(join, profiles[join.device], freqs_hz, network, config.training.batch_size)
+            used[join.device] = use
+            again += [] if use.points else [join]
+    if not again:
+        return dict(profiles), used
+    return {**profiles, **await measure_profiles(fleet, config, network, run, tuple(again), clocks_to_measure)}, used
 
 
 async def wake_devices(
@@ -92,9 +138,15 @@ async def wake_devices(
 
 
 async def measure_profiles(
-    fleet: LiveFleet, config: RunConfig, network: NetworkSpec, run: str, joins: tuple[Join, ...]
+    fleet: LiveFleet,
+    config: RunConfig,
+    network: NetworkSpec,
+    run: str,
+    joins: tuple[Join, ...],
+    clocks: Callable[[Join, RunConfig], tuple[float, ...]] = clocks_to_time,
 ) -> dict[str, ProfileReport]:
-    """Profiles of all; a device whose windows were starved is measured once more, with longer windows."""
+    """Profiles of all at their `clocks`; a device whose windows were starved is measured once more, with longer
+    windows."""
 
     def requests(devices: Mapping[str, Join], stretch: float) -> dict[str, ProfileRequest]:
         return {
@@ -102,7 +154,7 @@ async def measure_profiles(
                 run=run,
                 network=network,
                 batch_size=config.training.batch_size,
-                freqs_hz=pick_freqs(join.capabilities.opps_hz, config.profile.freqs, config.profile.slowest),
+                freqs_hz=clocks(join, config),
                 window_s=config.profile.window_s * stretch,
                 settle_s=config.profile.settle_s,
             )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from edge_client.protocol.messages import BlobRef, NetworkSpec, Segment, Task
 from server.config import TrainingConfig
 from server.plan.problem import DevicePlan
+from server.records import OwnPace
 
 LEASE_S = 60.0
 """A board that nobody can reach for so long gets its owner's settings back; it goes on training."""
@@ -26,8 +27,29 @@ class RoundFrame:
     deadline_s: float
 
 
+@dataclass(frozen=True)
+class Share:
+    """What is asked of one device in a round: distinct samples, and segments in their order."""
+
+    id: str
+    samples: int
+    segments: tuple[Segment, ...]
+    tx_power_w: float | None = None
+
+
+def planned_share(plan: DevicePlan, *, settable: bool) -> Share:
+    """As planned; no clock is asked of a board whose clock cannot be set."""
+    segments = tuple(Segment(freq_hz=s.freq_hz if settable else None, samples=s.samples) for s in plan.segments)
+    return Share(plan.id, plan.executed_samples, segments, plan.tx_power_w)
+
+
+def own_share(own: OwnPace, local_epochs: int) -> Share:
+    """At the board's own clock."""
+    return Share(own.id, own.samples, (Segment(freq_hz=None, samples=own.samples * local_epochs),))
+
+
 def make_task(
-    frame: RoundFrame, training: TrainingConfig, plan: DevicePlan, local_samples: int, shard: BlobRef | None
+    frame: RoundFrame, training: TrainingConfig, share: Share, local_samples: int, shard: BlobRef | None
 ) -> Task:
     """A device's task."""
     return Task(
@@ -38,15 +60,15 @@ def make_task(
         shard=shard,
         local_epochs=training.local_epochs,
         local_samples=local_samples,
-        synth_samples=plan.executed_samples - local_samples,
+        synth_samples=share.samples - local_samples,
         batch_size=training.batch_size,
         learning_rate=learning_rate(training, frame.round),
         momentum=training.momentum,
         weight_decay=training.weight_decay,
         clip_norm=training.clip_norm,
-        seed=task_seed(frame.seed, frame.round, plan.id),
-        segments=tuple(Segment(freq_hz=s.freq_hz, samples=s.samples) for s in plan.segments),
-        tx_power_w=plan.tx_power_w,
+        seed=task_seed(frame.seed, frame.round, share.id),
+        segments=share.segments,
+        tx_power_w=share.tx_power_w,
         upload_bits_per_s=None,
         chunk_bytes=frame.model.chunk_bytes,
         deadline_s=frame.deadline_s,

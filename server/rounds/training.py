@@ -21,7 +21,7 @@ from server.rounds.evaluate import Evaluation, evaluate, fixed_subset
 from server.rounds.last_words import file_words, note_round, once
 from server.rounds.live import LiveFleet
 from server.rounds.round_run import RoundJob, RoundOutcome
-from server.rounds.tasks import RoundFrame, make_task
+from server.rounds.tasks import RoundFrame, make_task, own_share, planned_share
 from server.run_dir import Enrolled, FinalRecord, RoundRecord, RunDir, StrategyPlan
 from server.strategies import planned_work
 
@@ -158,9 +158,12 @@ def make_job(
     )
     local = {device.id: sum(device.join.label_counts) for device in enrolled}
     refs = {device: blob_ref(blob, chunk_bytes) for device, blob in shards.items()}
+    settable = {device.id for device in enrolled if device.join.capabilities.opps_hz}
+    shares = [planned_share(device, settable=device.id in settable) for device in plan.plan.devices]
+    shares += [own_share(own, course.config.training.local_epochs) for own in plan.unplanned]
     tasks = {
-        device.id: make_task(frame, course.config.training, device, local[device.id], refs.get(device.id))
-        for device in plan.plan.devices
+        share.id: make_task(frame, course.config.training, share, local[share.id], refs.get(share.id))
+        for share in shares
     }
     return RoundJob(
         run=course.run,
@@ -202,7 +205,8 @@ def make_record(
         closed=state.closed,
         stray=stray,
         lost=state.lost,
-        planned={device.id: planned_work(device) for device in plan.plan.devices},
+        planned={device.id: planned_work(device) for device in plan.plan.devices}
+        | {own.id: planned_work(own) for own in plan.unplanned},
         model_digest=digest(pack(weights)),
     )
 
@@ -214,14 +218,31 @@ def finite(loss: float) -> float | None:
 
 def describe_round(record: RoundRecord) -> str:
     """One line for people."""
-    added = [closed.energy.added_j for closed in (*record.closed, *record.stray)]
-    known = [joules for joules in added if joules is not None]
-    energy = f"{sum(known):.1f} J added" if len(known) == len(added) and added else "joules partly unknown"
-    planned = sum(work.compute_j + work.upload_j for work in record.planned.values())
+    spent: dict[str, list[float | None]] = {device: [] for device in record.verdicts}
+    for word in (*record.closed, *record.stray):
+        spent.setdefault(word.device, []).append(word.energy.added_j)
+    planned = {device: [work.compute_j, work.upload_j] for device, work in record.planned.items()}
     accepted = sum(verdict == "accepted" for verdict in record.verdicts.values())
     loss = "not finite" if record.loss is None else f"{record.loss:.3f}"
     tail = "" if record.status == "complete" else "  NO QUORUM: the model stays"
     return (
         f"{record.strategy} round {record.round}: accuracy {record.accuracy:.4f}, loss {loss}, "
-        f"{accepted}/{len(record.verdicts)} updates, {record.duration_s:.1f} s, {energy} (planned {planned:.1f}){tail}"
+        f"{accepted}/{len(record.verdicts)} updates, {record.duration_s:.1f} s, "
+        f"{joules_of(spent, ' J added')} (planned {joules_of(planned)}){tail}"
     )
+
+
+def total_j(parts: Sequence[float | None]) -> float | None:
+    """The sum of a device's joules; None where there are none, or any is not known."""
+    known = [joules for joules in parts if joules is not None]
+    return sum(known) if known and len(known) == len(parts) else None
+
+
+def joules_of(by_device: Mapping[str, Sequence[float | None]], unit: str = "") -> str:
+    """The joules of all devices that are known whole; where they are not all, of how many they are."""
+    sums = [total_j(parts) for parts in by_device.values()]
+    known = [joules for joules in sums if joules is not None]
+    if not known:
+        return "joules not known" if unit else "without joules"
+    which = "" if len(known) == len(by_device) else f" on {len(known)} of {len(by_device)} devices"
+    return f"{sum(known):.1f}{unit}{which}"

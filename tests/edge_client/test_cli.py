@@ -182,11 +182,11 @@ def test_restore_puts_back_or_says_that_it_could_not(tmp_path: Path, capsys: pyt
 # ---- the process -------------------------------------------------------------------------------------------------
 
 
-def start_client(tmp_path: Path, port: int) -> subprocess.Popen[bytes]:
+def start_client(tmp_path: Path, port: int, *more: str) -> subprocess.Popen[bytes]:
     words = ["--broker", f"mqtt://127.0.0.1:{port}", "--fleet", TOPICS.fleet, "--id", "dev-1", "--runtime", "numpy"]
     paths = ["--data", str(tmp_path / "d.npz"), "--root", str(tmp_path / "root")]
     return subprocess.Popen(
-        [sys.executable, "-m", "edge_client.cli", "run", *words, *paths], cwd=REPOSITORY, stderr=subprocess.PIPE
+        [sys.executable, "-m", "edge_client.cli", "run", *words, *paths, *more], cwd=REPOSITORY, stderr=subprocess.PIPE
     )
 
 

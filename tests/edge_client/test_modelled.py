@@ -5,12 +5,16 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from edge_client.hardware import modelled
-from edge_client.hardware.modelled import Modelled, busy_and_all, fitting, model_w
+from edge_client.hardware import meters, modelled
+from edge_client.hardware.meters import Wanted
+from edge_client.hardware.modelled import Modelled, busy_and_all, calibrated_w, fitting, model_w
 from edge_client.hardware.sampler import Sampler
 from firmware_profiles.loader import load_profile
+from firmware_profiles.schema import Profile
+from tests.calibrations import calibration
 from tests.edge_client.captured import CapturedFs, board, reason, set_file
 
 PI = "Raspberry Pi 4 Model B Rev 1.4"
@@ -45,6 +49,45 @@ def test_watts_by_hand() -> None:
     assert model_w(profile, 1.0, 0.6e9) == pytest.approx(2.7 + 3.7 * (0.8375 / 0.896) ** 2 * 0.4)
     assert model_w(profile, 1.0, 1.05e9) == pytest.approx(2.7 + 3.7 * (0.84125 / 0.896) ** 2 * 0.7)
     assert model_w(profile, 1.0, 3e9) == pytest.approx(2.7 + 3.7 * 2)
+
+
+def test_watts_of_a_calibrated_board_by_hand() -> None:
+    """2 W idle and 3 W + (f/GHz)^3 W on the one core that it was calibrated on: at 1.5 GHz 6.375, at 0.5 GHz 3.125."""
+    own = calibration()
+    assert calibrated_w(own, 0.0, 1.5e9) == pytest.approx(2.0)
+    assert calibrated_w(own, 1.0, 1.5e9) == pytest.approx(6.375)
+    assert calibrated_w(own, 0.5, 1.5e9) == pytest.approx(2 + 4.375 / 2)
+    assert calibrated_w(own, 2.0, 0.5e9) == pytest.approx(2 + 2 * 1.125)
+    assert calibrated_w(own, 1.0, 0.1e9) == calibrated_w(own, 1.0, 0.5e9)  # it knows nothing below
+
+
+def test_a_calibrated_board_is_modelled_by_it(tmp_path: Path) -> None:
+    """Two processors, of which a half is busy: one core's work, in whose boundary and name it speaks."""
+    fs = board("raspberry-pi-4b", tmp_path)
+    found = meters.find(fs, PI, None, Wanted("modelled", profile="raspberry-pi-5", calibration=calibration())).meter
+    assert isinstance(found, Modelled)
+    assert (found.info.name, found.info.source, found.info.boundary) == ("calibration", "modelled", "board")
+    assert found.info.uncertainty == pytest.approx(0.1, abs=1e-6)
+    set_file(fs, CLOCK, 1300000)
+    two = "\ncpu0 1 2 3 4 5 6 7 8 9 10\ncpu1 1 2 3 4 5 6 7 8 9 10\nintr 5"
+    for ticks in (1000, 1100):
+        set_file(fs, "proc/stat", stat(ticks, ticks).partition("\n")[0] + two)
+        seen = found.read_power_w()
+    assert seen == pytest.approx(3 + 1.3**3)
+    set_file(fs, "proc/stat", None)
+    assert reason(modelled.find(fs, PI, None, calibration())).startswith("load and clock cannot be read")
+
+
+def test_a_calibration_that_tells_too_little_is_no_model(tmp_path: Path) -> None:
+    fs, own = board("raspberry-pi-4b", tmp_path), calibration()
+    nowhere = msgspec.structs.replace(own, origin=msgspec.structs.replace(own.origin, boundary=None))
+    for one, lacking in (
+        (msgspec.structs.replace(own, idle=None), "idle floor"),
+        (msgspec.structs.replace(own, cores=None), "number of cores"),
+        (nowhere, "boundary"),
+    ):
+        said = f"its calibration does not tell the {lacking}; fit it again with one"
+        assert reason(modelled.find(fs, PI, None, one)) == said
 
 
 def test_load_is_that_since_the_last_look(tmp_path: Path) -> None:
@@ -90,7 +133,8 @@ def test_it_is_off_unless_a_profile_fits_the_board(tmp_path: Path) -> None:
     )
     named = modelled.find(fs, "x86_64", "raspberry-pi-4b")
     assert isinstance(named, Modelled)
-    assert named.profile.name == "raspberry-pi-4b"
+    assert isinstance(named.source, Profile)
+    assert named.source.name == "raspberry-pi-4b"
     nano = fitting("NVIDIA Jetson Nano Developer Kit")
     assert nano is not None
     assert nano.name == "jetson-nano"

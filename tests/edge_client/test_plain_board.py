@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_client.protocol.messages import Join, Segment, ServerHello, TaskClosed, Update
+import pytest
+
+from edge_client.protocol.messages import (
+    Join,
+    ProfileReport,
+    ProfileRequest,
+    Segment,
+    ServerHello,
+    TaskClosed,
+    Update,
+)
 from tests.edge_client.agents import NETWORK, served, start_round, task, weights, write_data
 from tests.edge_client.conftest import Broker
 from tests.edge_client.test_cli import end, start_client
@@ -19,6 +29,13 @@ async def test_a_plain_machine_trains_and_reports_no_joules(tmp_path: Path, brok
             await server.hello(ServerHello(server_id="s", run="r1", network=NETWORK))
             join = await server.wait_for(Join)
             assert (join.capabilities.opps_hz, join.capabilities.meter_source) == ((), "unavailable")
+            request = ProfileRequest(run="r1", network=NETWORK, batch_size=8, freqs_hz=(), window_s=0.1, settle_s=0.0)
+            await server.say(request)
+            report = await server.wait_for(ProfileReport)
+            (point,) = report.points
+            assert (point.freq_hz, point.verified_hz, point.j_per_sample, point.finding) == (None, None, None, None)
+            assert point.s_per_sample == pytest.approx(point.duration_s / point.samples)
+            assert (report.idle.energy_j, report.idle.idle_power_w) == (None, None)
             await start_round(server, task(segments=(Segment(freq_hz=204e6, samples=80),)), weights())
             update = await server.wait_for(Update)
             (segment,) = update.segments

@@ -61,5 +61,5 @@ def test_the_table() -> None:
     rows = tables.clocks(clocks_by_device(RUN)).rows
     assert rows == (
         ("a", "5", "4", "75.0%", "50.0%", "5.5", "1", "25.0%", "not accepted 1, soft limit 1"),
-        ("b", "1", "1", "100.0%", "unknown", "0.0", "unknown", "unknown", "none"),
+        ("b", "1", "1", "100.0%", "unknown", "0.0", "–", "unknown", "none"),
     )

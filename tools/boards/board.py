@@ -219,6 +219,7 @@ class VirtualBoard:
         self._ledger.close()
         for file in (self._pressure, self._temperature, *self._sensor.files):
             file.close()
+        self._surroundings.close()
         self.cpufreq.close()
 
     # ---- what can be seen
@@ -240,6 +241,7 @@ class VirtualBoard:
                 file.path.unlink(missing_ok=True)
         elif (shown_w := self._sensor_faults.shown_w(power_w, self.state.seconds)) is not None:
             self._sensor.show(shown_w, self.law.voltage(self.true_hz), dt_s)
+        self._surroundings.show_load(self.state.busy_s, self.state.idle_s)
         if self.starved_s != self._shown_starved_s:
             self._show_pressure()
 

@@ -1,7 +1,7 @@
-"""What a board shows of heat and supply: the firmware's bits, the kernel's cooling device, a battery.
+"""What a board shows of heat, supply and load: the firmware's bits, the kernel's cooling device, a battery, its ticks.
 
 Sources: `vcgencmd get_throttled`; Documentation/driver-api/thermal/sysfs-api.rst; Documentation/ABI/testing/
-sysfs-class-power (micro units).
+sysfs-class-power (micro units); proc(5), /proc/stat in hundredths of a second.
 """
 
 from __future__ import annotations
@@ -28,6 +28,19 @@ class Surroundings:
         if not self._pi:
             self._write(f"{_COOLER}/type", "thermal-cpufreq-0")
         self.show_limits(Strain())
+        (root / "proc").mkdir(parents=True, exist_ok=True)
+        self._stat = replacer.live(root / "proc/stat")
+        self.show_load(0.0, 0.0)
+
+    def close(self) -> None:
+        """The files stay as they are."""
+        self._stat.close()
+
+    def show_load(self, busy_s: float, idle_s: float) -> None:
+        """Seconds since the start in which the board worked and did not, as those of one processor: the law knows the
+        whole board only."""
+        ticks = f"{busy_s * 100:.0f} 0 0 {idle_s * 100:.0f} 0 0 0 0 0 0"
+        self._stat.write(f"cpu  {ticks}\ncpu0 {ticks}\n")
 
     def show_limits(self, strain: Strain) -> None:
         """What holds the clock down now."""

@@ -1,12 +1,8 @@
 """Another network on a calibrated board, from one timing of it at one clock; any network on a warm board. Pure.
 
-One timing tells how much work a sample of it is, not how much of that waits for memory. So cycles and the fixed part
-are scaled alike: tau_new(f) = tau_new(f0) * tau(f) / tau(f0), which keeps the share of time that does not shrink with
-the clock. That share is a network's own: `STALL_SPREAD` is how far it is taken to differ, and the uncertainty grows
-with the distance from the timed clock accordingly; `timing_freq_hz` is where it grows least. Watts are taken from the
-calibration: they are those of the board at work, and hardly those of the network; where the joules of the timing are
-given, what is above the idle floor is scaled to them. Where the sweep told how the board warms up, watts can be asked
-for at another warmth than the sweep's.
+What one timing tells, and what it leaves to guess: models/board_curve.py; `timing_freq_hz` leaves least.
+Where the joules of the timing are given, what is above the idle floor is scaled to them. Where the sweep told how the
+board warms up, watts can be asked for at another warmth than the sweep's.
 """
 
 from __future__ import annotations
@@ -18,14 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from firmware_profiles.calibrated import Calibration
+from models.board_curve import foretell, stall_uncertainty
 from models.pchip import pchip
 from models.thermal import power_from_w
 from tools.calibrate.errors import CalibrateError
-from tools.calibrate.models import Curve, curve_of
-
-STALL_SPREAD = 0.06
-"""Standard deviation between networks of the share of a sample's time, at the timed clock, that does not scale: that of
-shares spread evenly over 0.1 to either side."""
+from tools.calibrate.models import curve_of
 
 
 @dataclass(frozen=True)
@@ -75,26 +68,22 @@ def predict(
             " time the network at a clock in between"
         )
     curve = curve_of(calibration.fit.model, calibration.opp, law)
-    here_s = float(curve(np.array([timing.freq_hz]))[0][0])
-    tau_s, _ = curve(np.array(freqs_hz, dtype=float))
-    work = timing.duration_s / timing.samples / here_s
+    freqs = np.array(freqs_hz, dtype=float)
+    found = foretell(curve, freqs, timing.freq_hz, timing.duration_s / timing.samples)
     power_w = watts(calibration, freqs_hz, warmth)
     if timing.energy_j is not None:
         power_w = _scaled(power_w, calibration, timing, timing.energy_j)
     base = calibration.fit.held_out
-    found = []
-    for freq_hz, seconds, drawn_w in zip(freqs_hz, tau_s * work, power_w, strict=True):
-        spread = _stall_uncertainty(curve, timing.freq_hz, freq_hz)
-        found.append(
-            Prediction(
-                freq_hz=float(freq_hz),
-                s_per_sample=float(seconds),
-                j_per_sample=float(seconds * drawn_w),
-                s_uncertainty=math.hypot(base.time_mape, spread),
-                j_uncertainty=math.hypot(base.energy_mape, spread),
-            )
+    return tuple(
+        Prediction(
+            freq_hz=float(freq_hz),
+            s_per_sample=float(tau_s),
+            j_per_sample=float(tau_s * drawn_w),
+            s_uncertainty=math.hypot(base.time_mape, spread),
+            j_uncertainty=math.hypot(base.energy_mape, spread),
         )
-    return tuple(found)
+        for freq_hz, tau_s, drawn_w, spread in zip(freqs, found.s_per_sample, power_w, found.spread, strict=True)
+    )
 
 
 def watts(calibration: Calibration, freqs_hz: Sequence[float], warmth: Warmth | None = None) -> np.ndarray:
@@ -137,8 +126,8 @@ def timing_freq_hz(calibration: Calibration) -> float:
     """The measured clock from which the least is left to guess: where the larger uncertainty of both ends is least."""
     curve = curve_of(calibration.fit.model, calibration.opp, calibration.law)
     clocks = [opp.freq_hz for opp in calibration.opp]
-    ends = (clocks[0], clocks[-1])
-    return min(clocks, key=lambda timed_hz: max(_stall_uncertainty(curve, timed_hz, end_hz) for end_hz in ends))
+    ends = np.array([clocks[0], clocks[-1]])
+    return min(clocks, key=lambda timed_hz: float(stall_uncertainty(curve, timed_hz, ends).max()))
 
 
 def _scaled(power_w: np.ndarray, calibration: Calibration, timing: Timing, energy_j: float) -> np.ndarray:
@@ -153,10 +142,3 @@ def _scaled(power_w: np.ndarray, calibration: Calibration, timing: Timing, energ
     warmth = None if timing.start_c is None else Warmth(timing.start_c, timing.duration_s)
     here_w = float(watts(calibration, [timing.freq_hz], warmth)[0])
     return np.asarray(idle_w + (power_w - idle_w) * above_w / (here_w - idle_w))
-
-
-def _stall_uncertainty(curve: Curve, timed_hz: float, freq_hz: float) -> float:
-    """By how much seconds change, relatively, where a share `STALL_SPREAD` of the timed sample scales otherwise."""
-    tau_s, _ = curve(np.array([timed_hz, freq_hz]))
-    ratio = float(tau_s[1] / tau_s[0])  # with a share more fixed: ratio + spread * (1 - f0/f)
-    return STALL_SPREAD * abs(1.0 - timed_hz / freq_hz) / ratio

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from models.board_curve import STALL_SPREAD
 from tests.tools.calibrate.sheets import HEADER, law_line, module_csv, sheet
 from tools.calibrate.calibrate import calibrate_text
 from tools.calibrate.cli import main
 from tools.calibrate.compare import differences
 from tools.calibrate.errors import CalibrateError
-from tools.calibrate.predict import STALL_SPREAD, Timing, predict
+from tools.calibrate.predict import Timing, predict
 
 LAW = calibrate_text(sheet(*map(law_line, (0.5, 1.0, 2.0))), "law.csv", idle_w=1.0)
 
