@@ -1,9 +1,9 @@
 """Seconds and joules a sample on a calibrated board at any clock, and those of another network from one timing. Pure.
 
 The *law*: tau(f) = a + w/f and P(f) = P_s + kappa f^3. The *table* follows what was measured: seconds by the law
-through the two clocks around f, watts by a smooth curve that does not overshoot (a voltage that stands still at low clocks and
-rises above them bends watts as no one power of f does); beyond the measured range both go on as the law through the
-last two. The law smooths.
+through the two clocks around f, watts by a smooth curve that does not overshoot (a voltage that stands still at low
+clocks and rises above them bends watts as no one power of f does); beyond the measured range both go on as the law
+through the last two. The law smooths.
 
 Another network. One timing tells how much work a sample of it is, not how much of that waits for memory. So cycles and
 the fixed part are scaled alike: tau_new(f) = tau_new(f0) * tau(f) / tau(f0), which keeps the share of time that does
