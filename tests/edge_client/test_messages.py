@@ -33,7 +33,8 @@ def values(type_: Any) -> st.SearchStrategy[Any]:
     if isinstance(type_, info.StructType):
         return structs(type_.cls)
     if isinstance(type_, info.VarTupleType):
-        return st.lists(values(type_.item_type), max_size=3).map(tuple)
+        least = type_.min_length or 0
+        return st.lists(values(type_.item_type), min_size=least, max_size=least + 3).map(tuple)
     if isinstance(type_, info.TupleType):
         return st.tuples(*(values(part) for part in type_.item_types))
     if isinstance(type_, info.LiteralType):
@@ -42,7 +43,7 @@ def values(type_: Any) -> st.SearchStrategy[Any]:
         return st.integers(type_.ge or 0, 1 << 40)
     if isinstance(type_, info.FloatType):
         least = type_.ge if type_.ge is not None else 1e-9 if type_.gt is not None else -1e9
-        return st.floats(least, 1e12, allow_nan=False)
+        return st.floats(least, type_.le if type_.le is not None else 1e12, allow_nan=False)
     if isinstance(type_, info.StrType):
         return _digests if type_.pattern and "64" in type_.pattern and "a-f" in type_.pattern else _names
     simple = {info.NoneType: st.none(), info.BoolType: st.booleans(), info.BytesType: st.binary(max_size=64)}
