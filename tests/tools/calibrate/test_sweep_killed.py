@@ -51,7 +51,7 @@ def test_a_sweep_survives_sigkill_and_ctrl_c(tmp_path: Path, capsys: pytest.Capt
 
         command = [*CALIBRATE, "sweep", "--root", str(root), "--data", str(tmp_path / "board.npz"), "--out", str(out)]
         command += ["--network", "softmax", "--runtime", "numpy", "--batch-size", "8", "--cores", "1"]
-        command += ["--window-s", "1.5", "--drop-first-s", "0.4", "--repeats", "2", "--opps", *CLOCKS]
+        command += ["--window-s", "1.5", "--drop-first-s", "0.4", "--repeats", "2", "--tries", "8", "--opps", *CLOCKS]
 
         killed = start(*command)
         frozen_in_a_window(killed, 2)
@@ -93,5 +93,10 @@ def test_a_sweep_survives_sigkill_and_ctrl_c(tmp_path: Path, capsys: pytest.Capt
     wanted = {(float(clock), repeat) for clock in CLOCKS for repeat in (1, 2)}
     assert trained | lost == wanted  # a busy host may starve a window
     assert sum(idle for *_, idle in good) == 2
-    assert main(["fit", str(out), "--out", str(tmp_path / "p.toml")]) == 0
-    assert "cheapest for the whole board" in capsys.readouterr().out
+    told = main(["fit", str(out), "--out", str(tmp_path / "p.toml")])
+    if len({freq_hz for freq_hz, _ in trained}) == len(CLOCKS):
+        assert told == 0
+        assert "cheapest for the whole board" in capsys.readouterr().out
+    else:
+        assert told == 2  # so busy a host that a clock has no window at all: two are no law
+        assert "measure at least 3" in capsys.readouterr().err
