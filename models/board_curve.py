@@ -14,8 +14,9 @@ those of the network; where the timing has watts of its own, what is above the i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -70,6 +71,38 @@ def watts_between(known_hz: np.ndarray, power_w: np.ndarray, freq_hz: np.ndarray
         return beyond
     inside = (known_hz[0] <= freq_hz) & (freq_hz <= known_hz[-1])
     return np.where(inside, pchip(known_hz, power_w, np.clip(freq_hz, known_hz[0], known_hz[-1])), beyond)
+
+
+class Point(Protocol):
+    """An operating point as it was measured."""
+
+    @property
+    def freq_hz(self) -> float: ...
+    @property
+    def s_per_sample(self) -> float: ...
+    @property
+    def j_per_sample(self) -> float: ...
+
+
+class Law(Protocol):
+    """The four coefficients."""
+
+    @property
+    def fixed_s_per_sample(self) -> float: ...
+    @property
+    def cycles_per_sample(self) -> float: ...
+    @property
+    def power_static_w(self) -> float: ...
+    @property
+    def kappa_w_per_hz3(self) -> float: ...
+
+
+def curve_of(model: Literal["law", "table"], law: Law, points: Sequence[Point]) -> Curve:
+    """The curve of a calibration, of a file or of a message: whichever of both models it names."""
+    if model == "law":
+        return law_curve(law.fixed_s_per_sample, law.cycles_per_sample, law.power_static_w, law.kappa_w_per_hz3)
+    columns = np.array([(point.freq_hz, point.s_per_sample, point.j_per_sample) for point in points]).T
+    return table_curve(columns[0], columns[1], columns[2])
 
 
 def stall_uncertainty(curve: Curve, timed_hz: float, freq_hz: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from edge_client.protocol.messages import Calibration, Join, NetworkSpec, ProfileReport
-from models.board_curve import Curve, foretell, law_curve, table_curve
+from models.board_curve import Curve, curve_of, foretell
 from server.clocks import ClockPoint, by_clock, hit
 from server.records import CalibrationUse, ForetoldPoint
 
@@ -70,7 +70,7 @@ def judge(
     low, high = _seen(points[0]), _seen(points[-1])
     if low is None or high is None or idle_w is None:
         return refused("there were no joules to hold it against")
-    curve, same = _curve(own), (own.network, own.batch_size) == (network.name, batch_size)
+    curve, same = curve_of(own.model, own.law, own.points), (own.network, own.batch_size) == (network.name, batch_size)
     with np.errstate(all="ignore"):  # what is no number is found below
         wrong = _wrong(own, curve, low, high, idle_w, same=same)
         if wrong is not None:
@@ -140,14 +140,6 @@ def _allowed(error: float, spread: float) -> float:
 
 
 # ---- what it brings ----------------------------------------------------------------------------------------------
-
-
-def _curve(own: Calibration) -> Curve:
-    if own.model == "law":
-        law = own.law
-        return law_curve(law.fixed_s_per_sample, law.cycles_per_sample, law.power_static_w, law.kappa_w_per_hz3)
-    columns = np.array([(point.freq_hz, point.s_per_sample, point.j_per_sample) for point in own.points]).T
-    return table_curve(columns[0], columns[1], columns[2])
 
 
 def _between(

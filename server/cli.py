@@ -166,10 +166,10 @@ def plan_command(arguments: argparse.Namespace) -> None:
     if not planning.plans_a_run(arguments):
         planning.plan_command(arguments)
         return
-    from server import steps
+    from server import run_plans
 
     run, left = _open_unstarted(arguments.run_dir)
-    steps.plan_anew(replace(run, drop_infeasible=arguments.drop_infeasible), left)
+    run_plans.plan_anew(replace(run, drop_infeasible=arguments.drop_infeasible), left)
 
 
 def synth_command(arguments: argparse.Namespace) -> None:

@@ -32,7 +32,8 @@ from server.rounds.last_words import Earlier, file_words, note_round, owners, wi
 from server.rounds.live import LiveFleet, open_fleet
 from server.rounds.training import Course, train_strategy
 from server.run_dir import Enrolled, Origin, RoundRecord, RunDir, RunInfo, StrategyPlan
-from server.steps import Run, make_plan, make_shards, participants, prepare_data, report, with_fresh
+from server.run_plans import make_plan, participants
+from server.steps import Run, make_shards, prepare_data, report, with_fresh
 
 # ---- the story ---------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,8 @@ from server.config import Strategy
 from server.errors import InfeasibleError
 from server.plan.problem import Device, DevicePlan, OppTable
 from server.records import Enrolled, RevisedPlan, RoundRecord, StrategyPlan
-from server.steps import Run, planner_devices, solve_plan
+from server.run_plans import planner_devices, solve_plan
+from server.steps import Run
 
 WORTH_CHANGING = 0.01
 """A new plan must save this share of a round's joules: it may cost new shards, and beliefs waver."""

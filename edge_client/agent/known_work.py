@@ -73,10 +73,13 @@ class KnownWork:
         self._now = now
 
     def read(self) -> Memory:
-        """What is remembered; nothing where there is no file, it is of other circumstances or of another version."""
+        """What is remembered; nothing where there is no file, or it is of other circumstances or of another version (said in the log)."""
         try:
             held = msgspec.json.decode(self._path.read_bytes(), type=_Held)
-        except (OSError, msgspec.MsgspecError):
+        except FileNotFoundError:
+            return Memory()
+        except (OSError, msgspec.MsgspecError) as error:
+            log.warning("%s: %s; what was known of this board's clocks is forgotten", self._path, error)
             return Memory()
         if held.circumstances != self._now:
             log.info("another board, kernel, table of clocks or runtime: what was known of its clocks is forgotten")

@@ -20,7 +20,7 @@ from edge_client.hardware.sysfs import SysFs
 from firmware_profiles.calibrated import Calibration
 from firmware_profiles.loader import load_profile, shipped
 from firmware_profiles.schema import Profile
-from models.board_curve import Curve, law_curve, table_curve
+from models.board_curve import curve_of
 
 UNCERTAINTY = 0.3
 """Of a profile's watts, relative, one sigma: a guess, as everything about it."""
@@ -73,24 +73,11 @@ def _uncertainty(calibration: Calibration) -> float:
     return math.hypot(OTHER_WORK, calibration.origin.meter_uncertainty or 0.0, calibration.fit.held_out.energy_mape)
 
 
-def curve_of(calibration: Calibration) -> Curve:
-    """The calibration's law or table, whichever foretells better."""
-    if calibration.fit.model == "law":
-        law = calibration.law
-        return law_curve(law.fixed_s_per_sample, law.cycles_per_sample, law.power_static_w, law.kappa_w_per_hz3)
-    return table_curve(
-        *(
-            np.array([getattr(opp, name) for opp in calibration.opp])
-            for name in ("freq_hz", "s_per_sample", "j_per_sample")
-        )
-    )
-
-
 def calibrated_w(calibration: Calibration, busy: float, freq_hz: float) -> float:
     """Watts of a calibrated board of whose processors `busy` (2.5: two and a half) work at `freq_hz`; beyond its clocks
     as at the nearest of them. The calibration's idle floor and number of cores must be known."""
     at_hz = min(max(freq_hz, calibration.opp[0].freq_hz), calibration.opp[-1].freq_hz)
-    tau_s, joules = curve_of(calibration)(np.array([at_hz]))
+    tau_s, joules = curve_of(calibration.fit.model, calibration.law, calibration.opp)(np.array([at_hz]))
     idle_w, cores = calibration.idle_w, calibration.cores
     assert idle_w is not None and cores is not None
     return idle_w + busy / cores * (float(joules[0] / tau_s[0]) - idle_w)

@@ -17,7 +17,8 @@ from server.data.dataset import Split
 from server.errors import DataError, InfeasibleError
 from server.progress import Progress
 from server.run_dir import Enrolled, LinkMeasurement, RunDir
-from server.steps import Run, cut, deal_private, make_plan, make_shards, participants, plan_anew, prepare_data
+from server.run_plans import make_plan, participants, plan_anew
+from server.steps import Run, cut, deal_private, make_shards, prepare_data
 from tests.e2e.world import BOARDS, N_CLASSES, write_world
 from tests.rounds.fake_device import join_of, profile_of
 from tests.server.test_run_dir import record, weights

@@ -17,7 +17,7 @@ from server.records import OwnPace
 from server.replanning import replans
 from server.rounds.training import describe_round, joules_of, make_job
 from server.run_dir import Enrolled, StrategyPlan
-from server.steps import describe_plan, make_plan, participants, plan_anew, terms_of
+from server.run_plans import describe_plan, make_plan, participants, plan_anew, terms_of
 from server.strategies import plan_strategy, planned_work
 from tests.rounds.fake_device import closed_of, profile_of
 from tests.rounds.test_training import INITIAL, course

@@ -32,7 +32,7 @@ def test_a_twin_hides_what_the_fit_must_find() -> None:
 
 
 def test_a_missed_gate_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    good, bad = Score("a", "x", 1, 0.06, 0.12, 0.05), Score("a", "y", 1, 0.01, 0.13, 0.01)
+    good, bad = Score("a", "x", 1, 0.06, 0.12, 0.05, 0), Score("a", "y", 1, 0.01, 0.13, 0.01, 1)
     monkeypatch.setattr(bench_calibrate, "score", lambda *_: (good, good, bad))
     assert bench_calibrate.main(["--seeds", "1"]) == 1
     assert capsys.readouterr().out.count("misses the gate") == len(shipped())

@@ -18,7 +18,7 @@ import msgspec
 from firmware_profiles.calibrated import CalibratedOpp, CalibratedThermal, Calibration, Fit, Origin
 from tools.calibrate.errors import CalibrateError
 from tools.calibrate.floor import idle_floor
-from tools.calibrate.models import arrays, fit_law, law_curve, left_out, misfit
+from tools.calibrate.models import arrays, curve_of, fit_law, left_out, misfit
 from tools.calibrate.opps import gather
 from tools.calibrate.rows import Row, read_rows, the_same
 from tools.calibrate.warmth import fit_warmth, mean_c, warmed
@@ -78,7 +78,7 @@ def calibrate(
         law=law,
         fit=Fit(
             model="law" if law_out.energy_mape <= table_out.energy_mape + ALIKE else "table",
-            law=misfit(law_curve(law)(arrays(opps)[0]), opps),
+            law=misfit(curve_of("law", opps, law)(arrays(opps)[0]), opps),
             law_held_out=law_out,
             table_held_out=table_out,
         ),

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from firmware_profiles.calibrated import Calibration
 from tools.calibrate.errors import CalibrateError
-from tools.calibrate.models import arrays, law_curve, table_curve
+from tools.calibrate.models import arrays, curve_of
 from tools.calibrate.optimum import best_freq_hz, best_freq_model_hz, flat_range_hz, joules_at
 
 BOARD, ADDED, LAW, TABLE, FLAT = "#c2410c", "#2f6fb5", "#3c4650", "#8b7bb8", "#1a9a6c"
@@ -37,8 +37,8 @@ def draw(calibration: Calibration, name: str) -> Figure:
     law, opps = calibration.law, calibration.opp
     freq_hz, tau_s, joules = arrays(opps)
     grid_hz = np.linspace(law.freq_min_hz, law.freq_max_hz, 300)
-    law_s, law_j = law_curve(law)(grid_hz)
-    table_s, table_j = table_curve(opps)(grid_hz)
+    law_s, law_j = curve_of("law", opps, law)(grid_hz)
+    table_s, table_j = curve_of("table", opps, law)(grid_hz)
     seconds = [opp.s_uncertainty for opp in opps]
     watts = [opp.w_uncertainty for opp in opps]
     curves = Curves(grid_hz, (law_s, law_j), (table_s, table_j))
@@ -104,7 +104,7 @@ def _joules(ax: Axes, calibration: Calibration, curves: Curves, idle_w: float, c
     _points(ax, freq_hz, joules, bars, colour, label="as measured", shift=shown - joules)
     law_j, table_j = (tau_s * (-idle_w) + curve_j for tau_s, curve_j in (curves.law, curves.table))
     _curves(ax, curves.freq_hz, law_j, table_j, labels=True)
-    at_s, at_j = law_curve(calibration.law)(np.array([model_hz]))
+    at_s, at_j = curve_of("law", calibration.opp, calibration.law)(np.array([model_hz]))
     label = f"curve's least, {model_hz / 1e6:.0f} MHz"
     ax.plot(model_hz / 1e6, at_j[0] - idle_w * at_s[0], "v", color=LAW, markersize=7, label=label)
     ax.plot(best / 1e6, shown.min(), "o", markersize=13, markerfacecolor="none", markeredgecolor=FLAT,

@@ -36,19 +36,11 @@ def fit_law(opps: Sequence[CalibratedOpp]) -> CalibratedLaw:
     )
 
 
-def law_curve(law: CalibratedLaw) -> Curve:
-    """What the law says."""
-    return board_curve.law_curve(law.fixed_s_per_sample, law.cycles_per_sample, law.power_static_w, law.kappa_w_per_hz3)
-
-
-def table_curve(opps: Sequence[CalibratedOpp]) -> Curve:
-    """What at least two measured points say, ascending in frequency."""
-    return board_curve.table_curve(*arrays(opps))
-
-
 def curve_of(model: ModelName, opps: Sequence[CalibratedOpp], law: CalibratedLaw | None = None) -> Curve:
     """The curve of a model; the law is fitted to `opps` where none is given."""
-    return table_curve(opps) if model == "table" else law_curve(law or fit_law(opps))
+    if model == "table":
+        return board_curve.table_curve(*arrays(opps))
+    return board_curve.curve_of(model, law or fit_law(opps), opps)
 
 
 def left_out(model: ModelName, opps: Sequence[CalibratedOpp]) -> Misfit:

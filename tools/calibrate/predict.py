@@ -21,6 +21,10 @@ from tools.calibrate.errors import CalibrateError
 from tools.calibrate.models import curve_of
 
 
+TRIED = 201
+"""Clocks among which the best one for a timing is looked for."""
+
+
 @dataclass(frozen=True)
 class Warmth:
     """Work that begins when the board is at `start_c` and lasts `seconds` (inf: until it has settled)."""
@@ -123,11 +127,14 @@ def settles_c(calibration: Calibration) -> tuple[float, ...] | None:
 
 
 def timing_freq_hz(calibration: Calibration) -> float:
-    """The measured clock from which the least is left to guess: where the larger uncertainty of both ends is least."""
+    """The clock within the measured range from which the least is left to guess: where both ends are equally uncertain.
+
+    Take the board's clock next to it.
+    """
     curve = curve_of(calibration.fit.model, calibration.opp, calibration.law)
-    clocks = [opp.freq_hz for opp in calibration.opp]
-    ends = np.array([clocks[0], clocks[-1]])
-    return min(clocks, key=lambda timed_hz: float(stall_uncertainty(curve, timed_hz, ends).max()))
+    ends = np.array([calibration.opp[0].freq_hz, calibration.opp[-1].freq_hz])
+    asked = np.linspace(ends[0], ends[1], TRIED)
+    return float(min(asked, key=lambda timed_hz: float(stall_uncertainty(curve, timed_hz, ends).max())))
 
 
 def _scaled(power_w: np.ndarray, calibration: Calibration, timing: Timing, energy_j: float) -> np.ndarray:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tools.calibrate.schedule import IDLE_EVERY, still_to_do
+from tools.calibrate.schedule import in_order, still_to_do
 from tools.calibrate.uploads import Upload
 
 
@@ -25,18 +24,11 @@ class Sent:
 
 def planned(levels_w: Sequence[float], payloads: Sequence[int | None], repeats: int, seed: int) -> tuple[Sent, ...]:
     """All windows in order: every repeat visits all once, shuffled; an idle window before every few."""
-    cells: list[Sent] = []
-    idle = sent = 0
-    for repeat in range(1, repeats + 1):
-        turn = [Sent(power_w, payload, repeat) for power_w in levels_w for payload in payloads]
-        random.Random(f"{seed}:{repeat}").shuffle(turn)
-        for cell in turn:
-            if sent % IDLE_EVERY == 0:
-                idle += 1
-                cells.append(Sent(None, None, idle))
-            cells.append(cell)
-            sent += 1
-    return tuple(cells)
+    turns = [
+        [Sent(power_w, payload, repeat) for power_w in levels_w for payload in payloads]
+        for repeat in range(1, repeats + 1)
+    ]
+    return in_order(turns, lambda repeat: Sent(None, None, repeat), seed)
 
 
 def remaining(cells: Iterable[Sent], rows: Sequence[Upload], tries: int) -> tuple[Sent, ...]:

@@ -6,7 +6,7 @@ duration_s, energy_j; the others tell what kind of window it was and whether it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, cast
 
@@ -120,6 +120,15 @@ def the_same(rows: Sequence[Any], name: str, source: str, right: str) -> object:
     return next(iter(seen), None)
 
 
+def refuse_watts(cells: Mapping[str, Any], where: str) -> None:
+    """Raises CalibrateError where a window draws more than any board does."""
+    power_w = cells["energy_j"] / cells["duration_s"]
+    if power_w > MOST_W:
+        raise CalibrateError(
+            f"{where}: energy_j over duration_s is {power_w:.4g} W, more than any board draws; give joules and seconds"
+        )
+
+
 def _row(line: Line, where: str) -> Row:
     cells = dict(line.cells)
     idle = cells.get("idle", False)
@@ -132,11 +141,7 @@ def _row(line: Line, where: str) -> Row:
         if cells.get(name) == 0:
             raise CalibrateError(f"{where}: {name} is 0; give at least 1, or leave it blank")
     cells = {"freq_hz": None, "samples": 0, **cells}
-    power_w = cells["energy_j"] / cells["duration_s"]
-    if power_w > MOST_W:
-        raise CalibrateError(
-            f"{where}: energy_j over duration_s is {power_w:.4g} W, more than any board draws; give joules and seconds"
-        )
+    refuse_watts(cells, where)
     known = {field.name for field in fields(Row)}
     return Row(line=line.number, **{name: value for name, value in cells.items() if name in known})
 

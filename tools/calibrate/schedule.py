@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -36,18 +36,21 @@ class Cell:
 
 def planned(opps_hz: Sequence[float], cores: Sequence[int], repeats: int, seed: int) -> tuple[Cell, ...]:
     """All windows of a sweep in order."""
-    cells: list[Cell] = []
-    idle = trained = 0
-    for repeat in range(1, repeats + 1):
-        turn = [Cell(freq_hz, count, repeat) for freq_hz in opps_hz for count in cores]
-        random.Random(f"{seed}:{repeat}").shuffle(turn)
-        for cell in turn:
-            if trained % IDLE_EVERY == 0:
-                idle += 1
-                cells.append(Cell(None, None, idle))
-            cells.append(cell)
-            trained += 1
-    return tuple(cells)
+    turns = [[Cell(hz, count, repeat) for hz in opps_hz for count in cores] for repeat in range(1, repeats + 1)]
+    return in_order(turns, lambda repeat: Cell(None, None, repeat), seed)
+
+
+def in_order(turns: Sequence[Sequence[C]], idle: Callable[[int], C], seed: int) -> tuple[C, ...]:
+    """Cells of any kind: each turn shuffled, and the k-th idle one, from 1 on, before every `IDLE_EVERY` others."""
+    cells: list[C] = []
+    for repeat, turn in enumerate(turns, start=1):
+        shuffled = list(turn)
+        random.Random(f"{seed}:{repeat}").shuffle(shuffled)
+        cells += shuffled
+    starts = range(0, len(cells), IDLE_EVERY)
+    return tuple(
+        cell for k, start in enumerate(starts, start=1) for cell in (idle(k), *cells[start : start + IDLE_EVERY])
+    )
 
 
 def remaining(cells: Iterable[Cell], rows: Sequence[Row], tries: int) -> tuple[Cell, ...]:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from tools.calibrate.csv_text import Column, Line, flag, number, parse, whole
 from tools.calibrate.errors import CalibrateError
-from tools.calibrate.rows import BOUNDARIES, MOST_W, SOURCES, one_of
+from tools.calibrate.rows import BOUNDARIES, SOURCES, one_of, refuse_watts
 
 COLUMNS: dict[str, Column] = {
     "bytes": Column(whole, required=True),
@@ -88,11 +88,7 @@ def _upload(line: Line, where: str) -> Upload:
     cells = {"bytes": 0, **cells}
     if (airtime_s := cells.get("airtime_s")) is not None and not 0 < airtime_s <= 1.001 * cells["duration_s"]:
         raise CalibrateError(f"{where}: airtime_s {airtime_s:g} is 0 or above duration_s; give the seconds on the air")
-    power_w = cells["energy_j"] / cells["duration_s"]
-    if power_w > MOST_W:
-        raise CalibrateError(
-            f"{where}: energy_j over duration_s is {power_w:.4g} W, more than any board draws; give joules and seconds"
-        )
+    refuse_watts(cells, where)
     known = {field.name for field in fields(Upload)}
     return Upload(line=line.number, **{name: value for name, value in cells.items() if name in known})
 

@@ -13,7 +13,7 @@ from tests.tools.calibrate.sheets import HEADER, MODULE_IDLE_W, law_line, module
 from tools.calibrate.calibrate import calibrate_text
 from tools.calibrate.cli import main
 from tools.calibrate.lines import fit_line
-from tools.calibrate.models import table_curve
+from tools.calibrate.models import curve_of
 from tools.calibrate.optimum import best_freq_model_hz
 from tools.calibrate.profile_file import to_toml
 
@@ -76,7 +76,7 @@ def test_repeats_tell_the_uncertainty() -> None:
 def test_the_table_follows_its_points_and_goes_on_as_the_law() -> None:
     """At 0.8 GHz the smooth curve through 2.125, 3 and 10 W: slopes 0 and 4.5 / (2.5 / 1.75 + 2 / 7) = 2.625 W/GHz."""
     found = calibrate_text(sheet(*map(law_line, (0.5, 1.0, 2.0))), "law.csv")
-    tau_s, joules = table_curve(found.opp)(np.array([0.8e9, 3e9]))
+    tau_s, joules = curve_of("table", found.opp)(np.array([0.8e9, 3e9]))
     assert tau_s == pytest.approx([1.75, 0.5 + 1 / 3])
     assert joules == pytest.approx([1.75 * 2.503, (0.5 + 1 / 3) * 29.0])
 

@@ -98,10 +98,10 @@ def test_what_cannot_be_told_is_not_told() -> None:
         watts(without, [1e9], Warmth(30.0))
 
 
-def test_the_clock_to_time_at_is_where_both_ends_are_equally_far() -> None:
-    """tau 2.5, 1.5, 1.17, 1: from 1 GHz the ends miss 0.5 / (1 / 1.5) = 0.75 and 1 / (2.5 / 1.5) = 0.6 spreads; from
-    0.5 GHz the top misses 0.75 / 0.4, from 1.5 GHz the bottom 2 / 2.14 = 0.93."""
-    assert timing_freq_hz(calibration(slope=0.0)) == 1e9
+def test_the_clock_to_time_at_is_where_both_ends_are_equally_uncertain() -> None:
+    """tau = 0.5 + 1/f from 0.5 to 2 GHz: timed at f, the ends miss (1 - f/2) / (1 / tau) and (f/0.5 - 1) / (2.5 / tau)
+    spreads; equal at f = 3.5 / 3.25."""
+    assert timing_freq_hz(calibration(slope=0.0)) == pytest.approx(3.5e9 / 3.25, rel=0.01)
 
 
 def test_the_command_shows_and_takes_warmth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
