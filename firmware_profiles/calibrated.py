@@ -13,23 +13,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
-from firmware_profiles.calibrated_radio import CalibratedIdle, CalibratedRadio
+from firmware_profiles.calibrated_radio import CalibratedRadio
+from firmware_profiles.provenance import AtLeastOne, CalibratedIdle, NonNegative, Positive, Provenance, Strict
 from firmware_profiles.strict import ConfigError, convert, read_toml
 
-Positive = Annotated[float, Meta(gt=0)]
-NonNegative = Annotated[float, Meta(ge=0)]
-AtLeastOne = Annotated[int, Meta(ge=1)]
 Matrix = tuple[tuple[float, float], tuple[float, float]]
 
 
-class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Unknown fields are refused."""
-
-
-class CalibratedOpp(_Strict, frozen=True, kw_only=True):
+class CalibratedOpp(Strict, frozen=True, kw_only=True):
     """One clock as it was measured: seconds and joules a sample over all its `windows`, and how far repeats agree.
 
     `w_uncertainty` is that of joules over seconds: a window that took longer cost more, and neither changes its watts.
@@ -47,7 +40,7 @@ class CalibratedOpp(_Strict, frozen=True, kw_only=True):
     samples: AtLeastOne
 
 
-class CalibratedLaw(_Strict, frozen=True, kw_only=True):
+class CalibratedLaw(Strict, frozen=True, kw_only=True):
     """tau = fixed_s_per_sample + cycles_per_sample / f, P = power_static_w + kappa_w_per_hz3 * f**3; see models.energy.
 
     `time_covariance` is that of (fixed_s_per_sample, cycles_per_sample), `power_covariance` that of (power_static_w,
@@ -64,7 +57,7 @@ class CalibratedLaw(_Strict, frozen=True, kw_only=True):
     power_covariance: Matrix
 
 
-class Misfit(_Strict, frozen=True, kw_only=True):
+class Misfit(Strict, frozen=True, kw_only=True):
     """Relative errors of foretold against measured values over all clocks: mean of the absolute ones, and the worst."""
 
     energy_mape: NonNegative
@@ -74,7 +67,7 @@ class Misfit(_Strict, frozen=True, kw_only=True):
     power_mape: NonNegative
 
 
-class Fit(_Strict, frozen=True, kw_only=True):
+class Fit(Strict, frozen=True, kw_only=True):
     """Which of law and table foretells a clock that was left out better, and by how much each misses.
 
     `law` is of the law at the clocks it was fitted to; `law_held_out` and `table_held_out` are each clock as foretold
@@ -92,7 +85,7 @@ class Fit(_Strict, frozen=True, kw_only=True):
         return self.law_held_out if self.model == "law" else self.table_held_out
 
 
-class CalibratedThermal(_Strict, frozen=True, kw_only=True):
+class CalibratedThermal(Strict, frozen=True, kw_only=True):
     """How it warms up at work and what that costs: nears ambient_c + resistance_c_per_w * P, see models.thermal.
 
     `w_per_c` is what a degree adds to the watts while training, 0 where the sweep could not tell.
@@ -104,29 +97,17 @@ class CalibratedThermal(_Strict, frozen=True, kw_only=True):
     w_per_c: NonNegative
 
 
-class Origin(_Strict, frozen=True, kw_only=True):
-    """Where the numbers come from. `rejected` counts windows that were left out, by reason."""
+class Origin(Provenance, frozen=True, kw_only=True):
+    """Of a sweep, with one network."""
 
-    file: str
-    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-    windows: AtLeastOne
-    rejected: dict[str, int] = {}
-    source: Literal["measured", "modelled"] | None = None
-    boundary: Literal["board", "soc", "cpu_package", "wall"] | None = None
-    meter: str | None = None
-    meter_uncertainty: NonNegative | None = None
-    board: str | None = None
-    kernel: str | None = None
     governor: str | None = None
     network: str | None = None
     batch_size: AtLeastOne | None = None
     runtime: str | None = None
-    started: str | None = None
-    ended: str | None = None
     temperature_c: tuple[float, float] | None = None
 
 
-class Calibration(_Strict, frozen=True, kw_only=True):
+class Calibration(Strict, frozen=True, kw_only=True):
     """One unit, one network, one number of cores (None: not told)."""
 
     format: Literal[1] = 1
@@ -153,7 +134,7 @@ class Calibration(_Strict, frozen=True, kw_only=True):
         return self.idle.power_w if self.idle else None
 
 
-class RadioProfile(_Strict, frozen=True, kw_only=True):
+class RadioProfile(Strict, frozen=True, kw_only=True):
     """A unit whose uploads were measured and whose clocks were not (yet)."""
 
     format: Literal[1] = 1

@@ -12,29 +12,14 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
-Positive = Annotated[float, Meta(gt=0)]
-NonNegative = Annotated[float, Meta(ge=0)]
-AtLeastOne = Annotated[int, Meta(ge=1)]
+from firmware_profiles.provenance import AtLeastOne, CalibratedIdle, NonNegative, Positive, Provenance, Strict
+
 Row3 = tuple[float, float, float]
 
 
-class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Unknown fields are refused."""
-
-
-class CalibratedIdle(_Strict, frozen=True, kw_only=True):
-    """The idle floor: from the idle windows beside what was measured, or as it was given."""
-
-    power_w: Positive
-    source: Literal["measured", "given"]
-    uncertainty: NonNegative | None = None
-    windows: Annotated[int, Meta(ge=0)] = 0
-
-
-class RadioLevel(_Strict, frozen=True, kw_only=True):
+class RadioLevel(Strict, frozen=True, kw_only=True):
     """One transmit power, and one size of frames where there were several, as measured: sums over all its windows.
 
     `payload_bytes` is that size (None: windows of all sizes together); `added` is above the idle floor.
@@ -54,7 +39,7 @@ class RadioLevel(_Strict, frozen=True, kw_only=True):
     windows: AtLeastOne
 
 
-class RadioFit(_Strict, frozen=True, kw_only=True):
+class RadioFit(Strict, frozen=True, kw_only=True):
     """How far the law is off the windows' joules (mean of the absolute relative errors, and the worst), and how far it
     was off windows that were left out, without and with a cost per frame; None where that could not be tried.
 
@@ -69,25 +54,13 @@ class RadioFit(_Strict, frozen=True, kw_only=True):
     covariance: tuple[Row3, Row3, Row3] | None = None
 
 
-class RadioOrigin(_Strict, frozen=True, kw_only=True):
-    """Where the numbers come from. `rejected` counts windows that were left out, by reason."""
+class RadioOrigin(Provenance, frozen=True, kw_only=True):
+    """Of uploads, through one interface."""
 
-    file: str
-    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-    windows: AtLeastOne
-    rejected: dict[str, int] = {}
-    source: Literal["measured", "modelled"] | None = None
-    boundary: Literal["board", "soc", "cpu_package", "wall"] | None = None
-    meter: str | None = None
-    meter_uncertainty: NonNegative | None = None
-    board: str | None = None
     interface: str | None = None
-    kernel: str | None = None
-    started: str | None = None
-    ended: str | None = None
 
 
-class CalibratedRadio(_Strict, frozen=True, kw_only=True):
+class CalibratedRadio(Strict, frozen=True, kw_only=True):
     """One unit's radio. What could not be told is None, and `no_efficiency`, `no_frame_energy` say why."""
 
     seconds: Literal["duration", "airtime"]

@@ -73,7 +73,7 @@ class KnownWork:
         self._now = now
 
     def read(self) -> Memory:
-        """What is remembered; nothing where there is no file, or it is of other circumstances or of another version (said in the log)."""
+        """What is remembered; nothing where there is no file, or it is of other circumstances or of another version."""
         try:
             held = msgspec.json.decode(self._path.read_bytes(), type=_Held)
         except FileNotFoundError:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from firmware_profiles.calibrated_radio import CalibratedIdle
+from firmware_profiles.provenance import CalibratedIdle
 
 
 class Window(Protocol):

@@ -20,7 +20,6 @@ from models.thermal import power_from_w
 from tools.calibrate.errors import CalibrateError
 from tools.calibrate.models import curve_of
 
-
 TRIED = 201
 """Clocks among which the best one for a timing is looked for."""
 

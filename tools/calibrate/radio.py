@@ -18,13 +18,13 @@ import msgspec
 import numpy as np
 
 from firmware_profiles.calibrated_radio import (
-    CalibratedIdle,
     CalibratedRadio,
     RadioFit,
     RadioLevel,
     RadioOrigin,
     Row3,
 )
+from firmware_profiles.provenance import CalibratedIdle
 from tools.calibrate.errors import CalibrateError
 from tools.calibrate.floor import idle_floor
 from tools.calibrate.opps import pooled
