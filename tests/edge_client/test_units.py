@@ -1,4 +1,5 @@
-"""The units as systemd reads them, and the udev rules as udev and a shell do. Nothing is started or installed."""
+"""The units as systemd reads them, and the udev rules as udev and a shell do. Nothing is started or installed here: see
+tests/e2e/test_systemd.py."""
 
 from __future__ import annotations
 
