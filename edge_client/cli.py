@@ -162,6 +162,7 @@ def _show(config: ClientConfig, own: Own) -> int:  # noqa: ARG001
         "capabilities": board.capabilities(runtimes()),
         "power_w": sampler.look(board.meter) if board.meter else None,
         "no_meter": board.no_meter,
+        "upload_share": board.upload_share(),
         "temperature_c": board.temperature_c(),
         "limits": None if (limits := board.limits.read()) is None else sorted(limits),
         "waited_us": board.waited_us(),

@@ -17,6 +17,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
@@ -73,6 +74,14 @@ class Link:
         """Largest chunk data that fits a message."""
         return self._line.max_packet_bytes - ENVELOPE_BYTES
 
+    @property
+    def socket(self) -> socket.socket | None:
+        """The connection's socket, None while there is none; only to set options of it."""
+        client = self._client
+        return (
+            None if client is None else cast("socket.socket | None", client._client.socket())
+        )  # it has no public name
+
     # ---- sending ----
 
     def post(self, message: AnyMessage) -> None:
@@ -81,7 +90,7 @@ class Link:
         self._work.set()
 
     async def send(self, message: AnyMessage) -> int:
-        """Publish a chunk: waits for a connection and until the bytes are with the kernel; returns the payload's size.
+        """Publish a chunk: waits for a connection and until the bytes are with the kernel; returns its packet's size.
 
         A chunk whose connection dies is not repeated here: the receiver will ask for it.
         """
@@ -92,7 +101,11 @@ class Link:
             with contextlib.suppress(aiomqtt.MqttError):
                 await client.publish(self._inbox, payload, qos=0, timeout=float("inf"))
                 self.bytes_sent += len(payload)
-        return len(payload)
+        return self._packet_bytes(payload)
+
+    def weigh(self, message: AnyMessage) -> int:
+        """Bytes of the packet that `send` makes of a message; raises LinkError when it is too large."""
+        return self._packet_bytes(self._fit(message))
 
     async def mention(self, message: AnyMessage) -> None:
         """Publish if there is a connection; a heartbeat that is late is worth nothing."""
@@ -111,6 +124,11 @@ class Link:
     @property
     def _inbox(self) -> str:
         return self._line.topics.to_server(self._line.device)
+
+    def _packet_bytes(self, payload: bytes) -> int:
+        """MQTT 5, 3.3: type, remaining length (7 bits a byte), topic with its length, no properties (1), payload."""
+        rest = 2 + len(self._inbox) + 1 + len(payload)
+        return 1 + max(1, -(-rest.bit_length() // 7)) + rest
 
     def _fit(self, message: AnyMessage) -> bytes:
         payload = encode(message)
