@@ -109,6 +109,8 @@ def receiver(laid: Cable, folder: Path) -> Iterator[None]:
         for process in (taker, broker):
             process.kill()
             process.wait()
+        assert taker.stdout is not None
+        taker.stdout.close()
 
 
 def measure(laid: Cable, bits_per_s: float, seconds: float, share: str) -> dict[str, Any]:
