@@ -65,6 +65,7 @@ class Link:
         self._work = asyncio.Event()
         self._online = asyncio.Event()
         self._client: aiomqtt.Client | None = None
+        self._lost: asyncio.Future[None]  # there as soon as there is a client, done when its connection is lost
         self._first = True
         self.bytes_sent = 0
         self.bytes_received = 0
@@ -98,9 +99,7 @@ class Link:
         await self._online.wait()
         client = self._client
         if client is not None:
-            with contextlib.suppress(aiomqtt.MqttError):
-                await client.publish(self._inbox, payload, qos=0, timeout=float("inf"))
-                self.bytes_sent += len(payload)
+            await self._publish(client, payload)
         return self._packet_bytes(payload)
 
     def weigh(self, message: AnyMessage) -> int:
@@ -110,10 +109,20 @@ class Link:
     async def mention(self, message: AnyMessage) -> None:
         """Publish if there is a connection; a heartbeat that is late is worth nothing."""
         if self._client is not None and self._online.is_set():
-            payload = self._fit(message)
-            with contextlib.suppress(aiomqtt.MqttError):
-                await self._client.publish(self._inbox, payload, qos=0)
-                self.bytes_sent += len(payload)
+            await self._publish(self._client, self._fit(message))
+
+    async def _publish(self, client: aiomqtt.Client, payload: bytes) -> None:
+        """Publish once at QoS 0: until the kernel has it, or the connection is lost, of which aiomqtt tells nobody who
+        waits for a packet that is partly sent."""
+        publish = asyncio.ensure_future(client.publish(self._inbox, payload, qos=0, timeout=float("inf")))
+        try:
+            await asyncio.wait({publish, self._lost}, return_when=asyncio.FIRST_COMPLETED)
+            if publish.done():
+                with contextlib.suppress(aiomqtt.MqttError):
+                    publish.result()
+                    self.bytes_sent += len(payload)
+        finally:
+            await end(publish)
 
     async def flushed(self, timeout_s: float) -> None:
         """Wait until the outbox is empty, at most so long."""
@@ -192,7 +201,7 @@ class Link:
         await client.subscribe([(inbox, 1), (topics.model, 1), (topics.hello, 1)])
         await client.publish(topics.online(device), b"1", qos=1, retain=True)
         self._first = False
-        self._client = client
+        self._client, self._lost = client, asyncio.get_running_loop().create_future()
         self._online.set()
         self._on_line(True)
         drain = asyncio.create_task(self._drain(client))
@@ -204,6 +213,7 @@ class Link:
                 await client.publish(topics.online(device), b"0", qos=1, retain=True, timeout=2)
             raise
         finally:
+            self._lost.set_result(None)
             await end(drain)
 
     async def _drain(self, client: aiomqtt.Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 
 from edge_client import cli
 from edge_client.agent.share import Kept, Share
+from edge_client.agent.shell import Shell
 from edge_client.doctor.bandwidth import bandwidth
 from edge_client.errors import HardwareError
 from edge_client.hardware import htb
@@ -18,7 +20,10 @@ from edge_client.hardware.board import discover
 from edge_client.hardware.share import TcShare
 from edge_client.helper.service import Desk
 from edge_client.helper.vocabulary import HoldShare, MarkSocket, ReleaseShare, Restore
+from edge_client.protocol.messages import Update
 from tests.edge_client import fake_tc
+from tests.edge_client.agents import fleet, start_round, task, weights
+from tests.edge_client.conftest import Broker
 from tests.edge_client.fake_tc import root_queue, said
 from tests.edge_client.trees import put, settings
 
@@ -175,6 +180,36 @@ def test_without_tc_or_connection_an_upload_is_paced_and_without_a_rate_nothing_
             share.mark()
             assert share.kept(1, 1.0) == Kept(kind)  # type: ignore[arg-type]
     assert not (tmp_path / "run/tc/log").exists()
+
+
+@needs_root
+async def test_a_new_connection_in_mid_upload_is_marked_again(tmp_path: Path, broker: Broker) -> None:
+    fake_tc.board(tmp_path / "root")
+    async with fleet(tmp_path, broker) as (server, shell):
+        await start_round(server, task(upload_bits_per_s=6000.0), weights())  # about a second
+        first = await marked(shell, None)
+        assert root_queue(tmp_path / "root") == OURS
+        first.shutdown(socket.SHUT_RDWR)
+        await marked(shell, first)
+        put(tmp_path / "root", {"run/tc/sent": 10_000})
+        update = await server.wait_for(Update)
+        radio = update.upload.radio
+        # 6000 * 1514 / 1428 * 1.02 + 8000 = 14 489 bit/s, up to whole kbit
+        assert (radio.share, radio.requested_bits_per_s, radio.accepted_bits_per_s) == ("htb", 6000.0, 15_000.0)
+        assert radio.verified_bits_per_s == pytest.approx(80_000 / update.upload.duration_s)
+        sending = [beat for beat in server.heartbeats if beat.state == "sending"]
+        assert len(sending) >= 5, [(b.state, b.samples_done) for b in server.heartbeats]  # one is due every 0.05 s: none waits for the upload
+        assert root_queue(tmp_path / "root") == BEFORE
+
+
+async def marked(shell: Shell, other_than: socket.socket | None) -> socket.socket:
+    """The connection, once it is another one and marked; no event tells of that."""
+    async with asyncio.timeout(20):
+        while True:
+            line = shell._link.socket
+            if line is not None and line is not other_than and line.fileno() >= 0 and mark_of(line) == htb.MARK:
+                return line
+            await asyncio.sleep(0.01)
 
 
 # ---- the helper ----

@@ -97,7 +97,7 @@ def helper(laid: Cable, folder: Path) -> Iterator[Path]:
 
 def assert_shared(found: dict[str, float]) -> None:
     assert found["mark"] == 0xF1
-    # 20e6 * 1514 / 1428 * 1.02 + 8000 = 21 636 571, in whole kbit; of a full packet over IPv4 1448 bytes in 1514 are data
+    # 20e6 * 1514 / 1428 * 1.02 + 8000 = 21 636 571, in whole kbit; of 1514 bytes over IPv4 1448 are data: 20.69e6
     assert found["accepted"] == 21_637_000
     assert found["counted"] == pytest.approx(21_637_000, rel=0.05)
     assert found["held"] == pytest.approx(RATE_BITS_PER_S, rel=0.05)
