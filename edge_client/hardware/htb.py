@@ -35,6 +35,7 @@ HEADROOM = 1.02
 _SPARE_BITS_PER_S = 8_000  # for acknowledgements, heartbeats and short last packets, which weigh at low rates
 _ETHERNET_BYTES = 14
 _TCP_IP_BYTES = 72  # IPv6 40, TCP 20, its timestamps 12
+_LEAST_MTU_BYTES = 576
 _BURST_S = 0.12  # more than a paced chunk takes (agent/upload.py)
 _LEAST_BURST_BYTES = 6000  # more than the least chunk
 _FAIR = ("fq_codel", "fq", "sfq", "codel", "cake")
@@ -122,6 +123,7 @@ def fair_leaf(queues: tuple[Qdisc, ...]) -> str | None:
 
 def wire_bits_per_s(upload_bits_per_s: float, mtu_bytes: int) -> int:
     """The rate with all headers, in whole kbit/s (tc prints no finer), of an upload's rate without them."""
+    mtu_bytes = max(mtu_bytes, _LEAST_MTU_BYTES)
     headers = (mtu_bytes + _ETHERNET_BYTES) / (mtu_bytes - _TCP_IP_BYTES)
     return -int(-(upload_bits_per_s * headers * HEADROOM + _SPARE_BITS_PER_S) // 1000) * 1000
 

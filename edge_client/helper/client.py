@@ -191,12 +191,16 @@ class HelpedShare(TcShare):
         """See TcShare; raises HardwareError where the helper refuses or is not there."""
         try:
             answer, _ = self._line.ask(HoldShare(interface=interface, bits_per_s=bits_per_s))
-            yield answer.value or 0.0
+            if not answer.value:
+                raise HardwareError("the helper does not tell at which rate it holds")
+            yield answer.value
         finally:
             _release(self._line, ReleaseShare())
 
     def mark(self, line: socket.socket, *, on: bool = True) -> None:
         """See TcShare."""
+        if line.fileno() < 0:
+            raise HardwareError("the connection could not be marked: it is closed")
         self._line.ask(MarkSocket(on=on), line.fileno())
 
 

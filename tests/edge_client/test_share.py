@@ -198,7 +198,9 @@ async def test_a_new_connection_in_mid_upload_is_marked_again(tmp_path: Path, br
         assert (radio.share, radio.requested_bits_per_s, radio.accepted_bits_per_s) == ("htb", 6000.0, 15_000.0)
         assert radio.verified_bits_per_s == pytest.approx(80_000 / update.upload.duration_s)
         sending = [beat for beat in server.heartbeats if beat.state == "sending"]
-        assert len(sending) >= 5, [(b.state, b.samples_done) for b in server.heartbeats]  # one is due every 0.05 s: none waits for the upload
+        assert len(sending) >= 5, [
+            (b.state, b.samples_done) for b in server.heartbeats
+        ]  # one is due every 0.05 s: none waits for the upload
         assert root_queue(tmp_path / "root") == BEFORE
 
 

@@ -105,8 +105,11 @@ def assert_shared(found: dict[str, float]) -> None:
     assert found["alone"] >= 70e6  # it was asked for 80
 
 
-def test_a_marked_connection_is_held_to_its_rate_and_another_is_not_slowed(laid: Cable, tmp_path: Path) -> None:
-    done = subprocess.run(near(laid, "both", tmp_path), stdout=subprocess.PIPE, check=True, cwd=REPOSITORY)
+@pytest.mark.parametrize("kernel", [(), ("--no-classifier",)], ids=["by a filter", "by priority"])
+def test_a_marked_connection_is_held_to_its_rate_and_another_is_not_slowed(
+    kernel: tuple[str, ...], laid: Cable, tmp_path: Path
+) -> None:
+    done = subprocess.run(near(laid, "both", tmp_path, *kernel), stdout=subprocess.PIPE, check=True, cwd=REPOSITORY)
     assert_shared(json.loads(done.stdout))
     assert root(laid) == "noqueue 0:"
     assert not (tmp_path / "settings.json").exists()
@@ -153,6 +156,26 @@ def test_an_owners_queue_is_left_as_it_is(laid: Cable, tmp_path: Path) -> None:
     assert "fimi-near has a tbf of its owner's (7:), which stays" in done.stderr
     assert tc(laid, "qdisc show dev fimi-near").stdout == before
     assert not (tmp_path / "settings.json").exists()
+
+
+@pytest.mark.parametrize(("more", "before"), [("multi_queue", "mq 0:"), ("", "pfifo_fast 0:")])
+def test_the_kernels_own_queue_of_a_card_comes_back(more: str, before: str, laid: Cable, tmp_path: Path) -> None:
+    for step in (f"tuntap add dev fimi-tap mode tap {more}", "link set fimi-tap up"):
+        if subprocess.run(laid.near("ip", *step.split()), capture_output=True, check=False).returncode != 0:
+            pytest.skip("this kernel has no tap device (CONFIG_TUN)")
+    first = tc(laid, "qdisc show dev fimi-tap").stdout
+    if not first.startswith(f"qdisc {before}"):
+        pytest.skip(f"this kernel's own queue is another one here (net.core.default_qdisc): {first}")
+    hold = (
+        "from pathlib import Path; from edge_client.hardware.share import TcShare; import sys\n"
+        "from edge_client.hardware.settings import SettingsFile; from edge_client.hardware.sysfs import SysFs\n"
+        "with TcShare(SysFs(Path('/')), SettingsFile(Path(sys.argv[1]))).hold('fimi-tap', 1e6) as bits_per_s:\n"
+        "    print(bits_per_s)"
+    )
+    words = laid.near(sys.executable, "-c", hold, str(tmp_path / "settings.json"))
+    held = subprocess.run(words, stdout=subprocess.PIPE, check=True, cwd=REPOSITORY)
+    assert held.stdout == b"1090000.0\n"
+    assert tc(laid, "qdisc show dev fimi-tap").stdout == first
 
 
 @pytest.mark.parametrize("share", ["paced", "htb"])

@@ -109,7 +109,8 @@ async def test_the_rate_holds_for_whole_packets_and_for_those_sent_again() -> No
     await uploader.run()
     assert sorted(link.sent) == [0, 1, 2, 2, 3, 4, 5, 6, 7]
     assert uploader.bits == 9 * 9600
-    assert uploader.bits / (time.monotonic() - start) == pytest.approx(96_000.0, rel=0.02)
+    achieved_bits_per_s = uploader.bits / (time.monotonic() - start)
+    assert 0.9 * 96_000 <= achieved_bits_per_s <= 1.001 * 96_000  # below it on a busy machine, never above
 
 
 @pytest.mark.parametrize("size", [10, 5000, 40_000])
