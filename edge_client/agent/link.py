@@ -78,10 +78,8 @@ class Link:
     @property
     def socket(self) -> socket.socket | None:
         """The connection's socket, None while there is none; only to set options of it."""
-        client = self._client
-        return (
-            None if client is None else cast("socket.socket | None", client._client.socket())
-        )  # it has no public name
+        paho = None if self._client is None else self._client._client  # aiomqtt has no public name for either
+        return None if paho is None else cast("socket.socket | None", paho.socket())
 
     # ---- sending ----
 

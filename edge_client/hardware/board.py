@@ -120,7 +120,7 @@ def discover(
 ) -> Board:
     """The board below `fs.root`, measured as `wanted` (left out: by the best meter it has).
 
-    `cpus`: those that the trainer is bound to, and whose clock is set (None: all). `helper`: who sets clock and
+    `cpus`: those that the trainer is bound to, and whose clock is set (None: all). `helper`: who sets clock,
     transmit power and share of the line for us and opens what only root may read (None: we do).
     """
     if helper is not None:
