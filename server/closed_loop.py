@@ -167,5 +167,5 @@ def _point(table: OppTable, freq_hz: float | None) -> int | None:
     """The profiled operating point that a segment ran at."""
     if freq_hz is None:  # asked of boards whose clock cannot be set
         return 0 if len(table.freq_hz) == 1 else None
-    point = int(np.abs(table.freq_hz - freq_hz).argmin())
+    point = int(np.abs(table.freq_hz - freq_hz).argmin())  # a clock that is not known, NaN, is none that was asked for
     return point if abs(table.freq_hz[point] / freq_hz - 1.0) <= SAME_CLOCK else None

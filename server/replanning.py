@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from math import isnan
 
 from server.closed_loop import DeviceBelief, Seen, believed_device, first_beliefs, learn_round
 from server.config import Strategy
@@ -77,7 +78,7 @@ def cost(share: DevicePlan, device: Device, *, added: bool) -> tuple[float, floa
     if not isinstance(table, OppTable):
         raise ValueError(f"{device.id} has no measured operating points")
     by_clock = {
-        float(hz): (float(s), float(j) - (table.power_idle_w * float(s) if added else 0.0))
+        None if isnan(hz) else float(hz): (float(s), float(j) - (table.power_idle_w * float(s) if added else 0.0))
         for hz, s, j in zip(table.freq_hz, table.s_per_sample, table.j_per_sample, strict=True)
     }
     upload_s = device.upload_bits / (device.radio.link_bits_per_s or float("inf"))

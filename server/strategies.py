@@ -122,10 +122,15 @@ def measured_table(enrolled: Enrolled) -> OppTable | None:
     if idle_w is None or not sound or any(point.j_per_sample is None for point in sound):
         return None
     foretold = enrolled.calibration.points if enrolled.calibration is not None else ()
-    rows = [(point.freq_hz, point.s_per_sample, point.j_per_sample or 0.0) for point in sound]
+    rows = [(_or_nan(point.freq_hz), point.s_per_sample, point.j_per_sample or 0.0) for point in sound]
     rows = sorted([*rows, *((point.freq_hz, point.s_per_sample, point.j_per_sample) for point in foretold)])
     freq_hz, s_per_sample, j_per_sample = np.array(rows).T
     return OppTable(freq_hz=freq_hz, s_per_sample=s_per_sample, j_per_sample=j_per_sample, power_idle_w=idle_w)
+
+
+def _or_nan(freq_hz: float | None) -> float:
+    """A clock in the planner's arrays, where NaN stands for one that is not known."""
+    return np.nan if freq_hz is None else freq_hz
 
 
 def pick_freqs(opps_hz: Sequence[float], wanted: int, slowest: float) -> tuple[float, ...]:
@@ -181,12 +186,14 @@ def settle_terms(
     )
 
 
-def top_point(device: Device) -> tuple[float, float, float]:
-    """(Hz, seconds a sample, whole-board joules a sample) at a device's highest measured clock."""
+def top_point(device: Device) -> tuple[float | None, float, float]:
+    """(Hz, seconds a sample, whole-board joules a sample) at a device's highest measured clock; None Hz: not known."""
     if not isinstance(device.cpu, OppTable):
         raise InfeasibleError(f"{device.id} has no measured operating points")
     at = int(np.argmax(device.cpu.freq_hz))
-    return float(device.cpu.freq_hz[at]), float(device.cpu.s_per_sample[at]), float(device.cpu.j_per_sample[at])
+    freq_hz = float(device.cpu.freq_hz[at])
+    seconds, joules = float(device.cpu.s_per_sample[at]), float(device.cpu.j_per_sample[at])
+    return None if np.isnan(freq_hz) else freq_hz, seconds, joules
 
 
 def upload_seconds(device: Device) -> float:

@@ -114,7 +114,7 @@ def test_what_is_not_sound_teaches_nothing(odd: SegmentOutcome) -> None:
 
 def test_a_board_with_one_operating_point_is_learned_of_without_a_clock() -> None:
     """Its clock cannot be set, so none is asked for: what it took is what its only point takes."""
-    table = OppTable(np.array([1e9]), np.array([0.1]), np.array([0.6]), power_idle_w=2.0)
+    table = OppTable(np.array([np.nan]), np.array([0.1]), np.array([0.6]), power_idle_w=2.0)
     board = replace(BOARD, cpu=table)
     beliefs, seen = closed_loop.learn_round(
         [board], closed_loop.first_beliefs([board]), 1, [update(segment(None, 100, 13.0, 90.0))]

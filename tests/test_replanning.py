@@ -94,6 +94,12 @@ def test_cost_by_hand() -> None:
     assert cost(both, BOARD, added=True) == pytest.approx((60 * 0.4 + 40 * 0.4 + 8.0, 6.0 + 8.0 + 8.0))
 
 
+def test_cost_at_a_clock_that_is_not_known() -> None:
+    table = OppTable(np.array([np.nan]), np.array([0.1]), np.array([0.6]), power_idle_w=2.0)
+    share = replace(plan().plan.devices[0], segments=(PlannedSegment(None, 100),))
+    assert cost(share, replace(BOARD, cpu=table), added=True) == pytest.approx((100 * (0.6 - 0.2) + 8.0, 18.0))
+
+
 def test_rounds_as_foretold_change_nothing() -> None:
     planner = Planner(plan(energy_j=47.9))
     assert revise(plan(), [BOARD], [record(1), record(2)], planner) is None

@@ -11,10 +11,10 @@ import pytest
 
 from edge_client.protocol.chunks import blob_ref
 from edge_client.protocol.messages import Join, NetworkSpec, OppPoint, ProfileReport, ProfileRequest, Segment
-from server.clocks import NOT_KNOWN_HZ
 from server.config import FleetConfig, PlanConfig, ProfileConfig, RunConfig, Strategy
 from server.errors import FleetError
 from server.pipeline import enrol
+from server.plan.problem import PlannedSegment
 from server.plan.solve import solve
 from server.progress import Progress
 from server.rounds.aggregate import WeightedMean
@@ -103,12 +103,18 @@ async def test_a_board_whose_clock_cannot_be_set_is_planned_with_its_one_operati
     a, b = await enrolled(fleet)
     assert fleet.asked == [{"a": (1.5e9, 1.0e9, 0.5e9), "b": ()}]
     table = opp_table(b)  # 1e7 cycles at the 1 GHz of its own: 10 ms and 4 W
-    assert (table.freq_hz.tolist(), table.s_per_sample.tolist()) == ([NOT_KNOWN_HZ], [0.01])
+    assert np.isnan(table.freq_hz).tolist() == [True]  # which clock that is, nobody was told
+    assert table.s_per_sample.tolist() == [0.01]
     assert table.j_per_sample == pytest.approx([0.04])
     devices = [planner_device(device, 0) for device in (a, b)]
     terms = settle_terms(devices, PlanConfig(round_s=1.0), learning=None, local_epochs=2)
     plan = plan_strategy("tfl", devices, terms, solve)
     assert plan.plan.devices[1].executed_compute_j == pytest.approx(4 * 2 * (0.04 - 0.02))
+    assert plan.plan.devices[1].segments == (PlannedSegment(None, 8),)
+    written = msgspec.json.decode(msgspec.json.encode(plan))
+    assert written["plan"]["devices"][1]["segments"] == [{"freq_hz": None, "samples": 8}]
+    top = plan_strategy("tfl-top", devices, terms, solve).plan.devices[1]
+    assert top.segments == (PlannedSegment(None, 8),)
     assert planned_share(plan.plan.devices[1], settable=False).segments == (Segment(freq_hz=None, samples=8),)
 
 

@@ -87,6 +87,14 @@ def test_a_clock_that_cannot_be_asked_for_is_left_out_where_two_remain() -> None
     assert by_clock([stray, others[0]], PI5_HZ) == [ClockPoint(1.5e9, 0.01, 0.05, starved=False)]
 
 
+def test_a_point_without_any_clock_is_the_only_one_or_none() -> None:
+    nameless = msgspec.structs.replace(point(1.5e9, None), freq_hz=None)
+    assert by_clock([nameless], ()) == [ClockPoint(None, 0.01, 0.05, starved=False)]
+    assert [one.freq_hz for one in by_clock([nameless, point(1.5e9, 1.5e9)], PI5_HZ)] == [1.5e9]
+    told = msgspec.structs.replace(nameless, verified_hz=1.2e9)
+    assert [one.freq_hz for one in by_clock([told], ())] == [1.2e9]
+
+
 def pi5() -> Enrolled:
     """A Raspberry Pi 5 as it is measured at three clocks: the lowest that it lists is 1500 MHz in truth."""
     device = enrolled()
