@@ -4,20 +4,25 @@ Nothing is kept beside the records: beliefs are folded from them anew, so a run 
 as one that was not. Starved segments teach nothing. A segment whose board did not keep its clock (throttled, capped,
 not obeying) teaches what a request for that clock really brings, and nothing of the other clocks. The same meter
 measured profile and rounds, so its scale cancels, and only what differs between the two counts as noise.
+
+A paced upload's rate is not its link's: that the pace was kept says that the link has at least so much, and nothing of
+how much more. Only a pace that was missed by far shows the link: its part of it brought less than it was to bring.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
-from edge_client.protocol.messages import SegmentOutcome, Update
+from edge_client.protocol.messages import SegmentOutcome, Update, UploadOutcome
 from server.plan import refit
 from server.plan.problem import Device, OppTable
 from server.plan.refit import Belief, Outlook
+from server.records import LinkShare
 
 LEAST_SEGMENT_S = 1.0
 """Shorter segments say too little: a meter polls ten times a second."""
@@ -36,6 +41,9 @@ STRAYED_SHARE = 0.1
 
 LINK_NOISE = 0.10
 """Relative standard deviation of an upload's rate and power, in which others' traffic shows."""
+
+PACE_MISSED = 0.2
+"""A paced upload that falls short of its rate by this share was held up by the link, not by its pacer."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +80,16 @@ def first_beliefs(devices: Sequence[Device]) -> dict[str, DeviceBelief]:
 
 
 def learn_round(
-    devices: Sequence[Device], beliefs: dict[str, DeviceBelief], round_: int, updates: Iterable[Update]
+    devices: Sequence[Device],
+    beliefs: dict[str, DeviceBelief],
+    round_: int,
+    updates: Iterable[Update],
+    paced: Mapping[str, LinkShare] = MappingProxyType({}),
 ) -> tuple[dict[str, DeviceBelief], tuple[Seen, ...]]:
-    """The beliefs after a round, and each of its measurements beside what had been expected."""
+    """The beliefs after a round, and each of its measurements beside what had been expected.
+
+    `paced` are the uploads that were told a rate, by device.
+    """
     by_id = {device.id: device for device in devices}
     after = {id_: _later(belief) for id_, belief in beliefs.items()}
     seen: list[Seen] = []
@@ -88,7 +103,8 @@ def learn_round(
                 seconds=refit.unsettle(belief.seconds, point, STRAYED),
                 joules=refit.unsettle(belief.joules, point, STRAYED),
             )
-        for field, point, what, profiled, measured, noise in _measurements(by_id[update.device], update):
+        device, share = by_id[update.device], paced.get(update.device)
+        for field, point, what, profiled, measured, noise in _measurements(device, belief, update, share):
             old: Belief = getattr(belief, field)
             seen.append(Seen(update.device, round_, what, refit.outlook(old, point, profiled, measured, noise)))
             belief = replace(belief, **{field: refit.learn(old, point, profiled, measured, noise)})
@@ -106,7 +122,12 @@ def believed_device(device: Device, belief: DeviceBelief) -> Device:
     return replace(
         device,
         cpu=replace(table, s_per_sample=seconds, j_per_sample=np.maximum(joules, floor)),
-        radio=replace(radio, link_bits_per_s=rate, overhead_w=radio.overhead_w * belief.radio.factor(0)),
+        radio=replace(
+            radio,
+            link_bits_per_s=rate,
+            overhead_w=radio.overhead_w * belief.radio.factor(0),
+            tx_power_w=None if radio.tx_power_w is None else radio.tx_power_w * belief.radio.factor(0),
+        ),
     )
 
 
@@ -127,9 +148,12 @@ def _later(belief: DeviceBelief) -> DeviceBelief:
     )
 
 
-def _measurements(device: Device, update: Update) -> Iterator[tuple[str, int, str, float, float, float]]:
-    """(field, point, what, profiled, measured, noise) of everything in an update that can be learned from."""
-    table, radio = _table(device), device.radio
+def _measurements(
+    device: Device, belief: DeviceBelief, update: Update, share: LinkShare | None
+) -> Iterator[tuple[str, int, str, float, float, float]]:
+    """(field, point, what, profiled, measured, noise) of everything in an update that can be learned from; `belief` is
+    that before the update, `share` the part of a link that its upload was paced to."""
+    table = _table(device)
     for segment in update.segments:
         point = _point(table, segment.requested_hz)
         if point is None or not _tells(segment):
@@ -141,11 +165,32 @@ def _measurements(device: Device, update: Update) -> Iterator[tuple[str, int, st
         if joules is not None and joules > 0:
             yield "joules", point, f"J {at}", float(table.j_per_sample[point]), joules / segment.samples, 0.0
     upload = update.upload
-    if radio.link_bits_per_s and upload.duration_s > 0 and upload.bits > 0:
-        yield "rate", 0, "bit/s of the uplink", radio.link_bits_per_s, upload.bits / upload.duration_s, LINK_NOISE
+    if not device.radio.link_bits_per_s or upload.duration_s <= 0 or upload.bits <= 0:
+        return
+    profiled = device.radio.link_bits_per_s
+    believed = profiled * belief.rate.factor(0)
+    rate = _link_rate(device, upload, share, believed)
+    if rate is not None:
+        yield "rate", 0, "bit/s of the uplink", profiled, rate, LINK_NOISE
     added = upload.energy.added_j
-    if radio.overhead_w > 0 and added is not None and added > 0 and upload.energy.samples >= LEAST_METER_SAMPLES:
-        yield "radio", 0, "W of the uplink", radio.overhead_w, added / upload.energy.duration_s, LINK_NOISE
+    if added is None or added <= 0 or upload.energy.samples < LEAST_METER_SAMPLES:
+        return
+    if device.radio.overhead_w > 0:
+        yield "radio", 0, "W of the uplink", device.radio.overhead_w, added / upload.energy.duration_s, LINK_NOISE
+    elif device.radio.tx_power_w:  # drawn while it is the device's turn
+        turn_s = upload.bits / believed
+        yield "radio", 0, "W of the uplink", device.radio.tx_power_w, added / turn_s, LINK_NOISE
+
+
+def _link_rate(device: Device, upload: UploadOutcome, share: LinkShare | None, believed: float) -> float | None:
+    """Bits a second that an upload shows a device's link to have; None where it shows nothing new."""
+    measured = upload.bits / upload.duration_s
+    alone = device.radio.kind != "shared_link" and upload.radio.share == "none" and share is None
+    if alone:
+        return measured
+    if share is not None and measured < (1.0 - PACE_MISSED) * share.bits_per_s:
+        return measured / share.part
+    return measured if measured > believed else None  # the link has at least what came over it
 
 
 def _tells(segment: SegmentOutcome) -> bool:

@@ -88,16 +88,16 @@ class Planner:
 
 def test_cost_by_hand() -> None:
     share = plan().plan.devices[0]
-    assert cost(share, BOARD, added=True) == pytest.approx((100 * (0.6 - 0.2) + 8.0, 18.0))
-    assert cost(share, BOARD, added=False) == pytest.approx((60.0 + 8.0 * 3.0, 18.0))
+    assert cost(share, BOARD, 8.0, added=True) == pytest.approx((100 * (0.6 - 0.2) + 8.0, 18.0))
+    assert cost(share, BOARD, 8.0, added=False) == pytest.approx((60.0 + 8.0 * 3.0, 18.0))
     both = replace(share, segments=(PlannedSegment(1e9, 60), PlannedSegment(0.5e9, 40)))
-    assert cost(both, BOARD, added=True) == pytest.approx((60 * 0.4 + 40 * 0.4 + 8.0, 6.0 + 8.0 + 8.0))
+    assert cost(both, BOARD, 8.0, added=True) == pytest.approx((60 * 0.4 + 40 * 0.4 + 8.0, 6.0 + 8.0 + 8.0))
 
 
 def test_cost_at_a_clock_that_is_not_known() -> None:
     table = OppTable(np.array([np.nan]), np.array([0.1]), np.array([0.6]), power_idle_w=2.0)
     share = replace(plan().plan.devices[0], segments=(PlannedSegment(None, 100),))
-    assert cost(share, replace(BOARD, cpu=table), added=True) == pytest.approx((100 * (0.6 - 0.2) + 8.0, 18.0))
+    assert cost(share, replace(BOARD, cpu=table), 8.0, added=True) == pytest.approx((100 * (0.6 - 0.2) + 8.0, 18.0))
 
 
 def test_rounds_as_foretold_change_nothing() -> None:

@@ -130,6 +130,9 @@ class RadioOutcome(Value, frozen=True, kw_only=True):
     `signal_dbm` is the access point's signal at the board, `link_bits_per_s` the card's own rate, `interface_bytes`
     what everybody sent over it meanwhile (more than the update: retransmissions, other programs), `airtime_s` the
     seconds that the update alone takes at the card's rate. None: not known.
+
+    `share` says how the upload was held to the part of a link that it was given, `requested_bits_per_s`: by the client,
+    which paced its chunks, by the kernel's queue (HTB), or not at all.
     """
 
     requested_w: float | None
@@ -139,6 +142,8 @@ class RadioOutcome(Value, frozen=True, kw_only=True):
     link_bits_per_s: float | None = None
     interface_bytes: Count | None = None
     airtime_s: NonNegative | None = None
+    share: Literal["none", "paced", "htb"] = "none"
+    requested_bits_per_s: Positive | None = None
 
 
 class UploadOutcome(Value, frozen=True, kw_only=True):

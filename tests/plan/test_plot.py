@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from server.errors import ConfigError
-from server.plan.plot import SHOWN, chosen, draw_plan, save_png
 from server.plan.plan_text import device_table
+from server.plan.plot import SHOWN, chosen, draw_plan, save_png
 from server.plan.plot_sweep import draw_sweep
 from server.plan.random_fleet import random_fleet
 from server.plan.solve import solve

@@ -13,6 +13,7 @@ from edge_client.protocol.chunks import blob_ref
 from edge_client.protocol.messages import Join, NetworkSpec, OppPoint, ProfileReport, ProfileRequest, Segment
 from server.config import FleetConfig, PlanConfig, ProfileConfig, RunConfig, Strategy
 from server.errors import FleetError
+from server.measured import measured_table, opp_table, planner_device
 from server.pipeline import enrol
 from server.plan.problem import PlannedSegment
 from server.plan.solve import solve
@@ -24,7 +25,7 @@ from server.rounds.state import LastWord, UpdateArrived, open_round, step
 from server.rounds.tasks import planned_share
 from server.run_dir import OwnPace, RunDir
 from server.steps import Run
-from server.strategies import measured_table, opp_table, plan_strategy, planner_device, settle_terms
+from server.strategies import plan_strategy, settle_terms
 from server.unplanned import own_pace
 from tests.rounds.fake_device import closed_of, join_of, profile_of, update_of
 from tests.rounds.test_training import course

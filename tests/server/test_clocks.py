@@ -10,9 +10,10 @@ from edge_client.protocol.messages import OppPoint
 from server import clocks
 from server.clocks import ClockPoint, by_clock, clock_of
 from server.config import PlanConfig
+from server.measured import opp_table, planner_device
 from server.plan.solve import solve
 from server.run_dir import Enrolled
-from server.strategies import opp_table, plan_strategy, planner_device, settle_terms
+from server.strategies import plan_strategy, settle_terms
 from tests.server.test_strategies import enrolled
 
 PI5_HZ = (1.0e9, 1.5e9, 1.6e9, 1.7e9, 1.8e9, 1.9e9, 2.0e9, 2.1e9, 2.2e9, 2.3e9, 2.4e9)
