@@ -3,7 +3,8 @@
 By default every device has a link of its own, as fast as it was measured. With `fleet.shared_link_bits_per_s` all take
 turns on one, an access point or the line behind it: a device has the link for some part of the time, and sends at its
 own measured rate, at most the link's, while it is its turn (models/radio.py, "shared_link"). The planner chooses the
-parts, and a device's upload is paced to the rate that its part comes to. A transmitter draws its watts in its turns.
+parts, and a device's upload is paced to the rate that its part comes to. A transmitter draws for as long as the bits
+take at its own rate, however they are spread.
 
 Devices that cannot be planned get the part they would have if everybody sent at once, and planned ones share the rest.
 """
@@ -40,12 +41,14 @@ def radios(
             for id_, link in planned.items()
         }
     left = 1.0 - sum(crowd[id_].part for id_ in unplanned)
-    return {
-        id_: Radio(
-            kind="shared_link", tx_power_w=link.power_w or 0.0, link_bits_per_s=left * _rate(link, shared_bits_per_s)
-        )
-        for id_, link in planned.items()
-    }
+    return {id_: _shared(link, left * _rate(link, shared_bits_per_s)) for id_, link in planned.items()}
+
+
+def _shared(link: LinkMeasurement, bits_per_s: float) -> Radio:
+    """A radio that has `bits_per_s` while it is its turn. It draws for as long as its own rate takes for the bits, which
+    may be a part of the turn: so many joules, as mean watts of the turn."""
+    watts = (link.power_w or 0.0) * bits_per_s / link.up_bits_per_s
+    return Radio(kind="shared_link", tx_power_w=watts, link_bits_per_s=bits_per_s)
 
 
 def _rate(link: LinkMeasurement, shared_bits_per_s: float) -> float:

@@ -14,6 +14,7 @@ from edge_client.protocol.messages import RadioOutcome, SegmentOutcome, Update, 
 from server import closed_loop
 from server.plan import refit
 from server.plan.problem import AnalyticCpu, Device, OppTable, Radio
+from server.records import LinkShare
 from tests.rounds.fake_device import reading
 
 BOARD = Device(
@@ -162,3 +163,63 @@ def test_a_device_without_a_table_is_refused() -> None:
     law = AnalyticCpu(0.01, 1e7, 1.0, 0.5, 1e-27, 1e8, 1e9)
     with pytest.raises(ValueError, match="a has no measured operating points"):
         closed_loop.first_beliefs([replace(BOARD, cpu=law)])
+
+
+# ---- paced uploads -----------------------------------------------------------------------------------------------
+
+ON_LINK = replace(BOARD, radio=Radio(kind="shared_link", tx_power_w=1.0, link_bits_per_s=400.0))
+QUARTER = LinkShare(bits_per_s=100.0, part=0.25)
+"""Of a link of 400 bit/s: 800 bits in 8 s, for 2 s of which it is the board's turn."""
+
+
+def rates(board: Device, sent: Update, share: LinkShare | None) -> tuple[float, list[float]]:
+    """The link as believed after an update, and what the rate was measured to be."""
+    paced = {} if share is None else {"a": share}
+    beliefs, seen = closed_loop.learn_round([board], closed_loop.first_beliefs([board]), 1, [sent], paced)
+    believed = closed_loop.believed_device(board, beliefs["a"]).radio.link_bits_per_s
+    assert believed is not None
+    return believed, [one.outlook.measured for one in seen if one.what == "bit/s of the uplink"]
+
+
+def test_a_pace_that_was_kept_says_nothing_of_how_fast_the_link_is() -> None:
+    assert rates(ON_LINK, update(upload_s=8.0), QUARTER) == (400.0, [])
+    assert rates(ON_LINK, update(upload_s=9.9), QUARTER) == (400.0, [])  # the pacer's own lag: 19 % short
+
+
+def test_a_pace_that_was_missed_by_far_shows_what_its_part_of_the_link_brought() -> None:
+    """800 bits in 16 s instead of 8: the link has half the rate, and is not one of 50 bit/s."""
+    believed, measured = rates(ON_LINK, update(upload_s=16.0), QUARTER)
+    assert measured == pytest.approx([200.0])
+    prior = refit.DRIFT**2 + refit.WALK**2 + refit.POINT**2
+    assert believed == pytest.approx(400.0 * 0.5 ** (prior / (prior + refit.NOISE**2 + closed_loop.LINK_NOISE**2)))
+
+
+def test_what_came_over_a_link_it_has_at_least() -> None:
+    """1 s: 800 bit/s over a link that was believed to have 400; 4 s, 200 bit/s beside others: nothing new."""
+    believed, measured = rates(ON_LINK, update(upload_s=1.0), QUARTER)
+    assert measured == [800.0]
+    assert 400.0 < believed < 800.0
+    assert rates(ON_LINK, update(upload_s=4.0), None) == (400.0, [])
+    assert rates(ON_LINK, update(upload_s=1.0), None)[1] == [800.0]
+
+
+def test_an_upload_that_its_client_held_back_is_not_its_link_s_rate_either() -> None:
+    sent = update(upload_s=16.0)
+    radio = msgspec.structs.replace(sent.upload.radio, share="htb", requested_bits_per_s=50.0)
+    held = msgspec.structs.replace(sent, upload=msgspec.structs.replace(sent.upload, radio=radio))
+    assert rates(BOARD, held, None) == (100.0, [])
+    assert rates(BOARD, sent, None)[1] == [50.0]
+
+
+def test_watts_on_a_shared_link_are_those_of_its_turns() -> None:
+    """2 J over idle for 800 bits at 400 bit/s are 1 W for 2 s, however long the upload took; 4 J are 2 W."""
+    for upload_s, added_j, watts in ((8.0, 2.0, 1.0), (4.0, 2.0, 1.0), (8.0, 4.0, 2.0)):
+        sent = update(upload_s=upload_s, upload_j=2.0 * upload_s + added_j)
+        beliefs, seen = closed_loop.learn_round(
+            [ON_LINK], closed_loop.first_beliefs([ON_LINK]), 1, [sent], {"a": QUARTER}
+        )
+        assert [one.outlook.measured for one in seen if one.what == "W of the uplink"] == pytest.approx([watts])
+    radio = closed_loop.believed_device(ON_LINK, beliefs["a"]).radio
+    assert radio.tx_power_w is not None
+    assert 1.0 < radio.tx_power_w < 2.0
+    assert radio.overhead_w == 0.0

@@ -54,6 +54,7 @@ class Fleet:
         self.joins = joins
         self.mute, self.empty, self.slower = mute, empty, slower
         self.asked: list[dict[str, tuple[float, ...]]] = []
+        self.trials: list[tuple[str, ...]] = []
 
     async def enrol(self, n_devices: int, timeout_s: float, ids: frozenset[str] = frozenset()) -> tuple[Join, ...]:
         return self.joins
@@ -79,6 +80,7 @@ class Fleet:
         return msgspec.structs.replace(point, s_per_sample=point.s_per_sample * self.slower, j_per_sample=joules)
 
     async def run_round(self, job: RoundJob) -> RoundOutcome:
+        self.trials.append(tuple(job.tasks))
         state = open_round(job.run, job.round, frozenset(job.tasks), job.quorum)
         for device, task in job.tasks.items():
             state, _ = step(state, UpdateArrived(update_of(task, device, blob_ref(b"u", 64))))
@@ -97,6 +99,19 @@ async def enrolled(fleet: Fleet, strategy: Strategy | tuple[Strategy, ...] = "fi
 
 async def test_devices_that_can_be_planned_for_are_enrolled() -> None:
     assert [device.id for device in await enrolled(Fleet(join("a"), join("b")))] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("shared", "trials"), [(None, [("a", "b")]), (1e6, [("a",), ("b",)])], ids=["own links", "one for all"]
+)
+async def test_devices_that_share_a_link_are_tried_one_after_another(
+    shared: float | None, trials: list[tuple[str, ...]]
+) -> None:
+    fleet = Fleet(join("a"), join("b"))
+    config = RunConfig(fleet=FleetConfig(devices=2, shared_link_bits_per_s=shared))
+    found = await enrol_devices(fleet, config, NETWORK, "r", WEIGHTS, 1)  # type: ignore[arg-type]
+    assert fleet.trials == trials
+    assert [device.link.up_bits_per_s > 0 for device in found] == [True, True]
 
 
 async def test_a_board_whose_clock_cannot_be_set_is_planned_with_its_one_operating_point() -> None:
