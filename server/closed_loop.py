@@ -6,7 +6,8 @@ not obeying) teaches what a request for that clock really brings, and nothing of
 measured profile and rounds, so its scale cancels, and only what differs between the two counts as noise.
 
 A paced upload's rate is not its link's: that the pace was kept says that the link has at least so much, and nothing of
-how much more. Only a pace that was missed by far shows the link: its part of it brought less than it was to bring.
+how much more. Only a pace that was missed by far shows the link: its part, and all that nobody had a part of, brought
+less than the part alone was to bring.
 """
 
 from __future__ import annotations
@@ -91,6 +92,7 @@ def learn_round(
     `paced` are the uploads that were told a rate, by device.
     """
     by_id = {device.id: device for device in devices}
+    spare = max(0.0, 1.0 - sum(share.part for id_, share in paced.items() if id_ in by_id))
     after = {id_: _later(belief) for id_, belief in beliefs.items()}
     seen: list[Seen] = []
     for update in updates:
@@ -104,7 +106,7 @@ def learn_round(
                 joules=refit.unsettle(belief.joules, point, STRAYED),
             )
         device, share = by_id[update.device], paced.get(update.device)
-        for field, point, what, profiled, measured, noise in _measurements(device, belief, update, share):
+        for field, point, what, profiled, measured, noise in _measurements(device, belief, update, share, spare):
             old: Belief = getattr(belief, field)
             seen.append(Seen(update.device, round_, what, refit.outlook(old, point, profiled, measured, noise)))
             belief = replace(belief, **{field: refit.learn(old, point, profiled, measured, noise)})
@@ -149,10 +151,13 @@ def _later(belief: DeviceBelief) -> DeviceBelief:
 
 
 def _measurements(
-    device: Device, belief: DeviceBelief, update: Update, share: LinkShare | None
+    device: Device, belief: DeviceBelief, update: Update, share: LinkShare | None, spare: float
 ) -> Iterator[tuple[str, int, str, float, float, float]]:
-    """(field, point, what, profiled, measured, noise) of everything in an update that can be learned from; `belief` is
-    that before the update, `share` the part of a link that its upload was paced to."""
+    """(field, point, what, profiled, measured, noise) of everything in an update that can be learned from.
+
+    `belief` is that before the update, `share` the part of a link that its upload was paced to, `spare` the part that
+    nobody had.
+    """
     table = _table(device)
     for segment in update.segments:
         point = _point(table, segment.requested_hz)
@@ -169,7 +174,7 @@ def _measurements(
         return
     profiled = device.radio.link_bits_per_s
     believed = profiled * belief.rate.factor(0)
-    rate = _link_rate(device, upload, share, believed)
+    rate = _link_rate(device, upload, share, spare, believed)
     if rate is not None:
         yield "rate", 0, "bit/s of the uplink", profiled, rate, LINK_NOISE
     added = upload.energy.added_j
@@ -182,14 +187,16 @@ def _measurements(
         yield "radio", 0, "W of the uplink", device.radio.tx_power_w, added / turn_s, LINK_NOISE
 
 
-def _link_rate(device: Device, upload: UploadOutcome, share: LinkShare | None, believed: float) -> float | None:
+def _link_rate(
+    device: Device, upload: UploadOutcome, share: LinkShare | None, spare: float, believed: float
+) -> float | None:
     """Bits a second that an upload shows a device's link to have; None where it shows nothing new."""
     measured = upload.bits / upload.duration_s
     alone = device.radio.kind != "shared_link" and upload.radio.share == "none" and share is None
     if alone:
         return measured
     if share is not None and measured < (1.0 - PACE_MISSED) * share.bits_per_s:
-        return measured / share.part
+        return measured / (share.part + spare)
     return measured if measured > believed else None  # the link has at least what came over it
 
 

@@ -45,8 +45,8 @@ def radios(
 
 
 def _shared(link: LinkMeasurement, bits_per_s: float) -> Radio:
-    """A radio that has `bits_per_s` while it is its turn. It draws for as long as its own rate takes for the bits, which
-    may be a part of the turn: so many joules, as mean watts of the turn."""
+    """A radio that has `bits_per_s` while it is its turn. It draws for as long as the bits take at its own rate, which
+    may be a part of the turn: that many joules as mean watts of the turn."""
     watts = (link.power_w or 0.0) * bits_per_s / link.up_bits_per_s
     return Radio(kind="shared_link", tx_power_w=watts, link_bits_per_s=bits_per_s)
 

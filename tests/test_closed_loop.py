@@ -168,14 +168,19 @@ def test_a_device_without_a_table_is_refused() -> None:
 # ---- paced uploads -----------------------------------------------------------------------------------------------
 
 ON_LINK = replace(BOARD, radio=Radio(kind="shared_link", tx_power_w=1.0, link_bits_per_s=400.0))
+BESIDE = replace(ON_LINK, id="b")
 QUARTER = LinkShare(bits_per_s=100.0, part=0.25)
 """Of a link of 400 bit/s: 800 bits in 8 s, for 2 s of which it is the board's turn."""
+REST = LinkShare(bits_per_s=300.0, part=0.75)
 
 
-def rates(board: Device, sent: Update, share: LinkShare | None) -> tuple[float, list[float]]:
-    """The link as believed after an update, and what the rate was measured to be."""
-    paced = {} if share is None else {"a": share}
-    beliefs, seen = closed_loop.learn_round([board], closed_loop.first_beliefs([board]), 1, [sent], paced)
+def rates(
+    board: Device, sent: Update, share: LinkShare | None, rest: LinkShare | None = REST
+) -> tuple[float, list[float]]:
+    """The link as believed after an update, and what the rate was measured to be; another board has the `rest`."""
+    paced = {id_: given for id_, given in (("a", share), ("b", rest)) if given is not None}
+    both = [board, BESIDE]
+    beliefs, seen = closed_loop.learn_round(both, closed_loop.first_beliefs(both), 1, [sent], paced)
     believed = closed_loop.believed_device(board, beliefs["a"]).radio.link_bits_per_s
     assert believed is not None
     return believed, [one.outlook.measured for one in seen if one.what == "bit/s of the uplink"]
@@ -192,6 +197,14 @@ def test_a_pace_that_was_missed_by_far_shows_what_its_part_of_the_link_brought()
     assert measured == pytest.approx([200.0])
     prior = refit.DRIFT**2 + refit.WALK**2 + refit.POINT**2
     assert believed == pytest.approx(400.0 * 0.5 ** (prior / (prior + refit.NOISE**2 + closed_loop.LINK_NOISE**2)))
+
+
+def test_a_missed_pace_had_also_what_nobody_had_a_part_of() -> None:
+    """50 bit/s where only 3/4 of the link were given away: its quarter and the free one, half of the link, brought no
+    more, so the link has 100; with nobody else on it, all of the link brought 50."""
+    half = LinkShare(bits_per_s=200.0, part=0.5)
+    assert rates(ON_LINK, update(upload_s=16.0), QUARTER, half)[1] == pytest.approx([100.0])
+    assert rates(ON_LINK, update(upload_s=16.0), QUARTER, None)[1] == pytest.approx([50.0])
 
 
 def test_what_came_over_a_link_it_has_at_least() -> None:

@@ -131,4 +131,7 @@ def _line(name: str, found: UploadSummary) -> tuple[str, ...]:
 
 
 def _mega(value: float | None) -> str:
-    return NOT_KNOWN if value is None else f"{value / 1e6:,.2f}"
+    """In millions, to three digits."""
+    if value is None:
+        return NOT_KNOWN
+    return f"{value / 1e6:.3g}" if value < 1e9 else f"{value / 1e6:,.0f}"
