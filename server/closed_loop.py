@@ -183,20 +183,26 @@ def _measurements(
     if device.radio.overhead_w > 0:
         yield "radio", 0, "W of the uplink", device.radio.overhead_w, added / upload.energy.duration_s, LINK_NOISE
     elif device.radio.tx_power_w:  # drawn while it is the device's turn
-        turn_s = upload.bits / believed
-        yield "radio", 0, "W of the uplink", device.radio.tx_power_w, added / turn_s, LINK_NOISE
+        # Little is added in much time, so that the meter's error is not small beside it, and does not cancel.
+        noise, turn_s = math.hypot(LINK_NOISE, upload.energy.added_uncertainty or 0.0), upload.bits / believed
+        yield "radio", 0, "W of the uplink", device.radio.tx_power_w, added / turn_s, noise
 
 
 def _link_rate(
     device: Device, upload: UploadOutcome, share: LinkShare | None, spare: float, believed: float
 ) -> float | None:
-    """Bits a second that an upload shows a device's link to have; None where it shows nothing new."""
+    """Bits a second that an upload shows a device's link to have; None where it shows nothing new.
+
+    A shared link never has more than was profiled: as much of it is the run's.
+    """
     measured = upload.bits / upload.duration_s
-    alone = device.radio.kind != "shared_link" and upload.radio.share == "none" and share is None
-    if alone:
+    on_link = device.radio.kind == "shared_link"
+    if not on_link and upload.radio.share == "none" and share is None:
         return measured
+    most = device.radio.link_bits_per_s if on_link and device.radio.link_bits_per_s else math.inf
     if share is not None and measured < (1.0 - PACE_MISSED) * share.bits_per_s:
-        return measured / (share.part + spare)
+        return min(measured / (share.part + spare), most)
+    measured = min(measured, most)
     return measured if measured > believed else None  # the link has at least what came over it
 
 

@@ -207,13 +207,21 @@ def test_a_missed_pace_had_also_what_nobody_had_a_part_of() -> None:
     assert rates(ON_LINK, update(upload_s=16.0), QUARTER, None)[1] == pytest.approx([50.0])
 
 
-def test_what_came_over_a_link_it_has_at_least() -> None:
-    """1 s: 800 bit/s over a link that was believed to have 400; 4 s, 200 bit/s beside others: nothing new."""
-    believed, measured = rates(ON_LINK, update(upload_s=1.0), QUARTER)
-    assert measured == [800.0]
-    assert 400.0 < believed < 800.0
-    assert rates(ON_LINK, update(upload_s=4.0), None) == (400.0, [])
-    assert rates(ON_LINK, update(upload_s=1.0), None)[1] == [800.0]
+def test_what_came_over_a_link_it_has_at_least_up_to_what_is_the_run_s() -> None:
+    """Believed to have less than 300 bit/s after a missed pace; then 800 bit/s come over it, of which 400 are ours, or
+    200 beside others, which says nothing new."""
+    beliefs = closed_loop.first_beliefs([ON_LINK])
+    missed, _ = closed_loop.learn_round([ON_LINK], beliefs, 1, [update(upload_s=32.0)], {"a": QUARTER})
+    low = closed_loop.believed_device(ON_LINK, missed["a"]).radio.link_bits_per_s
+    assert low is not None
+    assert low < 300.0
+    for upload_s, measured in ((1.0, [400.0]), (32.0, [])):
+        after, seen = closed_loop.learn_round([ON_LINK], missed, 2, [update(upload_s=upload_s)])
+        assert [one.outlook.measured for one in seen if one.what == "bit/s of the uplink"] == measured
+        rate = closed_loop.believed_device(ON_LINK, after["a"]).radio.link_bits_per_s
+        assert rate is not None
+        assert (rate > low) is bool(measured)
+    assert rates(ON_LINK, update(upload_s=1.0), None) == (400.0, [])  # not more than it may have, and no miss
 
 
 def test_an_upload_that_its_client_held_back_is_not_its_link_s_rate_either() -> None:
@@ -231,7 +239,11 @@ def test_watts_on_a_shared_link_are_those_of_its_turns() -> None:
         beliefs, seen = closed_loop.learn_round(
             [ON_LINK], closed_loop.first_beliefs([ON_LINK]), 1, [sent], {"a": QUARTER}
         )
-        assert [one.outlook.measured for one in seen if one.what == "W of the uplink"] == pytest.approx([watts])
+        (seen_w,) = (one.outlook for one in seen if one.what == "W of the uplink")
+        assert seen_w.measured == pytest.approx(watts)
+        meter = 0.01 * (2.0 * upload_s + added_j) / added_j  # 1 % of all joules, of which few are the upload's
+        own = refit.DRIFT**2 + refit.WALK**2 + refit.POINT**2
+        assert seen_w.deviation == pytest.approx(math.sqrt(own + refit.NOISE**2 + closed_loop.LINK_NOISE**2 + meter**2))
     radio = closed_loop.believed_device(ON_LINK, beliefs["a"]).radio
     assert radio.tx_power_w is not None
     assert 1.0 < radio.tx_power_w < 2.0
