@@ -105,7 +105,8 @@ def table(strategies: Iterable[StrategyRun]) -> Table | None:
         _line(f"{run.name} / {device}", found) for run in strategies for device, found in uploads_by_device(run).items()
     )
     header = (
-        "Strategy / device", "Seconds", "Mbit/s", "Share", "Transmit W", "dBm", "Link Mbit/s", "Airtime s", "MB on card",
+        "Strategy / device", "Seconds", "Mbit/s", "Share", "Transmit W", "dBm", "Link Mbit/s", "Airtime s",
+        "MB on card",
     )  # fmt: skip
     caption = "Uploads, means over the updates that came: seconds and rates planned → measured, watts asked for → taken"
     return Table(caption, header, rows) if rows else None
@@ -115,15 +116,19 @@ def _line(name: str, found: UploadSummary) -> tuple[str, ...]:
     capabilities = ", ".join(SETTABLE.get(word, word) for word in found.tx_capability.split(", "))
     return (
         name,
-        f"{number(found.planned_s, 1)} → {number(found.measured_s, 1)}",
-        f"{_mega(found.planned_bits_per_s)} → {_mega(found.measured_bits_per_s)}",
+        _pair(number(found.planned_s, 1), number(found.measured_s, 1)),
+        _pair(_mega(found.planned_bits_per_s), _mega(found.measured_bits_per_s)),
         found.share.replace("htb", "HTB"),
-        f"{number(found.tx_requested_w, 3)} → {number(found.tx_accepted_w, 3)}, {capabilities}",
+        f"{_pair(number(found.tx_requested_w, 3), number(found.tx_accepted_w, 3))}, {capabilities}",
         NOT_KNOWN if found.signal_dbm is None else f"{found.signal_dbm:.0f}",
         _mega(found.link_bits_per_s),
         number(found.airtime_s, 2),
         _mega(found.interface_bytes),
     )
+
+
+def _pair(before: str, after: str) -> str:
+    return NOT_KNOWN if before == after == NOT_KNOWN else f"{before} → {after}"
 
 
 def _mega(value: float | None) -> str:

@@ -66,7 +66,7 @@ def test_the_table_has_a_dash_for_what_is_not_known(tfl: StrategyRun) -> None:
     assert a == (
         "tfl / a", "1.0 → 1.0", "0.008 → 0.008", "paced", "0.100 → 0.080, unverified", "-61", "72", "0.25", "0.0015",
     )  # fmt: skip
-    assert b == ("tfl / b", "1.0 → 1.0", "0.008 → 0.008", "none", "– → –, cannot be set", "–", "–", "–", "–")
+    assert b == ("tfl / b", "1.0 → 1.0", "0.008 → 0.008", "none", "–, cannot be set", "–", "–", "–", "–")
     assert len(table.header) == len(a)
     assert uploads.table([]) is None
 
