@@ -228,6 +228,8 @@ async def _trial_round(
         reasons += [f"{device}: {reason}" for device, reason in outcome.state.out.items()]
         why = f" ({'; '.join(reasons)})" if reasons else ""
         raise FleetError(f"the trial upload failed on {', '.join(silent)}{why}")
+    if empty := sorted(device for device, update in updates.items() if not update.upload.bits):
+        raise FleetError(f"the trial upload of {', '.join(empty)} had no bits: such a link cannot be planned")
     return {device: link_of(update) for device, update in updates.items()}
 
 

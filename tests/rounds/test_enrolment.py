@@ -54,6 +54,7 @@ class Fleet:
         self.joins = joins
         self.mute, self.empty, self.slower = mute, empty, slower
         self.asked: list[dict[str, tuple[float, ...]]] = []
+        self.weightless = False
         self.trials: list[tuple[str, ...]] = []
 
     async def enrol(self, n_devices: int, timeout_s: float, ids: frozenset[str] = frozenset()) -> tuple[Join, ...]:
@@ -83,7 +84,10 @@ class Fleet:
         self.trials.append(tuple(job.tasks))
         state = open_round(job.run, job.round, frozenset(job.tasks), job.quorum)
         for device, task in job.tasks.items():
-            state, _ = step(state, UpdateArrived(update_of(task, device, blob_ref(b"u", 64))))
+            update = update_of(task, device, blob_ref(b"u", 64))
+            if self.weightless:
+                update = msgspec.structs.replace(update, upload=msgspec.structs.replace(update.upload, bits=0))
+            state, _ = step(state, UpdateArrived(update))
             state, _ = step(state, LastWord(closed_of(task, device)))
         return RoundOutcome(state, WeightedMean(job.weights), (), 1.0)
 
@@ -112,6 +116,13 @@ async def test_devices_that_share_a_link_are_tried_one_after_another(
     found = await enrol_devices(fleet, config, NETWORK, "r", WEIGHTS, 1)  # type: ignore[arg-type]
     assert fleet.trials == trials
     assert [device.link.up_bits_per_s > 0 for device in found] == [True, True]
+
+
+async def test_a_trial_upload_without_bits_is_refused_by_name() -> None:
+    fleet = Fleet(join("a"), join("b"))
+    fleet.weightless = True
+    with pytest.raises(FleetError, match="the trial upload of a, b had no bits"):
+        await enrolled(fleet)
 
 
 async def test_a_board_whose_clock_cannot_be_set_is_planned_with_its_one_operating_point() -> None:
