@@ -28,9 +28,11 @@ from edge_client.protocol.values import ClockFinding
 LEAST_STEP = 1.25
 """Clocks closer than this ratio are not told apart by timing work."""
 
-TIME_NOISE = 0.03
-"""Relative: how far two timings of the same work at one clock may differ. Work that waits for memory during less than
-seven eighths of its time takes more than that longer at a clock lower by `LEAST_STEP`."""
+LEAST_GAIN = 0.12
+"""Two clocks are one where the higher has brought less than this share of what the step from the lower to the next one
+that counts brings to work that never waits. Work that waits for memory during less than seven eighths of its time, at
+the higher clock, gains more; and the wider the step, the more may noise add, such as a first window that still warms up
+(6 % of a step of a half)."""
 
 FASTEST = 2.0
 """Of the highest clock seen: no work speaks of a faster one."""
@@ -129,12 +131,13 @@ def doubtful(points: Sequence[tuple[float, float]]) -> list[float]:
 
 def _alike(hz: Sequence[float], seconds: Sequence[float]) -> set[tuple[int, int]]:
     """Pairs of ascending clocks, told apart by any work, at which it took as good as the same time."""
-    return {
-        (low, high)
-        for low in range(len(hz))
-        for high in range(low + 1, len(hz))
-        if hz[high] / hz[low] >= LEAST_STEP and seconds[low] / seconds[high] < 1.0 + TIME_NOISE
-    }
+    pairs = set()
+    for low in range(len(hz)):
+        above = [high for high in range(low + 1, len(hz)) if hz[high] / hz[low] >= LEAST_STEP]
+        if above:
+            most = 1.0 + LEAST_GAIN * (hz[above[0]] / hz[low] - 1.0)
+            pairs |= {(low, high) for high in above if seconds[low] / seconds[high] < most}
+    return pairs
 
 
 def _stretches(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
