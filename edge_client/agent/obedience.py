@@ -99,16 +99,17 @@ class Obedience:
         return Verdict(seen_hz, by if seen_hz is not None else None, finding)
 
     def _said_before(self, requested_hz: float, worked_hz: float) -> bool:
-        """Whether another timing has told this clock: the last one at the request, or the profile, or one at another
-        request, which then is believed too."""
+        """Whether another timing has told this clock: the last window at the request, or the profile, or what another
+        request has brought. A doubt about that other one is then settled too."""
         told = [known[requested_hz] for known in (self._doubted_hz, self._seen_hz) if requested_hz in known]
         elsewhere = [hz for hz in told if not clocking.near(hz, requested_hz, clocking.SAME_BY_WORK)]
         if any(clocking.near(worked_hz, hz, clocking.WORK_TOLERANCE) for hz in elsewhere):
             return True
         same = {
             asked_hz: hz
-            for asked_hz, hz in self._doubted_hz.items()
+            for asked_hz, hz in (self._seen_hz | self._doubted_hz).items()
             if max(asked_hz, requested_hz) >= clocking.LEAST_STEP * min(asked_hz, requested_hz)
+            and not clocking.near(hz, asked_hz, clocking.SAME_BY_WORK)
             and clocking.near(worked_hz, hz, clocking.SAME_BY_WORK)
         }
         self._seen_hz |= same

@@ -99,6 +99,8 @@ def test_two_requests_at_one_clock_are_two_timings() -> None:
     assert board.judge(0.5e9, 0.5e9, (0.5e9, "driver"), JOB, (500, 6.0)) == NOT_KNOWN
     assert board.judge(1.0e9, 1.0e9, (1.0e9, "driver"), JOB, (500, 6.0)) == Verdict(1.5e9, "work", "not_applied")
     assert board.judge(0.5e9, 0.5e9, (0.5e9, "driver"), JOB, (500, 6.0)).finding == "not_applied"
+    # and what is believed of two needs no second window at a third
+    assert board.judge(0.75e9, 0.75e9, (0.75e9, "driver"), JOB, (500, 6.0)).finding == "not_applied"
 
 
 def test_a_machine_that_is_slower_for_a_whole_task_is_no_board_that_lies() -> None:
