@@ -76,11 +76,8 @@ class Obedience:
         seen_hz, by = seen
         if requested_hz is None:
             return Verdict(seen_hz, by if seen_hz is not None else None, None)
-        samples, duration_s = timed
-        before = self._memory()
-        known = by != "firmware" and self._pace is not None and self._pace[0] == job
-        if known and self._pace is not None and samples and duration_s >= LEAST_WORK_S:
-            worked_hz = self._pace[1].verified_hz(requested_hz, duration_s / samples)
+        before, worked_hz = self._memory(), self._worked_hz(requested_hz, by, job, timed)
+        if worked_hz is not None:
             off = not clocking.near(worked_hz, requested_hz)
             agreed = all(hz is None or clocking.near(hz, requested_hz) for hz in (accepted_hz, seen_hz))
             if off and agreed and not self._said_before(requested_hz, worked_hz):
@@ -93,10 +90,23 @@ class Obedience:
             if seen_hz is None or off:
                 seen_hz, by = worked_hz, "work"
         finding = clocking.finding(requested_hz, accepted_hz, seen_hz, self._answers())
-        if seen_hz is not None:
+        # where work tells clocks, a driver that repeats the request takes nothing back in a window that work is mute on
+        mute = by == "driver" and worked_hz is None and self._pace is not None and requested_hz in self._seen_hz
+        if seen_hz is not None and not (mute and clocking.near(seen_hz, requested_hz)):
             self._seen_hz[requested_hz] = seen_hz
             self._remember(before)
         return Verdict(seen_hz, by if seen_hz is not None else None, finding)
+
+    def _worked_hz(
+        self, requested_hz: float, by: VerifiedBy, job: Job | None, timed: tuple[int, float]
+    ) -> float | None:
+        """The clock that the time of known work speaks of; None where a firmware tells it, or the work is mute."""
+        samples, duration_s = timed
+        if by == "firmware" or self._pace is None or self._pace[0] != job:
+            return None
+        if not samples or duration_s < LEAST_WORK_S:
+            return None
+        return self._pace[1].verified_hz(requested_hz, duration_s / samples)
 
     def _said_before(self, requested_hz: float, worked_hz: float) -> bool:
         """Whether another timing has told this clock: the last window at the request, or the profile, or what another

@@ -44,7 +44,7 @@ async def profiled(
     write_data(folder / "d.npz")
     config = BoardConfig(id="dev-1", profile="jetson-nano", data="d.npz", faults=faults)
     fleet = Fleet(
-        FleetConfig(broker=f"127.0.0.1:{broker.port}", fleet=TOPICS.fleet, board=(config,), usable_share=0.25),
+        FleetConfig(broker=f"127.0.0.1:{broker.port}", fleet=TOPICS.fleet, board=(config,), usable_share=0.15),
         folder,
         io.StringIO(),
     )

@@ -91,15 +91,15 @@ async def test_a_board_that_begins_to_lie_is_planned_anew_with_what_it_does(tmp_
         pytest.skip("this host is too busy: a round waited for the processor, and tells no clock")
     [first] = run.plan("tfl").plan.devices
     assert max(segment.freq_hz for segment in first.segments) < 0.8 * TOP_HZ
-    # one timing is no finding; from the second on each window is one
+    # one timing is no finding; from the second on each window is one that was asked to be slow
     assert (windows[0].verified_hz, windows[0].verified_by, windows[0].finding) == (None, None, None)
-    assert windows[1:], said
-    for window in windows[1:]:
-        assert window.verified_by == "work"
+    slow = [one for one in windows[1:] if one.requested_hz is not None and one.requested_hz < 0.7 * TOP_HZ]
+    assert slow, said
+    for window in slow:
+        assert (window.verified_by, window.violation_s) == ("work", window.duration_s)
         assert window.verified_hz is not None and window.requested_hz is not None
         assert window.verified_hz > 1.25 * window.requested_hz
         assert window.finding in ("not_applied", "floor", "boost", "too_fast")
-        assert window.violation_s == window.duration_s
     # the round after the finding goes by another plan, and what plans count on by then is what the board takes
     revisions = run.revisions("tfl")
     assert revisions and min(one.round for one in revisions) <= 3, said
@@ -111,7 +111,7 @@ async def test_a_board_that_begins_to_lie_is_planned_anew_with_what_it_does(tmp_
     assert compute_s(records[-1]) == pytest.approx(seconds, rel=0.25)
     report = json.loads((run.path / "report.json").read_text())
     named = report["clocks"]["nano-1"]["troubles"]
-    assert sum(named.values()) == len(windows) - 1
+    assert sum(named.values()) == sum(window.finding is not None for window in windows) >= len(slow)
     html = (run.path / "report.html").read_text()
     assert all(name.replace("_", " ") in html or name in html for name in named)
     assert left_behind(tmp_path) == []

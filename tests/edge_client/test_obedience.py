@@ -62,6 +62,15 @@ def test_work_that_takes_as_long_as_at_the_top_clock_ran_there_if_it_does_so_twi
     assert board.judge(0.5e9, 0.5e9, (0.5e9, "driver"), JOB, (500, 6.0)) == Verdict(1.5e9, "work", "not_applied")
 
 
+def test_a_window_that_tells_nothing_takes_back_nothing() -> None:
+    board = profiled()
+    for window in ((500, 6.0), (500, 6.0), (0, 0.0), (50, 0.6)):
+        board.judge(0.5e9, 0.5e9, (0.5e9, "driver"), JOB, window)
+    assert board.judge(0.5e9, 0.5e9, (0.5e9, "driver"), JOB, (500, 6.0)).finding == "not_applied"
+    assert board.judge(0.5e9, 0.5e9, (0.5e9, "driver"), JOB, (200, 6.0)).finding is None  # it obeys again
+    assert board.judge(0.5e9, 0.5e9, (0.5e9, "driver"), JOB, (500, 6.0)) == NOT_KNOWN
+
+
 # 0.5 GHz takes 30 ms, 1.5 GHz 12 ms: 3 ms + 13.5 ms GHz / f. 20 ms speak of 0.79 GHz, 42 ms of 0.35 GHz.
 SOUND, FAST, SLOW, SLOWER = (200, 6.0), (200, 4.0), (200, 8.4), (200, 9.6)
 

@@ -53,11 +53,13 @@ class Fleet:
         self.joins = joins
         self.mute, self.empty, self.slower = mute, empty, slower
         self.asked: list[dict[str, tuple[float, ...]]] = []
+        self.patience_s: list[float] = []
 
     async def enrol(self, n_devices: int, timeout_s: float, ids: frozenset[str] = frozenset()) -> tuple[Join, ...]:
         return self.joins
 
     async def profile(self, requests: Mapping[str, ProfileRequest], timeout_s: float) -> dict[str, ProfileReport]:
+        self.patience_s.append(timeout_s)
         self.asked.append({device: request.freqs_hz for device, request in requests.items()})
         blind = {one.device for one in self.joins if one.capabilities.meter_source == "unavailable"}
         reports = {}
@@ -96,6 +98,13 @@ async def enrolled(fleet: Fleet, strategy: Strategy | tuple[Strategy, ...] = "fi
 
 async def test_devices_that_can_be_planned_for_are_enrolled() -> None:
     assert [device.id for device in await enrolled(Fleet(join("a"), join("b")))] == ["a", "b"]
+
+
+async def test_a_profile_has_time_for_a_second_window_at_each_clock() -> None:
+    """An idle window and twice three of 4 s after 1 s, four times as long, and five minutes to begin with."""
+    fleet = Fleet(join("a"))
+    await enrolled(fleet)
+    assert fleet.patience_s == [300.0 + 4 * 7 * 5.0]
 
 
 async def test_a_board_whose_clock_cannot_be_set_is_planned_with_its_one_operating_point() -> None:
