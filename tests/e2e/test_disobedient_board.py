@@ -19,9 +19,10 @@ from edge_client.protocol.messages import SegmentOutcome
 from server.closed_loop import believed_device
 from server.records import RoundRecord
 from server.replanning import believe, cost
+from server.run_dir import RunDir
 from server.strategies import planner_device
 from tests.e2e.test_plain_boards import device_data
-from tests.e2e.test_three_clients import LIMIT_S, ROOT, left_behind, run_of, serve
+from tests.e2e.test_three_clients import LIMIT_S, ROOT, left_behind, run_of
 from tests.e2e.world import write_world
 from tests.edge_client.conftest import free_port
 from tools.boards.faults import Faults
@@ -33,13 +34,13 @@ pytestmark = pytest.mark.slow
 TOP_HZ = 1479e6
 
 
-def world(folder: Path, boards: str, *, rounds: int) -> Path:
-    """A run of plain FL on one Nano, with rounds of some seconds and time enough for its cheapest clock."""
-    file = write_world(folder, strategies=["tfl"], rounds=rounds, local_samples=600, local_epochs=240)
+def world(folder: Path, port: int, *, rounds: int) -> Path:
+    """A run of plain FL on one device, with rounds of some seconds and time enough for its cheapest clock."""
+    file = write_world(folder, strategies=["tfl"], rounds=rounds, local_samples=600, local_epochs=60)
     text = file.read_text().partition("\n[[boards]]")[0]
     text = text.replace("window_s = 1.0\nsettle_s = 0.3", "window_s = 2.5\nsettle_s = 1.0\nfreqs = 4")
-    text = text.replace("[plan]\n", "[plan]\nreplan = true\nround_slack = 4.0\n")
-    file.write_text(text + boards)
+    text = text.replace("[plan]\n", "[plan]\nreplan = true\nround_slack = 3.0\n")
+    file.write_text(f"{text}\n[broker]\nport = {port}\n[fleet]\ndevices = 1\n")
     return file
 
 
@@ -47,13 +48,17 @@ def windows_of(records: Iterable[RoundRecord]) -> list[SegmentOutcome]:
     return [window for record in records for update in record.updates for window in update.segments]
 
 
-def compute_s(record: RoundRecord) -> float:
-    return sum(window.duration_s for window in windows_of([record]))
+def asked_hz(record: RoundRecord) -> set[float | None]:
+    return {window.requested_hz for window in windows_of([record])}
 
 
-async def run_with_a_board_that_begins_to_lie(config: Path, folder: Path, port: int) -> str:
-    """Server and client as processes of their own, the board's law in this one; its clock is not applied from the
-    moment on that the plan stands."""
+async def whole_run(folder: Path, faults: Faults, *, rounds: int, lies_from: bytes) -> tuple[RunDir, str]:
+    """Server, broker and client as processes of their own, the board's law in this one, on a small share of a core.
+
+    It has its faults from the moment on that the server prints a line that begins so.
+    """
+    port = free_port()
+    config = world(folder / "world", port, rounds=rounds)
     server = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "server.cli", "run", str(config), "--out", str(folder / "runs"),
         cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
@@ -61,68 +66,66 @@ async def run_with_a_board_that_begins_to_lie(config: Path, folder: Path, port: 
     )  # fmt: skip
     assert server.stdout is not None
     board = BoardConfig(id="nano-1", profile="jetson-nano", data=str(device_data(folder / "nano-1.npz", 0)))
-    wanted = FleetConfig(broker=f"127.0.0.1:{port}", fleet="demo", board=(board,), usable_share=0.25)
+    wanted = FleetConfig(broker=f"127.0.0.1:{port}", fleet="demo", board=(board,), usable_share=0.15)
     fleet, said = Fleet(wanted, folder, io.StringIO()), ""
     try:
         async for line in server.stdout:
             said += line.decode()
             if line.startswith(b"broker at"):
                 await fleet.start()
-            elif line.startswith(b"plan tfl"):
-                fleet.boards[0].faults = Faults(clock_not_applied=True)
+            if line.startswith(lies_from):
+                fleet.boards[0].faults = faults
         assert await server.wait() == 0, said
     finally:
         if server.returncode is None:
             server.kill()
             await server.wait()
         await fleet.stop()
-    return said
+    return run_of(folder / "runs"), said
 
 
 async def test_a_board_that_begins_to_lie_is_planned_anew_with_what_it_does(tmp_path: Path) -> None:
-    """Its plan asks for a slow clock, and it runs at 1479 MHz from then on: quicker, for more joules."""
-    port = free_port()
-    config = world(tmp_path / "world", f"\n[broker]\nport = {port}\n[fleet]\ndevices = 1\n", rounds=4)
-    said = await asyncio.wait_for(run_with_a_board_that_begins_to_lie(config, tmp_path, port), LIMIT_S)
-    run = run_of(tmp_path / "runs")
+    """Its plan asks for a slow clock that is quick enough, and it runs at 204 MHz from then on, which is not: a sample
+    takes 2.7 times as long as at 614 MHz."""
+    capped = Faults(clock_cap_hz=204e6)
+    run, said = await asyncio.wait_for(whole_run(tmp_path, capped, rounds=3, lies_from=b"plan tfl"), LIMIT_S)
     records = run.rounds("tfl")
     windows = windows_of(records)
     if any(window.starved for window in windows):
         pytest.skip("this host is too busy: a round waited for the processor, and tells no clock")
     [first] = run.plan("tfl").plan.devices
-    assert max(segment.freq_hz for segment in first.segments) < 0.8 * TOP_HZ
-    # one timing is no finding; from the second on each window is one that was asked to be slow
+    # one timing is no finding; from the second on each is one
     assert (windows[0].verified_hz, windows[0].verified_by, windows[0].finding) == (None, None, None)
-    slow = [one for one in windows[1:] if one.requested_hz is not None and one.requested_hz < 0.7 * TOP_HZ]
-    assert slow, said
-    for window in slow:
+    assert len(windows) >= 3, said
+    for window in windows[1:]:
         assert (window.verified_by, window.violation_s) == ("work", window.duration_s)
         assert window.verified_hz is not None and window.requested_hz is not None
-        assert window.verified_hz > 1.25 * window.requested_hz
-        assert window.finding in ("not_applied", "floor", "boost", "too_fast")
-    # the round after the finding goes by another plan, and what plans count on by then is what the board takes
-    revisions = run.revisions("tfl")
-    assert revisions and min(one.round for one in revisions) <= 3, said
-    assert compute_s(records[0]) < 0.75 * first.executed_compute_s
+        assert window.verified_hz < window.requested_hz / 1.25
+        assert window.finding in ("cap", "not_applied", "too_slow")
+    # the next round goes by another plan, for the first one's clock is counted on as what it really brings
+    revision = run.revisions("tfl")[0]
+    assert (revision.round, revision.reason[:33]) == (2, "nano-1 would need longer than the")
     [device] = [planner_device(one, None) for one in run.devices()]
-    beliefs, _ = believe([device], records[:-1])
-    [share] = run.current_plan("tfl").plan.devices
-    _, seconds = cost(share, believed_device(device, beliefs["nano-1"]), added=True)
-    assert compute_s(records[-1]) == pytest.approx(seconds, rel=0.25)
+    beliefs, _ = believe([device], records[:1])
+    _, seconds = cost(first, believed_device(device, beliefs["nano-1"]), added=True)
+    assert windows[0].duration_s > 1.8 * first.executed_compute_s
+    assert seconds == pytest.approx(windows[0].duration_s, rel=0.3)
+    [second] = revision.plan.plan.devices
+    assert min(part.freq_hz for part in second.segments) >= min(part.freq_hz for part in first.segments)
+    assert second.segments != first.segments
+    assert asked_hz(records[1]) == {part.freq_hz for part in second.segments}
     report = json.loads((run.path / "report.json").read_text())
     named = report["clocks"]["nano-1"]["troubles"]
-    assert sum(named.values()) == sum(window.finding is not None for window in windows) >= len(slow)
+    assert sum(named.values()) == len(windows) - 1
     html = (run.path / "report.html").read_text()
     assert all(name.replace("_", " ") in html or name in html for name in named)
     assert left_behind(tmp_path) == []
 
 
-def test_a_board_whose_profile_shows_the_lie_is_asked_for_what_it_does(tmp_path: Path) -> None:
-    boards = '\n[[boards]]\nid = "nano-1"\nprofile = "jetson-nano"\nfaults = { clock_not_applied = true }\n'
-    server = serve("run", str(world(tmp_path / "world", boards, rounds=1)), "--out", str(tmp_path / "runs"))
-    said, _ = server.communicate(timeout=LIMIT_S)
-    assert server.returncode == 0, said
-    run = run_of(tmp_path / "runs")
+async def test_a_board_whose_profile_shows_the_lie_is_asked_for_what_it_does(tmp_path: Path) -> None:
+    run, _ = await asyncio.wait_for(
+        whole_run(tmp_path, Faults(clock_not_applied=True), rounds=1, lies_from=b"broker at"), LIMIT_S
+    )
     points = run.devices()[0].profile.points
     [record] = run.rounds("tfl")
     if any(point.starved for point in points) or any(window.starved for window in windows_of((record,))):
@@ -133,7 +136,8 @@ def test_a_board_whose_profile_shows_the_lie_is_asked_for_what_it_does(tmp_path:
     [share] = run.plan("tfl").plan.devices
     assert {segment.freq_hz for segment in share.segments} == {TOP_HZ}
     assert {window.finding for window in windows_of((record,))} == {None}
-    assert compute_s(record) == pytest.approx(share.executed_compute_s, rel=0.25)
+    [window] = windows_of([record])
+    assert window.duration_s == pytest.approx(share.executed_compute_s, rel=0.25)
     notes = json.loads((run.path / "report.json").read_text())["notes"]
     [told] = [note for note in notes if note.startswith("nano-1 did not keep its clock when it was profiled: ")]
     assert told.count("was 1479 MHz by work (not applied)") == len(points) - 1
