@@ -139,7 +139,8 @@ class Shell:
         if isinstance(message, Chunk):  # in line with the events: the Task that names its blob comes before it
             self._events.put_nowait(Received(message, addressed=topic == self._inbox))
         elif not isinstance(message, BlobProgress):
-            self._events.put_nowait(Heard(message))
+            battery_j = self._setup.board.battery_j() if isinstance(message, Task) else None
+            self._events.put_nowait(Heard(message, battery_j))
         elif self._uploader is not None:
             try:
                 self._uploader.heard(message)

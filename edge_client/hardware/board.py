@@ -60,6 +60,11 @@ class Board:
         fed = supply.read_supply(self.fs)
         return Conditions(60 * now.tm_hour + now.tm_min, self.temperature_c(), fed.battery_share, fed.fed)
 
+    def battery_j(self) -> float | None:
+        """Joules left in what feeds the board; None where more comes from outside, or nothing tells."""
+        now = supply.read_supply(self.fs)
+        return now.battery_j if now.fed is False else None
+
     def link(self) -> wifi.Link:
         """How the radio hears its access point; empty where there is none."""
         return self.tx.link() if isinstance(self.tx, IwTxPower) else wifi.Link()

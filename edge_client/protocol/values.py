@@ -105,7 +105,8 @@ class Segment(Value, frozen=True, kw_only=True):
 class SegmentOutcome(Value, frozen=True, kw_only=True):
     """What became of a segment: the clock as requested, as accepted by the kernel, as verified by independent means.
 
-    `verified_hz` is None where nothing independent could be read. `starved` is True where the trainer was runnable but
+    `verified_hz` is None where nothing independent could be read, and where work alone speaks against the board for the
+    first time: one timing may be the host's. `starved` is True where the trainer was runnable but
     got less than 95 % of the processor (None: unknown); such windows are left out of fits. `finding` says how the board
     failed the request (None: it did not, as far as can be told), `limits` what held its clock down at any time.
     """

@@ -29,6 +29,9 @@ from server.unplanned import needs_joules
 SLOW = 4.0
 """A device may take this many times what its windows add up to before it is given up."""
 
+WINDOWS_A_CLOCK = 2
+"""A device may measure a clock a second time where the first window speaks against its board."""
+
 WAKE_S = 120.0
 
 LEAST_METER_SAMPLES = 5
@@ -163,7 +166,7 @@ async def measure_profiles(
 
     def patience_s(stretch: float) -> float:
         window_s = config.profile.window_s * stretch + config.profile.settle_s
-        return 300.0 + SLOW * (config.profile.freqs + 1) * window_s
+        return 300.0 + SLOW * (WINDOWS_A_CLOCK * config.profile.freqs + 1) * window_s
 
     by_id = {join.device: join for join in joins}
     reports = await fleet.profile(requests(by_id, 1.0), patience_s(1.0))

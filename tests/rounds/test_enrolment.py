@@ -56,11 +56,13 @@ class Fleet:
         self.asked: list[dict[str, tuple[float, ...]]] = []
         self.weightless = False
         self.trials: list[tuple[str, ...]] = []
+        self.patience_s: list[float] = []
 
     async def enrol(self, n_devices: int, timeout_s: float, ids: frozenset[str] = frozenset()) -> tuple[Join, ...]:
         return self.joins
 
     async def profile(self, requests: Mapping[str, ProfileRequest], timeout_s: float) -> dict[str, ProfileReport]:
+        self.patience_s.append(timeout_s)
         self.asked.append({device: request.freqs_hz for device, request in requests.items()})
         blind = {one.device for one in self.joins if one.capabilities.meter_source == "unavailable"}
         reports = {}
@@ -123,6 +125,13 @@ async def test_a_trial_upload_without_bits_is_refused_by_name() -> None:
     fleet.weightless = True
     with pytest.raises(FleetError, match="the trial upload of a, b had no bits"):
         await enrolled(fleet)
+
+
+async def test_a_profile_has_time_for_a_second_window_at_each_clock() -> None:
+    """An idle window and twice three of 4 s after 1 s, four times as long, and five minutes to begin with."""
+    fleet = Fleet(join("a"))
+    await enrolled(fleet)
+    assert fleet.patience_s == [300.0 + 4 * 7 * 5.0]
 
 
 async def test_a_board_whose_clock_cannot_be_set_is_planned_with_its_one_operating_point() -> None:
