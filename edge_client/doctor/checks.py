@@ -16,6 +16,7 @@ import msgspec
 
 from edge_client.errors import DataError
 from edge_client.hardware.board import Board
+from edge_client.hardware.cpufreq import online
 from edge_client.hardware.interfaces import Meter, Missing
 from edge_client.hardware.settings import SettingsFile
 from edge_client.hardware.supply import read_supply
@@ -65,7 +66,8 @@ def _lacks(name: str, message: str, remedy: str | None = None) -> Check:
 
 def clock(board: Board) -> Check:
     """Whether a plan's clock can be set, and how it is then verified."""
-    governors = board.fs.glob("sys/devices/system/cpu/cpufreq/policy*/scaling_governor")
+    found = board.fs.glob("sys/devices/system/cpu/cpufreq/policy*/scaling_governor")
+    governors = [path for path in found if online(board.fs, path.split("/")[-2])]
     points = board.cpufreq.available_hz()
     if not governors:
         said = "this machine has no cpufreq policy: it trains at its own clock"

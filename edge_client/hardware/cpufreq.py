@@ -9,12 +9,14 @@ Limits that are in force when the client starts are the owner's (or nvpmodel's):
 offered, and under `userspace` they are not touched.
 
 A board may have several policies with tables of their own (an Orin Nano's two clusters). Each is set to its point
-nearest to the request. Where the trainer is bound to some CPUs, only their policies are: the others stay the owner's.
+nearest to the request; one whose CPUs are all off is left alone. Where the trainer is bound to some CPUs, only their policies are: the others stay the owner's.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
@@ -30,6 +32,13 @@ _BASE = "sys/devices/system/cpu/cpufreq"
 _KNOB = "cpufreq"
 _NAMES = ("scaling_governor", "scaling_setspeed", "scaling_min_freq", "scaling_max_freq")
 _STEPS = 5  # operating points offered where the driver has no table
+
+
+def online(fs: SysFs, policy: str) -> bool:
+    """Whether a policy has a CPU that runs. The kernel keeps the folder of one whose CPUs are all off (an Orin Nano's
+    second cluster at 7 W): it then names no CPU, or answers every read with EBUSY, and takes nothing."""
+    path = f"{_BASE}/{policy}/affected_cpus"
+    return bool(fs.read(path)) or fs.trouble(path) == os.strerror(errno.ENOENT)
 
 
 class CpuFreqPolicies:
@@ -111,7 +120,9 @@ class CpuFreqPolicies:
 
     def _policies(self) -> list[str]:
         names = [path.rsplit("/", 1)[1] for path in self._fs.glob(f"{_BASE}/policy*")]
-        return [name for name in names if self._cpus is None or self._cpus & self._members(name)]
+        if self._cpus is not None:
+            return [name for name in names if self._cpus & self._members(name)]
+        return [name for name in names if online(self._fs, name)]
 
     def _members(self, policy: str) -> frozenset[int]:
         listed = (self._fs.read(f"{_BASE}/{policy}/affected_cpus") or "").split()

@@ -15,6 +15,7 @@ from bisect import bisect_left
 
 import numpy as np
 
+from edge_client.hardware.cpufreq import online
 from edge_client.hardware.interfaces import Boundary, MeterInfo, Missing
 from edge_client.hardware.sysfs import SysFs
 from firmware_profiles.calibrated import Calibration
@@ -47,7 +48,7 @@ class Modelled:
             source="modelled",
         )
         self._fs = fs
-        self._clocks = fs.glob(_CLOCKS)
+        self._clocks = [path for path in fs.glob(_CLOCKS) if online(fs, path.split("/")[-2])]
         self._last: tuple[int, int] | None = None
 
     def read_power_w(self) -> float | None:

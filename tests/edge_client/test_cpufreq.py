@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from edge_client.doctor import checks
 from edge_client.errors import HardwareError
 from edge_client.hardware.board import discover
 from edge_client.hardware.cpufreq import CpuFreqPolicies
@@ -135,6 +138,29 @@ def test_a_trainer_bound_to_some_cpus_leaves_the_other_cluster_alone(tmp_path: P
         assert (tmp_path / f"{POLICY}/scaling_governor").read_text() == "schedutil\n"
         assert (tmp_path / f"{second}/scaling_setspeed").read_text() == "102000\n"
     assert CpuFreqPolicies(fs, settings(tmp_path), cpus=(7,)).available_hz() == ()
+
+
+class Asleep(Recorder):
+    """A policy whose CPUs are all off, as kernels from 5.18 on answer for it."""
+
+    def open(self, path: str) -> int:
+        if "/policy4/" in path:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        return super().open(path)
+
+
+@pytest.mark.parametrize("kernel", [Recorder, Asleep])
+def test_a_cluster_that_is_off_is_left_alone(kernel: type[Recorder], tmp_path: Path) -> None:
+    second = "sys/devices/system/cpu/cpufreq/policy4"  # an Orin Nano at 7 W; before 5.18 it names no CPU
+    put(tmp_path, {**cpufreq(), **cpufreq((102000, 1000000), policy=second), f"{second}/affected_cpus": ""})
+    fs = kernel(tmp_path)
+    clock = CpuFreqPolicies(fs, settings(tmp_path))
+    assert clock.available_hz() == tuple(khz * 1e3 for khz in NANO_KHZ)
+    with clock.hold(710.4e6):
+        assert fs.log == [("scaling_governor", "userspace"), ("scaling_setspeed", "710400")]
+        (tmp_path / f"{POLICY}/scaling_cur_freq").write_text("710400")
+        assert clock.read(710.4e6).accepted_hz == 710.4e6
+    assert checks.clock(discover(fs, settings(tmp_path))).message.startswith("1 cpufreq policy (schedutil now), 7 ")
 
 
 def test_a_refused_write_restores_what_was_changed(tmp_path: Path) -> None:
