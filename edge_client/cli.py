@@ -35,6 +35,7 @@ from edge_client.errors import FimiClientError, HardwareError, MissingExtraError
 from edge_client.events import Device
 from edge_client.hardware import board as boards
 from edge_client.hardware import radio_check, sampler
+from edge_client.hardware.alone import alone
 from edge_client.hardware.board import Board
 from edge_client.hardware.meters import Wanted
 from edge_client.hardware.settings import SettingsFile
@@ -99,6 +100,17 @@ def _run(config: ClientConfig, own: Own) -> int:  # noqa: ARG001
         )
     assert config.broker and config.fleet and config.id and config.data  # check_complete said so
     samples = data.load(Path(config.data))
+    _root(config)
+    try:
+        config.state_path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(f"--state-dir {config.state_path}: {error.strerror}; give a folder to write to") from error
+    with alone(config.state_path):
+        return _take_part(config, samples)
+
+
+def _take_part(config: ClientConfig, samples: data.LocalData) -> int:
+    assert config.broker and config.fleet and config.id and config.data
     wanted = wanted_meter(config)
     board = _board(config, wanted)
     board.restore()  # what a client that was killed had changed
@@ -120,10 +132,6 @@ def _run(config: ClientConfig, own: Own) -> int:  # noqa: ARG001
         tls=_tls(config) if broker.tls else None,
         ca_file=config.ca_file,
     )
-    try:
-        config.state_path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SetupError(f"--state-dir {config.state_path}: {error.strerror}; give a folder to write to") from error
     setup = Setup(
         device=device,
         line=line,

@@ -9,7 +9,8 @@ Limits that are in force when the client starts are the owner's (or nvpmodel's):
 offered, and under `userspace` they are not touched.
 
 A board may have several policies with tables of their own (an Orin Nano's two clusters). Each is set to its point
-nearest to the request; one whose CPUs are all off is left alone. Where the trainer is bound to some CPUs, only their policies are: the others stay the owner's.
+nearest to the request; one whose CPUs are all off is left alone. Where the trainer is bound to some CPUs, only their
+policies are set: the others stay the owner's.
 """
 
 from __future__ import annotations

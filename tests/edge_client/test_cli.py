@@ -15,6 +15,7 @@ import pytest
 from edge_client import cli, config
 from edge_client.config import ClientConfig
 from edge_client.errors import SetupError
+from edge_client.hardware.alone import alone
 from edge_client.protocol.messages import Join, Segment, ServerHello, TaskClosed
 from firmware_profiles.strict import ConfigError, load_toml
 from tests.edge_client import trees
@@ -121,6 +122,19 @@ def test_a_configuration_is_strict(tmp_path: Path, capsys: pytest.CaptureFixture
         assert status == 2
         assert str(path) in line
         assert said in line
+
+
+def test_a_second_client_of_one_board_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Or it would take what the first has set for the owner's settings, and undo it in mid-task."""
+    fs = trees.nano(tmp_path)
+    write_data(tmp_path / "d.npz")
+    fs.write(f"{trees.POLICY}/scaling_governor", "userspace")
+    trees.settings(tmp_path).save("cpufreq", {"policy0/scaling_governor": "schedutil"})
+    words = ["--broker", "mqtt://h", "--fleet", "f", "--id", "d", "--data", tmp_path / "d.npz", "--root", tmp_path]
+    with alone(tmp_path / "run/fimi"):
+        status, said = run("run", *words, "--runtime", "numpy", capsys=capsys)
+    assert (status, fs.read(f"{trees.POLICY}/scaling_governor")) == (2, "userspace")
+    assert "another client or sweep is at work on this board" in said
 
 
 def test_flags_go_before_the_file() -> None:

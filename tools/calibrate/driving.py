@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 
 from edge_client.errors import HardwareError, SetupError
+from edge_client.hardware import alone as locks
 from edge_client.hardware import board as boards
 from edge_client.hardware.board import Board
 from edge_client.hardware.sampler import Sampler
@@ -21,24 +21,24 @@ METER_PERIOD_S = 0.1
 SETTINGS = "run/fimi-calibrate/settings.json"
 """Below the board's root: what it was set to before."""
 
+CLIENT = "run/fimi"
+"""Where a client keeps the same, unless it is told otherwise."""
+
 
 @contextlib.contextmanager
 def alone(root: Path) -> Iterator[None]:
-    """No other sweep at work on this board inside the context; raises SetupError where one is. A process that is killed
-    lets go of it."""
+    """No other sweep and no client at work on this board inside the context; raises SetupError where one is."""
     if not root.is_dir():
         raise SetupError(f"--root {root} is no folder; give the folder that holds the board's sys/ and bin/")
-    path = (root / SETTINGS).with_name("lock")
+    folder, client = (root / SETTINGS).parent, root / CLIENT
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("wb")
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SetupError(f"{path}: {error.strerror}; run it as a user who may write there") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise SetupError("another sweep is at work on this board; let it end, or end it") from None
+        raise SetupError(f"{folder}: {error.strerror}; run it as a user who may write there") from None
+    with contextlib.ExitStack() as stack:
+        for one in (folder, client):
+            if one.is_dir():
+                stack.enter_context(locks.alone(one))
         yield
 
 
@@ -47,11 +47,9 @@ def open_board(root: Path, interface: str | None = None) -> Board:
 
     Raises SetupError where a client holds its settings, HardwareError where nothing measures it.
     """
-    if (root / "run/fimi/settings.json").exists():
-        raise SetupError(
-            f"a client holds settings of this board ({root / 'run/fimi/settings.json'}); end it, or put them back with"
-            " fimi-client restore"
-        )
+    left = root / CLIENT / "settings.json"
+    if left.exists():
+        raise SetupError(f"a client holds settings of this board ({left}); put them back with: fimi-client restore")
     board = boards.discover(SysFs(root), SettingsFile(root / SETTINGS), interface)
     board.restore()
     if board.meter is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_client.hardware.alone import alone
 from firmware_profiles.loader import load_profile
 from tests.edge_client.trees import nano
 from tools.calibrate import sweep
@@ -126,6 +127,9 @@ def test_a_sweep_says_what_it_cannot_do(board: list[str], tmp_path: Path, capsys
     assert main([*board, "--opps", "1000000000"]) == 2
     assert "--opps 1000000000 is no operating point of this board; it has 102000000" in capsys.readouterr().err
     (root / "run/fimi").mkdir(parents=True)
+    with alone(root / "run/fimi"):  # as a client that runs, whether it holds anything or not
+        assert main(board) == 2
+    assert "another client or sweep is at work on this board" in capsys.readouterr().err
     (root / "run/fimi/settings.json").write_text("{}")
     assert main(board) == 2
     assert "a client holds settings of this board" in capsys.readouterr().err

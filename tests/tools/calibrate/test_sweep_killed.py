@@ -57,7 +57,7 @@ def test_a_sweep_survives_sigkill_and_ctrl_c(tmp_path: Path, capsys: pytest.Capt
         frozen_in_a_window(killed, 2)
         workers = psutil.Process(killed.pid).children(recursive=True)
         assert main([*command[len(CALIBRATE) :]]) == 2  # two would take turns in undoing each other's clock
-        assert "another sweep is at work on this board" in capsys.readouterr().err
+        assert "another client or sweep is at work on this board" in capsys.readouterr().err
         killed.kill()
         killed.communicate()
         assert workers and not psutil.wait_procs(workers, timeout=10)[1]
