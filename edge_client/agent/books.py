@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from edge_client.agent.work import Work
 from edge_client.events import Close
 from edge_client.hardware.interfaces import MeterInfo
 from edge_client.protocol.messages import TaskClosed
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,5 +75,12 @@ class IdleFloor:
         return held.power_w if info and (held.meter, held.boundary) == (info.name, info.boundary) else None
 
     def keep(self, power_w: float | None) -> None:
-        if power_w is not None and self._info is not None:
-            self._path.write_bytes(msgspec.json.encode(_Floor(power_w, self._info.name, self._info.boundary)))
+        """Remember it; where it cannot be written it lives as long as the client."""
+        if power_w is None or self._info is None:
+            return
+        fresh = self._path.with_suffix(".partial")
+        try:
+            fresh.write_bytes(msgspec.json.encode(_Floor(power_w, self._info.name, self._info.boundary)))
+            fresh.replace(self._path)
+        except OSError as error:
+            log.warning("the idle floor could not be noted in %s: %s", self._path, error.strerror)

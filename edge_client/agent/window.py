@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import msgspec
@@ -20,7 +21,9 @@ from edge_client.protocol.values import Limit
 
 CLOCK_POLL_S = 1.0
 CLOCK_SETTLE_S = 0.05  # a transition takes up to milliseconds; the first look comes after it
-_JOURNAL_BYTES = 8 << 20
+_JOURNAL_BYTES = 4 << 20  # twice that with the file before
+
+log = logging.getLogger(__name__)
 
 
 class Window:
@@ -128,16 +131,37 @@ async def watched(board: Board, requested_hz: float | None) -> AsyncIterator[Win
 
 
 class Journal:
-    """One JSON line per measured window, on the monotonic clock: to hold our joules against another instrument's."""
+    """One JSON line per measured window, on the monotonic clock: to hold our joules against another instrument's.
+
+    No work fails for it: where it cannot be written (a full disk), that is said once, and the next window tried again. A
+    file that has grown large becomes `.old` in place of the one before, so that the latest windows are there.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._said = False
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
+        self._try(lambda: path.write_bytes(b""))
 
     def write(self, kind: str, start: float, end: float, energy: EnergyReading, **more: object) -> None:
-        if self._path.stat().st_size < _JOURNAL_BYTES:
-            split = {"idle_j": energy.idle_j, "added_j": energy.added_j, "short_window": energy.short_window}
-            line = {"kind": kind, "start": start, "end": end, "energy": energy, **split, **more}
-            with self._path.open("ab") as file:
-                file.write(msgspec.json.encode(line) + b"\n")
+        split = {"idle_j": energy.idle_j, "added_j": energy.added_j, "short_window": energy.short_window}
+        line = {"kind": kind, "start": start, "end": end, "energy": energy, **split, **more}
+        self._try(lambda: self._append(msgspec.json.encode(line) + b"\n"))
+
+    def _append(self, line: bytes) -> None:
+        with self._path.open("ab") as file:
+            if file.tell() < _JOURNAL_BYTES:
+                file.write(line)
+                return
+        self._path.replace(self._path.with_suffix(".old"))
+        self._path.write_bytes(line)
+
+    def _try(self, write: Callable[[], object]) -> None:
+        try:
+            write()
+        except OSError as error:
+            if not self._said:
+                log.warning("%s: %s; windows are not noted there until that is mended", self._path, error.strerror)
+            self._said = True
+        else:
+            self._said = False

@@ -7,10 +7,15 @@ from before it is not believed: the owner may have chosen other settings since.
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
 import msgspec
+
+from edge_client.errors import HardwareError
+
+log = logging.getLogger(__name__)
 
 _BOOT = "boot"
 
@@ -35,27 +40,36 @@ class SettingsFile:
         return {} if stale else held
 
     def save(self, knob: str, values: dict[str, str]) -> None:
-        """Remember a knob's settings, unless an earlier, truer memory of them is there."""
+        """Remember a knob's settings, unless an earlier, truer memory of them is there; raises HardwareError where that
+        cannot be written: then nothing may be changed."""
         held = self.load()
         if knob not in held:
             self._write(held | {knob: values})
 
     def forget(self, knob: str) -> None:
-        """The knob is restored."""
+        """The knob is restored; where that cannot be noted it is said, and the knob restored once more later on."""
         held = self.load()
         held.pop(knob, None)
-        if held:
-            self._write(held)
-        else:
-            self.path.unlink(missing_ok=True)
+        try:
+            if held:
+                self._write(held)
+            else:
+                self.path.unlink(missing_ok=True)
+        except (HardwareError, OSError) as error:
+            log.error("%s is restored, and that could not be noted: %s", knob, error)
 
     def _write(self, held: dict[str, dict[str, str]]) -> None:
         if self._boot_id is not None:
             held = held | {_BOOT: {"id": self._boot_id}}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.path.with_suffix(".partial")
-        with fresh.open("wb") as file:
-            file.write(msgspec.json.encode(held))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self.path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with fresh.open("wb") as file:
+                file.write(msgspec.json.encode(held))
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(self.path)
+        except OSError as error:
+            raise HardwareError(
+                f"{self.path}: {error.strerror}; what is to be restored must stand there before anything is changed"
+            ) from error

@@ -22,6 +22,7 @@ from edge_client.hardware.sysfs import SysFs
 log = logging.getLogger(__name__)
 
 _KNOB = "txpower"
+_GONE = re.compile(r"No such device|\(-19\)")  # as iw says it
 
 
 def parse_dbm(text: str) -> float | None:
@@ -105,9 +106,9 @@ class IwTxPower:
             log.warning("%.1f dBm are more than the channel's %.1f: set to that", wanted_dbm, limit_dbm)
             wanted_dbm = limit_dbm
         held = {"dbm": f"{to_dbm(before):.2f}"} if before else {}
-        self._settings.save(_KNOB, {"interface": self.interface, **held})
         try:
             try:
+                self._settings.save(_KNOB, {"interface": self.interface, **held})
                 self._set(wanted_dbm)
             except HardwareError as error:
                 log.warning("the transmit power was refused: %s", error)
@@ -135,6 +136,10 @@ def restore(fs: SysFs, command: str, settings: SettingsFile) -> None:
         else:
             fs.run((command, "dev", interface, "set", "txpower", "auto"))
     except (HardwareError, ValueError) as error:
+        if _GONE.search(str(error)) and not fs.glob(f"sys/class/net/{interface}"):
+            log.warning("the transmit power of %s is not restored: the card has gone", interface)
+            settings.forget(_KNOB)
+            return
         log.error("the transmit power could not be restored: %s", error)
     else:
         settings.forget(_KNOB)

@@ -76,3 +76,25 @@ def test_a_transmit_power_left_changed_is_restored_later(tmp_path: Path) -> None
     file.save("txpower", {"dbm": "many"})
     discover(fs, file).restore()
     assert file.load()
+
+
+def test_a_card_that_was_pulled_out_is_not_waited_for(tmp_path: Path) -> None:
+    """Its memory would else stand before that of the card that is put in next, which then kept what we had set."""
+    fs, file = wifi(tmp_path), settings(tmp_path)
+    put(tmp_path, {"bin/iw": "#!/bin/sh\necho 'command failed: No such device (-19)' >&2; exit 237"})
+    file.save("txpower", {"interface": "wlan1", "dbm": "20.00"})
+    put(tmp_path, {"sys/class/net/wlan1/mtu": 1500})
+    discover(fs, file).restore()
+    assert file.load()  # it is there: whatever iw says, it is tried again
+    (tmp_path / "sys/class/net/wlan1/mtu").unlink()
+    (tmp_path / "sys/class/net/wlan1").rmdir()
+    discover(fs, file).restore()
+    assert not file.path.exists()
+
+
+def test_a_power_that_could_not_be_put_back_is_not_set(tmp_path: Path) -> None:
+    card = txpower.find(wifi(tmp_path), settings(tmp_path))
+    put(tmp_path, {"run/fimi": "no folder"})
+    with card.hold(0.01) as accepted_w:
+        assert accepted_w == pytest.approx(0.1)
+    assert "fixed 1000" not in (tmp_path / "iw.log").read_text()
