@@ -18,6 +18,7 @@ import asyncio
 import importlib.metadata
 import importlib.util
 import logging
+import os
 import signal
 import ssl
 import sys
@@ -30,7 +31,7 @@ from edge_client import calibration, options
 from edge_client.agent.link import Line
 from edge_client.agent.setup import Setup
 from edge_client.agent.shell import Shell
-from edge_client.config import ClientConfig, check_complete, merge, parse_broker, wanted_meter
+from edge_client.config import ClientConfig, check_complete, load_place, merge, parse_broker, wanted_meter
 from edge_client.errors import FimiClientError, HardwareError, MissingExtraError, SetupError
 from edge_client.events import Device
 from edge_client.hardware import board as boards
@@ -63,14 +64,23 @@ def main(argv: list[str] | None = None) -> int:
     name = flags.pop("command")
     config_path = flags.pop("config", None)
     own: Own = {flag: flags.pop(flag) for flag in options.OWN if flag in flags}
+    wrong: ConfigError | None = None
     try:
-        config = load_toml(Path(config_path), ClientConfig) if config_path else ClientConfig()
+        try:
+            config = load_toml(Path(config_path), ClientConfig) if config_path else ClientConfig()
+        except ConfigError as error:
+            if name != "restore":
+                raise
+            wrong, config = error, load_place(Path(config_path or ""))  # a board is put back whatever else is wrong
         config = merge(config, flags)
         logging.basicConfig(
             level="ERROR" if name == "doctor" else config.log_level.upper(),  # what is wrong stands in its report
             format=f"%(asctime)s {config.id or 'fimi-client'} %(levelname)s %(message)s",
         )
-        return _COMMANDS[name](config, own)
+        status = _COMMANDS[name](config, own)
+        if wrong is not None:
+            raise wrong
+        return status
     except (FimiClientError, ConfigError) as error:
         print(f"fimi-client: {error}", file=sys.stderr)
         return error.exit_code
@@ -101,6 +111,7 @@ def _run(config: ClientConfig, own: Own) -> int:  # noqa: ARG001
     assert config.broker and config.fleet and config.id and config.data  # check_complete said so
     samples = data.load(Path(config.data))
     _root(config)
+    _try_cpus(config.cpu_list)
     try:
         config.state_path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -229,6 +240,18 @@ def _settings(fs: SysFs, path: Path) -> SettingsFile:
 def _left(config: ClientConfig) -> Path:
     """The file that is there as long as a setting of the board is changed."""
     return config.state_path / _LEFT
+
+
+def _try_cpus(cpus: tuple[int, ...] | None) -> None:
+    """Raise SetupError where the trainer could not stay on these CPUs."""
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, before if cpus is None else cpus)
+    except OSError as error:
+        told, mine = (",".join(map(str, sorted(some))) for some in (cpus or (), before))
+        raise SetupError(f"cpus: none of {told} is here to train on ({error.strerror}); give some of {mine}") from error
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _check_restored(config: ClientConfig) -> int:

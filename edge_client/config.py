@@ -19,11 +19,15 @@ from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.joining import Address, parse_url, tls_context
 from edge_client.protocol.topics import check_level
 from firmware_profiles.calibrated import load_calibration
-from firmware_profiles.strict import ConfigError, convert
+from firmware_profiles.strict import ConfigError, convert, read_toml
 
 Count = Annotated[int, Meta(ge=0)]
 AtLeastOne = Annotated[int, Meta(ge=1)]
 Positive = Annotated[float, Meta(gt=0)]
+
+
+_LAST_CPU = 4095
+"""Linux knows no more."""
 
 
 class PlugConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,13 +84,13 @@ class ClientConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     helper: Annotated[str, Meta(min_length=1)] = "auto"  # its socket, none, or auto: used where it is there
     interface: str | None = None  # Wi-Fi interface; left out: the one of the default route, else wlan0
     meter: str = "auto"  # plug, hwmon, hwmon:NAME, ina3221, jtop, pmic, rapl, modelled, none; auto: the best there is
-    meter_period_s: Positive = 0.1  # between two polls of the meter
+    meter_period_s: Annotated[float, Meta(ge=0.01)] = 0.1  # between two polls of the meter
     meter_profile: str | None = None  # board profile of the model, name or path; left out: the shipped one that fits
     calibration: str | None = None  # PROFILE.toml that `fimi-calibrate fit` made of this very board
     plug: PlugConfig | None = None  # [plug]
     rssi: RssiConfig | None = None  # [rssi], for `fimi-client radio-check`
     limits: LimitsConfig = LimitsConfig()  # [limits]
-    heartbeat_s: Positive = 5.0
+    heartbeat_s: Annotated[float, Meta(ge=0.1)] = 5.0
     max_packet_bytes: Annotated[int, Meta(ge=4096)] = 128 * 1024  # largest message the broker takes
     ca_file: str | None = None  # PEM: authority of an mqtts broker's certificate; left out: the system's ones
     cert_file: str | None = None  # this client's certificate, for mutual TLS
@@ -118,6 +122,8 @@ def parse_cpus(text: str) -> tuple[int, ...]:
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
             raise ValueError(f"cpus: {text!r} is no list of CPUs; give one as 0-3 or 0,2,5")
+        if int(last or first) > _LAST_CPU:
+            raise ValueError(f"cpus: {text!r} is no list of CPUs; they are numbered from 0 to {_LAST_CPU} at most")
         found.update(range(int(first), int(last or first) + 1))
     return tuple(sorted(found))
 
@@ -141,6 +147,15 @@ def merge(config: ClientConfig, flags: dict[str, object]) -> ClientConfig:
         return convert({**msgspec.to_builtins(config), **given}, ClientConfig, "command line")
     except ConfigError as error:
         raise SetupError(str(error)) from error
+
+
+def load_place(path: Path) -> ClientConfig:
+    """Of a client.toml that is wrong, only where the board and its settings are, as far as that can be read."""
+    try:
+        held = read_toml(path)
+    except ConfigError:
+        held = {}
+    return merge(ClientConfig(), {key: held[key] for key in ("root", "state_dir") if isinstance(held.get(key), str)})
 
 
 def check_complete(config: ClientConfig) -> None:

@@ -133,7 +133,7 @@ async def watched(board: Board, requested_hz: float | None) -> AsyncIterator[Win
 class Journal:
     """One JSON line per measured window, on the monotonic clock: to hold our joules against another instrument's.
 
-    No work fails for it: where it cannot be written (a full disk), that is said once, and the next window tried again. A
+    No work fails for it: where it cannot be written (a full disk), that is said once, and the next window is tried. A
     file that has grown large becomes `.old` in place of the one before, so that the latest windows are there.
     """
 

@@ -68,6 +68,8 @@ def test_what_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
         (["--root", "/nowhere"], 2, "--root /nowhere is no folder"),
         (["--threads", "0"], 2, "command line: threads: 0 is out of range; it must be a whole number >= 1"),
         (["--cpus", "3-1"], 2, "cpus: '3-1' is no list of CPUs; give one as 0-3 or 0,2,5"),
+        (["--cpus", "0-99999999999"], 2, "they are numbered from 0 to 4095 at most"),
+        (["--cpus", "4094-4095"], 2, "cpus: none of 4094,4095 is here to train on (Invalid argument); give some of "),
         (["--storage-samples", "-1"], 2, "storage_samples"),
         (["--config", "none.toml"], 2, "none.toml: no such file"),
         (
@@ -111,6 +113,8 @@ def test_a_configuration_is_strict(tmp_path: Path, capsys: pytest.CaptureFixture
     for text, said in (
         ("heartbeat_ms = 5", "heartbeat_ms"),
         ("heartbeat_s = 0", "heartbeat_s"),
+        ("heartbeat_s = 1e-9", "heartbeat_s"),
+        ("meter_period_s = 1e-9", "meter_period_s"),
         ("cert_file = 'x'", "cert_file: needs key_file"),
         ("runtime = 'onnx'", "runtime"),
         ("broker = 5", "broker"),
@@ -192,6 +196,27 @@ def test_restore_puts_back_or_says_that_it_could_not(tmp_path: Path, capsys: pyt
     status, said = run("restore", "--root", tmp_path, capsys=capsys)
     assert status == 6
     assert "not everything could be restored" in said
+
+
+@pytest.mark.parametrize("text", ["heartbeat_ms = 5", "threads = ", None])
+def test_a_board_is_put_back_though_its_configuration_is_wrong(
+    text: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Edited while the client was at work, which is then killed: ExecStopPost must not stop at the mistake."""
+    fs, file, path = trees.nano(tmp_path), trees.settings(tmp_path), tmp_path / "client.toml"
+    fs.write(f"{trees.POLICY}/scaling_governor", "userspace")
+    file.save("cpufreq", {"policy0/scaling_governor": "schedutil"})
+    if text is not None:
+        path.write_text(text)
+    status, said = run("restore", "--config", path, "--root", tmp_path, capsys=capsys)
+    assert status == 2
+    assert str(path) in said
+    assert fs.read(f"{trees.POLICY}/scaling_governor") == "schedutil"
+    fs.write(f"{trees.POLICY}/scaling_governor", "userspace")
+    file.save("cpufreq", {"policy0/scaling_governor": "schedutil"})
+    path.write_text(f"root = '{tmp_path}'\nheartbeat_ms = 5")
+    assert run("restore", "--config", path, capsys=capsys)[0] == 2
+    assert fs.read(f"{trees.POLICY}/scaling_governor") == "schedutil"
 
 
 # ---- the process -------------------------------------------------------------------------------------------------
