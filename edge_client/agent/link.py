@@ -14,6 +14,7 @@ import logging
 import random
 import socket
 import ssl
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -151,15 +152,17 @@ class Link:
     async def run(self) -> None:
         """Stay connected until cancelled; raises LinkError where trying again would not help."""
         wait_s, most_s = self._line.backoff_s
-        pause_s = wait_s
+        pause_s = brief_s = wait_s
         while True:
-            joined = False
+            joined, begun = False, time.monotonic()
             try:
                 async with self._connect() as client:
-                    pause_s, joined = wait_s, True
+                    joined, begun = True, time.monotonic()
                     await self._serve(client)
             except aiomqtt.MqttError as error:
                 why = str(error) if joined else self._obstacle(error)
+                if joined and brief_s > 2 * wait_s:
+                    why += "; again and again soon after it was made: has another client the same --id?"
                 broker = self._line.broker
                 log.warning("no connection to %s:%d (%s); trying again", broker.host, broker.port, why)
             finally:
@@ -167,6 +170,9 @@ class Link:
                 if self._online.is_set():
                     self._online.clear()
                     self._on_line(False)
+            if joined:  # one that ends soon, as where another client has the same name, is not hurried after
+                brief_s = wait_s if time.monotonic() - begun >= 2 * most_s else min(most_s, 2 * brief_s)
+                pause_s = brief_s
             await asyncio.sleep(pause_s * random.uniform(0.7, 1.3))
             pause_s = min(most_s, 2 * pause_s)
 

@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 INTERVAL_S = 0.5
 _STALE_S = 2.0
+_AGAIN_S = 30.0
+"""Without word for so long, and after a try that failed, the service is joined anew."""
+
 _INSTALL = "pip install 'fimi[jetson]'"
 _UNCERTAINTY, _OFFSET_W = 0.05, 0.02  # those of the INA3221 behind it
 
@@ -63,25 +66,41 @@ class JtopMeter:
         self._jtop: Jtop | None = None
         self._uptime: object = None
         self._latest: tuple[float, float | None] | None = None
+        self._tried_at = now()
+        self._why = ""
 
     def open(self) -> None:
-        """Connect; where the service is gone, its sentence is logged and reads fail."""
+        """Connect; where the service is gone, its sentence is logged once and reads try again."""
+        self._tried_at = self._now()
         client = self._make(interval=INTERVAL_S)
         client.attach(self._take)
-        if why := _start(client):
-            log.error("jtop: %s", why)
-        else:
+        why = _start(client) or ""
+        if not why:
             self._jtop = client
+            if self._why:
+                log.info("jtop: its service is there again")
+        elif why != self._why:
+            log.error("jtop: %s; tried again every %g s", why, _AGAIN_S)
+        self._why = why
 
     def close(self) -> None:
         client, self._jtop = self._jtop, None
         if client is not None:
-            client.close()
+            try:
+                client.close()
+            except Exception as error:  # noqa: BLE001 - as in _start; what had broken need not be closed in order
+                log.debug("jtop: %r", error)
 
     def read_power_w(self) -> float | None:
-        """See PowerMeter; what is older than two seconds is a failure."""
-        latest = self._latest
-        return latest[1] if latest is not None and self._now() - latest[0] <= _STALE_S else None
+        """See PowerMeter; what is older than two seconds is a failure. A client of a service that was started anew, for
+        an update say, hears nothing any more: another one takes its place."""
+        latest, now = self._latest, self._now()
+        if latest is not None and now - latest[0] <= _STALE_S:
+            return latest[1]
+        if now - max(self._tried_at, latest[0] if latest else 0.0) >= _AGAIN_S:
+            self.close()
+            self.open()
+        return None
 
     def _take(self, client: Jtop) -> None:
         """Called by jtop's own thread whenever it has read something."""

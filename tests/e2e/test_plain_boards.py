@@ -208,7 +208,9 @@ def test_calibrations_are_offered_and_used_or_refused_by_name_and_a_board_withou
         assert device.calibration is not None
         assert f"{device.id}: {device.calibration.why}" in said
         if not device.calibration.points:  # this host's pace was off by more than a quarter between two windows
-            assert "its calibration is not used, all clocks are measured: at 600 MHz" in device.calibration.why
+            _, found, why = device.calibration.why.partition("its calibration is not used, all clocks are measured: ")
+            assert found
+            assert "at 600 MHz" in why or "short of processor time" in why
             assert len(device.profile.points) == 6
             continue
         assert device.calibration.why.startswith(f"2 clocks were measured, {len(device.calibration.points)} come from")

@@ -131,6 +131,32 @@ def test_a_service_that_stalls_repeats_itself_and_is_not_believed() -> None:
     assert found.read_power_w() is None
 
 
+def test_a_service_that_was_started_anew_is_joined_again(caplog: pytest.LogCaptureFixture) -> None:
+    """jetson-stats is updated, or its service dies: its client's thread has ended, and tells nothing any more."""
+    clock, made = Clock(), [FakeJtop(ORIN), FakeJtop(ORIN, ConnectionResetError()), FakeJtop(ORIN)]
+    one, gone, other = made
+    found = JtopMeter(
+        lambda interval: made.pop(0)(interval=interval), jtop_meter.MeterInfo("jtop", "board", 0.05), clock
+    )
+    found.open()
+    other.uptime = 99
+    clock.now += 29.9
+    assert found.read_power_w() is None
+    assert len(made) == 2
+    clock.now += 0.2  # it is not there yet
+    assert found.read_power_w() is None
+    assert one.closed == 1
+    assert caplog.text.count("sudo systemctl restart jtop.service; tried again every 30 s") == 1
+    clock.now += 29.0
+    assert found.read_power_w() is None
+    assert made == [other]
+    clock.now += 1.1
+    assert found.read_power_w() is None
+    assert found.read_power_w() == 4.669
+    found.close()
+    assert (other.started, other.closed, gone.closed) == (1, 1, 0)
+
+
 def not_installed() -> Callable[..., Jtop]:
     raise ModuleNotFoundError("No module named 'jtop'", name="jtop")
 
