@@ -33,6 +33,7 @@ _BASE = "sys/devices/system/cpu/cpufreq"
 _KNOB = "cpufreq"
 _NAMES = ("scaling_governor", "scaling_setspeed", "scaling_min_freq", "scaling_max_freq")
 _STEPS = 5  # operating points offered where the driver has no table
+_RATIO_KHZ = 100_000  # multiples of which an x86 processor runs at: intel_pstate rounds any other request up to one
 
 
 def online(fs: SysFs, policy: str) -> bool:
@@ -144,7 +145,8 @@ class CpuFreqPolicies:
         table = (self._fs.read(f"{_BASE}/{policy}/scaling_available_frequencies") or "").split()
         points = [float(khz) for khz in table if khz.isdigit()]
         if not points:
-            points = [low + (high - low) * step / (_STEPS - 1) for step in range(_STEPS)]
+            inner = (low + (high - low) * step / (_STEPS - 1) for step in range(1, _STEPS - 1))
+            points = sorted({low, *(_RATIO_KHZ * round(khz / _RATIO_KHZ) for khz in inner), high})
         return [khz * 1e3 for khz in points if low <= khz <= high]
 
     def _number(self, policy: str, name: str) -> float | None:

@@ -79,6 +79,17 @@ def test_without_userspace_the_clock_is_pinned_by_its_limits(tmp_path: Path) -> 
     assert fs.log[2:] == [("scaling_min_freq", "800000"), ("scaling_max_freq", "2000000")]
 
 
+def test_without_a_table_only_clocks_are_offered_that_the_processor_has(tmp_path: Path) -> None:
+    """1475 MHz would run at 1500 and count as a clock that is not obeyed, as 825 at 900 does."""
+    clock = CpuFreqPolicies(pinned(tmp_path, 400_000, 4_700_000), settings(tmp_path))
+    assert clock.available_hz() == (0.4e9, 1.5e9, 2.6e9, 3.6e9, 4.7e9)
+    assert CpuFreqPolicies(pinned(tmp_path, 1_470_000, 1_490_000), settings(tmp_path)).available_hz() == (
+        1.47e9,
+        1.49e9,
+    )
+    assert CpuFreqPolicies(pinned(tmp_path, 800_000, 800_000), settings(tmp_path)).available_hz() == (0.8e9,)
+
+
 @pytest.mark.parametrize(
     ("now", "then", "first"),
     [
