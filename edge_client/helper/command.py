@@ -6,6 +6,7 @@ import grp
 import importlib.resources
 import logging
 import shutil
+import stat
 import sys
 from pathlib import Path
 
@@ -21,6 +22,7 @@ _GROUPS = ("i2c", "jtop", "video")
 _NEXT = """\
 Look at them, then:
   sudo useradd --system --user-group --home-dir /var/lib/fimi fimi
+  sudo install -D -m 640 -g fimi client.toml {config}   # yours: broker, fleet, id, data, and where they differ others
   sudo install -m 644 {folder}/fimi-helper.service {folder}/fimi-client.service /etc/systemd/system/
   sudo systemctl daemon-reload
   sudo systemctl enable --now fimi-helper fimi-client
@@ -50,9 +52,18 @@ def unit_text(name: str, client: str, config: str, groups: tuple[str, ...]) -> s
     return text
 
 
+def closed(program: Path, below: Path = Path("/")) -> Path | None:
+    """What is on the way to a program, `below` a folder, that users other than its owner may not enter (a home folder,
+    mostly), or the program itself; None where they may start it."""
+    way = [path for path in (*reversed(program.absolute().parents), program) if path.is_relative_to(below)]
+    return next((path for path in way if path.exists() and not path.stat().st_mode & stat.S_IXOTH), None)
+
+
 def write_units(folder: Path, config: str) -> int:
     """Write the units and say what to do with them; raises SetupError."""
-    client = shutil.which("fimi-client") or f"{sys.executable} -m edge_client.cli"
+    beside = Path(sys.argv[0]).absolute()
+    found = str(beside) if beside.name == "fimi-client" and beside.exists() else shutil.which("fimi-client")
+    client = found or f"{sys.executable} -m edge_client.cli"
     known = {group.gr_name for group in grp.getgrall()}
     groups = tuple(name for name in _GROUPS if name in known)
     try:
@@ -62,5 +73,9 @@ def write_units(folder: Path, config: str) -> int:
             print(folder / name)
     except OSError as error:
         raise SetupError(f"units: {folder}: {error.strerror}; give a folder that you may write") from error
-    print(_NEXT.format(folder=folder))
+    print(_NEXT.format(folder=folder, config=config))
+    if (shut := closed(Path(client.partition(" ")[0]))) is not None:
+        print(f"The user fimi cannot start {client}, for {shut} is closed to others: install it elsewhere, as")
+        print("  sudo python3 -m venv /opt/fimi && sudo /opt/fimi/bin/pip install fimi")
+        print("and run /opt/fimi/bin/fimi-client units again.")
     return 0

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_client.helper.command import unit_text, write_units
+from edge_client.helper import command
+from edge_client.helper.command import closed, unit_text, write_units
 from tests.edge_client import trees
 
 ANALYZE = shutil.which("systemd-analyze")
@@ -52,6 +53,30 @@ def test_the_units_expose_little(units: tuple[str, str], unit: int, most: int) -
     assert done.returncode == 0, done.stdout.splitlines()[-1]
 
 
+def test_a_client_in_somebodys_home_cannot_be_started_by_the_unit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Debian 12 closes home folders to others: systemd would say 203/EXEC, for ever."""
+    client = tmp_path / "home/pi/venv/bin/fimi-client"
+    client.parent.mkdir(parents=True)
+    client.touch(0o755)
+    for path in (client, *client.parents):
+        if path.is_relative_to(tmp_path):
+            path.chmod(0o755)
+    monkeypatch.setattr("sys.argv", [str(client), "units"])
+    monkeypatch.setattr(command, "closed", lambda path: closed(path, tmp_path))
+    write_units(tmp_path / "units", "/etc/fimi/client.toml")
+    assert f"ExecStart={client} run" in (tmp_path / "units/fimi-client.service").read_text()
+    said = capsys.readouterr().out
+    assert "sudo install -D -m 640 -g fimi client.toml /etc/fimi/client.toml" in said
+    assert "cannot start" not in said
+    (tmp_path / "home/pi").chmod(0o700)
+    write_units(tmp_path / "units", "/etc/fimi/client.toml")
+    said = capsys.readouterr().out
+    assert f"The user fimi cannot start {client}, for {tmp_path}/home/pi is closed to others" in said
+    assert "sudo python3 -m venv /opt/fimi" in said
+
+
 def test_what_no_trying_again_mends_is_not_tried_again() -> None:
     """2: configuration, 3: data, 7: runtime; but a broker that refuses (5) may be mended at its own end."""
     assert "RestartPreventExitStatus=2 3 7\n" in unit_text("fimi-client.service", "c", "f", ())
@@ -65,8 +90,8 @@ def test_the_rules_give_the_group_what_the_agent_writes_and_reads(tmp_path: Path
     text = unit_text("90-fimi.rules", "c", "f", ())
     commands = re.findall(r"RUN\+=\"/bin/sh -c '(.*)'\"$", text, re.MULTILINE)
     assert len(commands) == 2
-    for command in commands:
-        here = command.replace("$$", "$").replace("chgrp fimi", f"chgrp {group}").replace("/sys/", f"{tmp_path}/sys/")
+    for line in commands:
+        here = line.replace("$$", "$").replace("chgrp fimi", f"chgrp {group}").replace("/sys/", f"{tmp_path}/sys/")
         subprocess.run(["/bin/sh", "-c", here], check=True, capture_output=True)
     for name in ("scaling_governor", "scaling_setspeed", "scaling_min_freq", "scaling_max_freq"):
         assert (tmp_path / POLICY / name).stat().st_mode & stat.S_IWGRP, name
