@@ -5,6 +5,7 @@ Units stand in the names. A field left out takes the value that its comment says
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -37,12 +38,24 @@ class PlugConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     broker: str  # mqtt://[user:password@]host[:port] or mqtts://...; where the plug publishes
     topic: Annotated[str, Meta(min_length=1)]  # Tasmota's Topic, Shelly's MQTT prefix
 
+    def __post_init__(self) -> None:
+        if set("#+\0") & set(self.topic):  # a library's ValueError in the thread that polls, else
+            raise ValueError(f"topic: {self.topic!r} has a wildcard; give the plug's own, without # and +")
+
 
 class RssiConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the access point is asked for this board's signal."""
 
     command: Annotated[str, Meta(min_length=1)]  # whose last printed number is the signal in dBm; no shell
     settle_s: Positive = 3.0  # before each of its readings
+
+    def __post_init__(self) -> None:
+        try:
+            words = shlex.split(self.command)
+        except ValueError:
+            words = []
+        if not words:
+            raise ValueError(f"command: {self.command!r} is no command line; give words, with quotes that are closed")
 
 
 class LimitsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -37,6 +37,7 @@ RUNTIMES: Mapping[str, tuple[tuple[str, ...], str]] = {
 TRAINING = ("torch", "numpy")
 """Those that train today; numpy alone only the smallest network."""
 
+_HELPER = "sudo systemctl restart fimi-helper, or mend `helper` in client.toml"
 _UNITS = "fimi-client units fimi-units, then what it says"
 
 
@@ -75,6 +76,8 @@ def clock(board: Board) -> Check:
     if not points:
         said = f"{_policies(len(governors))} may be read but not set: training runs at the owner's clock"
         return _lacks("clock", said, remedy=_UNITS)
+    if isinstance(board.cpufreq, HelpedClock) and (why := board.cpufreq.trouble()) is not None:
+        return _lacks("clock", f"{_policies(len(governors))} cannot be set: {why}", remedy=_HELPER)
     by = "by its firmware" if board.firmware else "by known work and the driver"
     through = " through the helper" if isinstance(board.cpufreq, HelpedClock) else ""
     span = f"{len(points)} clocks from {points[0] / 1e6:.0f} to {points[-1] / 1e6:.0f} MHz"
@@ -160,6 +163,8 @@ def runtimes(wanted: str, installed: Callable[[str], bool] | None = None) -> Ite
 def rights(board: Board) -> Check:
     """Who sets what needs rights."""
     if isinstance(board.cpufreq, HelpedClock):
+        if (why := board.cpufreq.trouble()) is not None:
+            return _lacks("rights", why, remedy=_HELPER)
         return _ok("rights", "the helper's socket is there and this user may use it")
     if os.geteuid() == 0:
         return _weak("rights", "this is root: more than an agent needs", remedy=_UNITS)

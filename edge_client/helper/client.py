@@ -73,6 +73,16 @@ class HelperLine:
             raise HardwareError(f"the helper: {answer.problem}")
         return answer, opened[0] if opened else None
 
+    def trouble(self) -> str | None:
+        """Why the helper cannot be reached, in the system's words; None where it can. Asks for nothing."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as line:
+            line.settimeout(_ANSWER_S)
+            try:
+                line.connect(str(self.path))
+            except OSError as error:
+                return error.strerror or str(error)
+        return None
+
     def close(self) -> None:
         """Hang up: the helper then puts back what was held."""
         if self._socket is not None:
@@ -135,6 +145,11 @@ class HelpedClock(CpuFreqPolicies):
 
     def _can_write(self, policy: str) -> bool:  # noqa: ARG002
         return True
+
+    def trouble(self) -> str | None:
+        """What is wrong with the helper, "<what>"; None where it can be reached."""
+        why = self._line.trouble()
+        return None if why is None else f"the helper at {self._line.path} does not answer ({why})"
 
     @contextlib.contextmanager
     def hold(self, freq_hz: float) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from edge_client.doctor.command import examine
 from edge_client.hardware.board import discover
 from edge_client.hardware.meters import Wanted
 from edge_client.hardware.sysfs import SysFs
+from edge_client.helper.client import SOCKET, HelperLine
 from edge_client.protocol.joining import parse_url
 from tests.edge_client import captured
 from tests.edge_client.conftest import Broker, free_port
@@ -105,6 +107,24 @@ def test_a_clock_that_may_be_read_only(tmp_path: Path, monkeypatch: pytest.Monke
     assert lines["clock"].remedy == "fimi-client units fimi-units, then what it says"
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert by_name(examined(fs))["rights"].status == "missing"
+
+
+def test_a_helper_that_was_killed_leaves_its_socket_and_is_not_believed_in(tmp_path: Path) -> None:
+    fs, path = nano(tmp_path), tmp_path / SOCKET
+    path.parent.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as helper:
+        helper.bind(str(path))
+        helper.listen()
+        line = HelperLine(path)
+        config = ClientConfig(root=str(fs.root), runtime=RUNTIME)
+        lines = by_name(examine(config, discover(fs, settings(fs.root), helper=line), settings(fs.root), "1.0"))
+        assert (lines["clock"].status, lines["rights"].status) == ("ok", "ok")
+        assert lines["clock"].message.endswith("can be set through the helper, verified by known work and the driver")
+    lines = by_name(examine(config, discover(fs, settings(fs.root), helper=line), settings(fs.root), "1.0"))
+    said = f"the helper at {path} does not answer (Connection refused)"
+    assert (lines["clock"].status, lines["clock"].message) == ("missing", f"1 cpufreq policy cannot be set: {said}")
+    assert (lines["rights"].status, lines["rights"].message) == ("missing", said)
+    assert lines["rights"].remedy == "sudo systemctl restart fimi-helper, or mend `helper` in client.toml"
 
 
 @pytest.mark.parametrize(
