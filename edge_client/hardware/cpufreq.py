@@ -6,7 +6,8 @@ a group of CPUs that share a clock. With the `userspace` governor the clock is w
 first, and going down min.
 
 Limits that are in force when the client starts are the owner's (or nvpmodel's): operating points beyond them are not
-offered, and under `userspace` they are not touched.
+offered, and under `userspace` they are not touched: not put back either, for what is read there is also what cooling
+allows at the moment, and written back it would stay the limit of a board that is cool again.
 
 A board may have several policies with tables of their own (an Orin Nano's two clusters). Each is set to its point
 nearest to the request; one whose CPUs are all off is left alone. Where the trainer is bound to some CPUs, only their
@@ -31,7 +32,8 @@ log = logging.getLogger(__name__)
 
 _BASE = "sys/devices/system/cpu/cpufreq"
 _KNOB = "cpufreq"
-_NAMES = ("scaling_governor", "scaling_setspeed", "scaling_min_freq", "scaling_max_freq")
+_LIMITS = ("scaling_min_freq", "scaling_max_freq")
+_NAMES = ("scaling_governor", "scaling_setspeed", *_LIMITS)
 _STEPS = 5  # operating points offered where the driver has no table
 _RATIO_KHZ = 100_000  # multiples of which an x86 processor runs at: intel_pstate rounds any other request up to one
 
@@ -161,9 +163,10 @@ class CpuFreqPolicies:
         return None if ratio is None else requested_hz * ratio
 
     def _now(self, policy: str) -> dict[str, str]:
-        values = {name: self._fs.read(f"{_BASE}/{policy}/{name}") for name in _NAMES}
+        names = [name for name in _NAMES if not (name in _LIMITS and "userspace" in self._governors(policy))]
+        values = {name: self._fs.read(f"{_BASE}/{policy}/{name}") for name in names}
         if values["scaling_governor"] != "userspace":
-            values["scaling_setspeed"] = None  # reads "<unsupported>" under any other governor
+            values.pop("scaling_setspeed", None)  # reads "<unsupported>" under any other governor
         return {name: value for name, value in values.items() if value}
 
     def aim(self, freq_hz: float) -> None:

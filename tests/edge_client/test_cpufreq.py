@@ -45,13 +45,19 @@ def test_userspace_governor_sets_the_speed_and_puts_the_governor_back(tmp_path: 
     assert clock.available_hz() == tuple(khz * 1e3 for khz in NANO_KHZ)
     with clock.hold(710.4e6):
         assert fs.log == [("scaling_governor", "userspace"), ("scaling_setspeed", "710400")]
-        assert file.load()["cpufreq"] == {
-            "policy0/scaling_governor": "schedutil",
-            "policy0/scaling_min_freq": "102000",
-            "policy0/scaling_max_freq": "1479000",
-        }
+        assert file.load()["cpufreq"] == {"policy0/scaling_governor": "schedutil"}
     assert fs.log[2:] == [("scaling_governor", "schedutil")]
     assert not file.path.exists()
+
+
+def test_what_cooling_allowed_for_a_while_does_not_become_the_limit(tmp_path: Path) -> None:
+    """scaling_max_freq shows the lowest of all that limit the clock (Jetsons cool that way): written back it would be
+    the owner's, and each hot task would take some more."""
+    put(tmp_path, cpufreq() | {f"{POLICY}/scaling_max_freq": 921600})
+    fs = Recorder(tmp_path)
+    with CpuFreqPolicies(fs, settings(tmp_path)).hold(710.4e6):
+        (tmp_path / f"{POLICY}/scaling_max_freq").write_text("1479000")  # it has cooled down
+    assert [name for name, _ in fs.log] == ["scaling_governor", "scaling_setspeed", "scaling_governor"]
 
 
 def test_a_speed_set_by_the_owner_comes_back(tmp_path: Path) -> None:
