@@ -18,10 +18,10 @@ import pytest
 from edge_client.agent.obedience import LEAST_WORK_S
 from edge_client.protocol.messages import SegmentOutcome
 from server.closed_loop import believed_device
+from server.measured import planner_device
 from server.records import RoundRecord
 from server.replanning import believe, cost
 from server.run_dir import RunDir
-from server.strategies import planner_device
 from tests.e2e.test_plain_boards import device_data
 from tests.e2e.test_three_clients import LIMIT_S, ROOT, left_behind, run_of
 from tests.e2e.world import write_world
