@@ -15,14 +15,14 @@ cannot be trusted; 6 a setting could not be restored; 7 an extra is not installe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.metadata
 import importlib.util
 import logging
-import os
 import signal
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -31,7 +31,7 @@ from edge_client import calibration, options
 from edge_client.agent.link import Line
 from edge_client.agent.setup import Setup
 from edge_client.agent.shell import Shell
-from edge_client.config import ClientConfig, check_complete, load_place, merge, parse_broker, wanted_meter
+from edge_client.config import ClientConfig, check_complete, load_place, merge, parse_broker, try_cpus, wanted_meter
 from edge_client.errors import FimiClientError, HardwareError, MissingExtraError, SetupError
 from edge_client.events import Device
 from edge_client.hardware import board as boards
@@ -111,12 +111,8 @@ def _run(config: ClientConfig, own: Own) -> int:  # noqa: ARG001
     assert config.broker and config.fleet and config.id and config.data  # check_complete said so
     samples = data.load(Path(config.data))
     _root(config)
-    _try_cpus(config.cpu_list)
-    try:
-        config.state_path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SetupError(f"--state-dir {config.state_path}: {error.strerror}; give a folder to write to") from error
-    with alone(config.state_path):
+    try_cpus(config.cpu_list)
+    with _alone(config):
         return _take_part(config, samples)
 
 
@@ -192,6 +188,12 @@ def _show(config: ClientConfig, own: Own) -> int:  # noqa: ARG001
 
 
 def _radio_check(config: ClientConfig, own: Own) -> int:  # noqa: ARG001
+    _root(config)
+    with _alone(config):
+        return _check_radio(config)
+
+
+def _check_radio(config: ClientConfig) -> int:
     board = _board(config, Wanted("none"))
     board.restore()
     if not isinstance(board.tx, IwTxPower):
@@ -242,16 +244,15 @@ def _left(config: ClientConfig) -> Path:
     return config.state_path / _LEFT
 
 
-def _try_cpus(cpus: tuple[int, ...] | None) -> None:
-    """Raise SetupError where the trainer could not stay on these CPUs."""
-    before = os.sched_getaffinity(0)
+@contextlib.contextmanager
+def _alone(config: ClientConfig) -> Iterator[None]:
+    """Nobody else changes this board's settings inside the context; raises SetupError."""
     try:
-        os.sched_setaffinity(0, before if cpus is None else cpus)
+        config.state_path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        told, mine = (",".join(map(str, sorted(some))) for some in (cpus or (), before))
-        raise SetupError(f"cpus: none of {told} is here to train on ({error.strerror}); give some of {mine}") from error
-    finally:
-        os.sched_setaffinity(0, before)
+        raise SetupError(f"--state-dir {config.state_path}: {error.strerror}; give a folder to write to") from error
+    with alone(config.state_path):
+        yield
 
 
 def _check_restored(config: ClientConfig) -> int:

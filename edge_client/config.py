@@ -5,6 +5,7 @@ Units stand in the names. A field left out takes the value that its comment says
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Annotated, Literal
@@ -139,6 +140,18 @@ def parse_cpus(text: str) -> tuple[int, ...]:
             raise ValueError(f"cpus: {text!r} is no list of CPUs; they are numbered from 0 to {_LAST_CPU} at most")
         found.update(range(int(first), int(last or first) + 1))
     return tuple(sorted(found))
+
+
+def try_cpus(cpus: tuple[int, ...] | None) -> None:
+    """Raise SetupError where the trainer could not stay on these CPUs."""
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, before if cpus is None else cpus)
+    except OSError as error:
+        told, mine = (",".join(map(str, sorted(some))) for some in (cpus or (), before))
+        raise SetupError(f"cpus: none of {told} is here to train on ({error.strerror}); give some of {mine}") from error
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def parse_broker(url: str) -> Address:

@@ -140,8 +140,9 @@ def test_a_second_client_of_one_board_is_refused(tmp_path: Path, capsys: pytest.
     words = ["--broker", "mqtt://h", "--fleet", "f", "--id", "d", "--data", tmp_path / "d.npz", "--root", tmp_path]
     with alone(tmp_path / "run/fimi"):
         status, said = run("run", *words, "--runtime", "numpy", capsys=capsys)
-    assert (status, fs.read(f"{trees.POLICY}/scaling_governor")) == (2, "userspace")
-    assert "another client or sweep is at work on this board" in said
+        assert "another client or sweep is at work on this board" in said
+        assert (status, run("radio-check", "--root", tmp_path, capsys=capsys)) == (2, (2, said))
+    assert fs.read(f"{trees.POLICY}/scaling_governor") == "userspace"
 
 
 def test_flags_go_before_the_file() -> None:
