@@ -111,7 +111,7 @@ async def test_a_board_that_begins_to_lie_is_planned_anew_with_what_it_does(tmp_
     assert (revision.round, revision.reason[:33]) == (2, "nano-1 would need longer than the")
     [device] = [planner_device(one, None) for one in run.devices()]
     beliefs, _ = believe([device], records[:1])
-    _, seconds = cost(first, believed_device(device, beliefs["nano-1"]), added=True)
+    _, seconds = cost(first, believed_device(device, beliefs["nano-1"]), 0.0, added=True)  # training alone
     took_s = sum(window.duration_s for window in windows_of(records[:1]))
     assert took_s > 1.8 * first.executed_compute_s
     assert seconds == pytest.approx(took_s, rel=0.3)
