@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from server import checking, making, planning
+from server import checking, generating, making, planning
 from server.errors import ConfigError, FimiServerError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ EXIT_CODES = """exit codes:
   130  ended by Ctrl-C, SIGTERM or SIGHUP; `run --resume RUN_DIR` goes on
 """
 EXTRA_OF = {"torch": "server", "diffusers": "server", "PIL": "server", "cvxpy": "server", "scipy": "server",
-            "matplotlib": "server", "rich": "server"}  # fmt: skip
+            "matplotlib": "server", "rich": "server", "accelerate": "server"}  # fmt: skip
 INTERRUPTED = 130
 
 
@@ -112,6 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
     deal.add_argument("--out", type=Path, required=True, metavar="DIR")
     deal.set_defaults(function=partition_command)
     making.add_commands(commands)
+    generating.add_commands(commands)
     checking.add_commands(commands)
     return parser
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,10 +24,11 @@ from models.unet import UNetShape, build_unet
 from server.errors import DataError
 from server.files import write_atomic
 from server.synth.generator import Stop, Stopped, never
+from server.synth.hardware import Hardware, placed
 
 NOISE_STEPS = 1000
 MIN_SNR = 5.0
-FORMAT = "fimi-diffusion-1"
+FORMAT = "fimi-diffusion-2"
 
 
 @dataclass(frozen=True)
@@ -47,30 +49,46 @@ def to_network(images: torch.Tensor, patch: int) -> torch.Tensor:
 def to_images(folded: torch.Tensor, patch: int) -> np.ndarray:
     """The inverse of `to_network`, clipped and rounded: -> (N, H, W, C) uint8."""
     pixels = F.pixel_shuffle(folded, patch).permute(0, 2, 3, 1)
-    return ((pixels.clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8).numpy()
+    return ((pixels.clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8).cpu().numpy()
 
 
 def noise_schedule() -> DDPMScheduler:
     return DDPMScheduler(NOISE_STEPS, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
 
 
-def training_loss(
-    unet: UNet2DModel, schedule: DDPMScheduler, clean: torch.Tensor, classes: torch.Tensor, *, drop_class: float = 0.1
-) -> torch.Tensor:
-    """Mean weighted squared error of v at random noise levels.
+@dataclass(frozen=True)
+class Draws:
+    """The luck of a training step, an entry a sample: the class that is shown (N,), level (N,) and noise as `clean`."""
 
-    `clean` is `to_network`'s output, `classes` (N,) int64; a share `drop_class` is shown without its class, so that
-    one network serves guidance with and without. In terms of x0 the weight is min(SNR, 5); of v, that over SNR + 1.
+    shown: torch.Tensor
+    levels: torch.Tensor
+    noise: torch.Tensor
+
+    def piece(self, part: slice) -> Draws:
+        return Draws(self.shown[part], self.levels[part], self.noise[part])
+
+
+def draw(clean: torch.Tensor, classes: torch.Tensor, rng: torch.Generator, n_classes: int, drop: float = 0.1) -> Draws:
+    """From `rng`, on the images' device: a share `drop` is shown without its class (as class `n_classes`), so that one
+    network serves guidance with and without."""
+    n, device = len(clean), clean.device
+    dropped = torch.rand(n, generator=rng, device=device) < drop
+    return Draws(
+        shown=torch.where(dropped, torch.full_like(classes, n_classes), classes),
+        levels=torch.randint(0, NOISE_STEPS, (n,), generator=rng, device=device),
+        noise=torch.randn(clean.shape, generator=rng, device=device),
+    )
+
+
+def training_loss(unet: torch.nn.Module, schedule: DDPMScheduler, clean: torch.Tensor, draws: Draws) -> torch.Tensor:
+    """Mean weighted squared error of v; `clean` is `to_network`'s output.
+
+    In terms of x0 the weight is min(SNR, 5); of v, that over SNR + 1.
     """
-    n = len(clean)
-    no_class = torch.full_like(classes, int(unet.config["num_class_embeds"]) - 1)
-    shown = torch.where(torch.rand(n) < drop_class, no_class, classes)
-    t = torch.randint(0, NOISE_STEPS, (n,))
-    noise = torch.randn_like(clean)
-    noisy = schedule.add_noise(clean, noise, t)
-    target = schedule.get_velocity(clean, noise, t)
-    predicted = unet(noisy, t, class_labels=shown).sample.float()
-    alpha = schedule.alphas_cumprod[t]
+    noisy = schedule.add_noise(clean, draws.noise, draws.levels)
+    target = schedule.get_velocity(clean, draws.noise, draws.levels)
+    predicted = unet(noisy, draws.levels, class_labels=draws.shown).sample.float()
+    alpha = schedule.alphas_cumprod.to(clean.device)[draws.levels]
     snr = alpha / (1.0 - alpha)
     weight = snr.clamp(max=MIN_SNR) / (snr + 1.0)
     return (weight * (predicted - target).square().mean(dim=(1, 2, 3))).mean()
@@ -79,8 +97,17 @@ def training_loss(
 class DiffusionGenerator:
     """Images from trained weights; implements `server.synth.generator.Generator`."""
 
-    def __init__(self, unet: UNet2DModel, shape: UNetShape, weights_digest: str, sampling: Sampling) -> None:
+    def __init__(
+        self,
+        unet: UNet2DModel,
+        shape: UNetShape,
+        weights_digest: str,
+        sampling: Sampling,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """`device`: where `unet` is."""
         self._unet = unet.eval()
+        self._device = torch.device(device)
         self._shape = shape
         self._sampling = sampling
         settings = json.dumps([weights_digest, asdict(sampling)], sort_keys=True)
@@ -110,8 +137,10 @@ class DiffusionGenerator:
     def _batch(self, classes: np.ndarray, seeds: np.ndarray, stop: Stop) -> np.ndarray:
         side = self._shape.image_size // self._shape.patch
         one = (self._shape.channels * self._shape.patch**2, side, side)
+        # noise is drawn on the CPU, so that a seed means the same image on any machine
         x = torch.stack([torch.randn(one, generator=torch.Generator().manual_seed(int(s))) for s in seeds])
-        label = torch.as_tensor(classes, dtype=torch.int64)
+        x = x.to(self._device)
+        label = torch.as_tensor(classes, dtype=torch.int64, device=x.device)
         no_class = torch.full_like(label, self.n_classes)
         guidance = self._sampling.guidance
         solver = DPMSolverMultistepScheduler(
@@ -138,13 +167,14 @@ class DiffusionGenerator:
 def save_checkpoint(path: Path, unet: UNet2DModel, shape: UNetShape) -> str:
     """Write the weights in half precision with the network's shape beside them; returns the file's SHA-256."""
     half = {name: tensor.detach().to(torch.float16).contiguous() for name, tensor in unet.state_dict().items()}
-    data = save(half, metadata={"format": FORMAT, "shape": json.dumps(asdict(shape))})
+    # one entry: safetensors writes several in an order of chance, and equal weights are to give equal bytes
+    data = save(half, metadata={"fimi": json.dumps({"format": FORMAT, "shape": asdict(shape)})})
     write_atomic(path, data)
     return hashlib.sha256(data).hexdigest()
 
 
-def load_generator(path: Path, sampling: Sampling) -> DiffusionGenerator:
-    """Read a checkpoint that `save_checkpoint` wrote."""
+def load_generator(path: Path, sampling: Sampling, hardware: Hardware | None = None) -> DiffusionGenerator:
+    """Read a checkpoint that `save_checkpoint` wrote; to run on the CPU unless told otherwise."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -153,11 +183,23 @@ def load_generator(path: Path, sampling: Sampling) -> DiffusionGenerator:
         raise DataError(f"no generator at {path}; train one with: fimi-server train-generator") from None
     except SafetensorError as error:
         raise DataError(f"{path} is not a safetensors file: {error}") from error
-    if metadata.get("format") != FORMAT:
-        raise DataError(f"{path} is not a generator of this format: {metadata.get('format')!r}, expected {FORMAT!r}")
-    fields = json.loads(metadata["shape"])
+    about = json.loads(metadata.get("fimi", "{}")) or _first_format(metadata)
+    if about.get("format") != FORMAT:
+        raise DataError(f"{path} is not a generator of this format: {about.get('format')!r}, expected {FORMAT!r}")
+    fields = about["shape"]
     shape = UNetShape(**{**fields, "widths": tuple(fields["widths"])})
     unet = build_unet(shape)
     unet.load_state_dict(weights)
+    if odd := [name for name, own in weights.items() if not bool(torch.isfinite(own).all())]:
+        raise DataError(f"{path}: {odd[0]} holds numbers that are not finite; train the generator anew")
+    hardware = hardware or Hardware.here("cpu")
+    unet = placed(unet, hardware, torch.device(hardware.device))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return DiffusionGenerator(unet, shape, digest, sampling)
+    return DiffusionGenerator(unet, shape, digest, sampling, hardware.device)
+
+
+def _first_format(metadata: dict[str, str]) -> dict[str, Any]:
+    """The shape that files of the first format carry, in two entries."""
+    if metadata.get("format") != "fimi-diffusion-1":
+        return {"format": metadata.get("format")}
+    return {"format": FORMAT, "shape": json.loads(metadata["shape"])}

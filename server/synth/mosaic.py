@@ -1,4 +1,4 @@
-"""Images as PNG files, whole or not at all."""
+"""Images as PNG and lossless WebP files, whole or not at all."""
 
 from __future__ import annotations
 
@@ -19,11 +19,31 @@ def write_png(path: Path, grid: np.ndarray) -> None:
     write_atomic(path, buffer.getvalue())
 
 
+def webp_bytes(grid: np.ndarray) -> bytes:
+    """(H, W, 1 or 3) uint8 as lossless WebP, smaller than PNG by a fifth; at most 16,383 pixels a side."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.repeat(grid, 3, axis=2) if grid.shape[2] == 1 else grid).save(
+        buffer, format="WEBP", lossless=True, quality=100, method=4
+    )
+    return buffer.getvalue()
+
+
 def read_png(path: Path) -> np.ndarray:
     """A PNG as (H, W, 1 or 3) uint8."""
+    pixels = _decoded(path, "PNG")
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def read_picture(path: Path, channels: int) -> np.ndarray:
+    """A file of any lossless kind as (H, W, channels) uint8."""
+    pixels = _decoded(path, "picture")
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    return np.ascontiguousarray(pixels[..., :channels])
+
+
+def _decoded(path: Path, kind: str) -> np.ndarray:
     try:
         with Image.open(path) as image:
-            pixels = np.asarray(image)
+            return np.asarray(image)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} is not a whole PNG: {error}") from error
-    return pixels[..., None] if pixels.ndim == 2 else pixels
+        raise DataError(f"{path} is not a whole {kind}: {error}") from error

@@ -1,0 +1,152 @@
+"""The commands that make a generator: what it may see as small files, its training, a pool of its samples."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from server.errors import ConfigError
+from server.given import data_of, numbers
+
+if TYPE_CHECKING:
+    from server.config import RunConfig
+    from server.data.dataset import Dataset
+    from server.synth.diffusion import Sampling
+    from server.synth.hardware import Hardware
+    from server.synth.make import GeneratorSettings
+    from server.synth.public import PublicPart
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """pack-public, train-generator and synth-pool."""
+    pack = commands.add_parser("pack-public", help="the public part as small files, for a machine with a GPU")
+    pack.set_defaults(function=pack_public_command)
+
+    train = commands.add_parser("train-generator", help="train a generator on the public part, and make its pool")
+    train.add_argument("--public", type=Path, metavar="DIR", help="of pack-public, in place of a data set: no pool")
+    train.add_argument("--steps", type=int, help="of training (default: 20000, hours on two cores)")
+    train.add_argument("--minutes", type=float, help="in place of --steps: as many as fit, timed once at the start")
+    train.add_argument("--batch", type=int, default=64, help="images a step (default: 64)")
+    train.add_argument("--lr", type=float, default=1e-3, help="highest learning rate (default: 0.001)")
+    train.add_argument("--ema", type=float, default=0.999, help="averaging of the weights (default: 0.999)")
+    train.add_argument("--widths", default="64,96", help="channels of the network's levels (default: 64,96)")
+    train.add_argument("--layers", type=int, default=1, help="residual blocks a level (default: 1)")
+    mirror = "show images mirrored, too: for things, whose left may be their right; not for signs and letters"
+    train.add_argument("--mirror", action="store_true", help=mirror)
+    train.add_argument("--shift", type=int, default=0, help="move images by up to so many pixels (default: 0)")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--no-compile", action="store_true", help="on a GPU: without torch.compile")
+    train.set_defaults(function=train_generator_command)
+
+    pool = commands.add_parser("synth-pool", help="fill the pool of a generator that is there")
+    pool.set_defaults(function=synth_pool_command)
+
+    for command, what in ((pack, "folder"), (train, "folder"), (pool, "folder of the generator")):
+        command.add_argument(
+            "config", type=Path, metavar="RUN.toml", nargs="?", help="of a run that will use it, or --data"
+        )
+        command.add_argument("--data", metavar="SOURCE", help="as data.source of RUN.toml, its other fields as default")
+        command.add_argument("--out", type=Path, required=True, help=what)
+    for command in (train, pool):
+        command.add_argument("--device", default="auto", help="auto, cpu or cuda (default: a GPU where there is one)")
+        command.add_argument("--per-class", type=int, default=1200, help="samples in the pool (default: 1200)")
+        command.add_argument("--black-below", type=int, default=0, help="darker pixels are made 0 (default: 0)")
+
+
+def pack_public_command(arguments: argparse.Namespace) -> None:
+    """fimi-server pack-public"""
+    config, dataset = data_of(arguments.config, arguments.data)
+    from server.synth.public import public_part, write_public
+
+    part = public_part(dataset, config.data.public_fraction, config.data.split_seed)
+    size = write_public(arguments.out, part)
+    print(f"{arguments.out}: {len(part.labels)} public images of {part.name}, {size / 2**20:.1f} MiB")
+
+
+def train_generator_command(arguments: argparse.Namespace) -> None:
+    """fimi-server train-generator"""
+    if arguments.public is not None and (arguments.config or arguments.data):
+        raise ConfigError("--public: is given beside a data set; give one of the two")
+    if arguments.steps is not None and arguments.minutes is not None:
+        raise ConfigError("--minutes: is given beside --steps; give one of the two")
+    from server.synth.hardware import Hardware
+    from server.synth.make import train_generator
+    from server.synth.public import public_part, read_public
+    from server.synth.train import Progress
+
+    def tell(now: Progress) -> None:
+        left = f"{now.left_s / 60:.0f} min left"
+        print(
+            f"step {now.step} of {now.steps}, loss {now.loss:.4f}, {now.images_per_s:.0f} images/s, {left}", flush=True
+        )
+
+    home: tuple[RunConfig, Dataset] | None = None
+    if arguments.public is not None:
+        part = read_public(arguments.public)
+    else:
+        config, dataset = home = data_of(arguments.config, arguments.data)
+        part = public_part(dataset, config.data.public_fraction, config.data.split_seed)
+    hardware = Hardware.here(arguments.device, compile=False if arguments.no_compile else None)
+    settings = _settings(arguments, part, hardware)
+    train_generator(part, arguments.out, settings, report=tell, hardware=hardware)
+    if home is None:
+        print(f"{arguments.out}: trained; its pool and its scores: fimi-server synth-pool, where the data set is")
+        return
+    _fill_and_score(arguments, *home)
+
+
+def _settings(arguments: argparse.Namespace, part: PublicPart, hardware: Hardware) -> GeneratorSettings:
+    from server.synth.make import GeneratorSettings, steps_for
+    from server.synth.train import TrainSettings
+
+    training = TrainSettings(
+        steps=arguments.steps or 20_000,
+        batch=arguments.batch,
+        lr=arguments.lr,
+        ema=arguments.ema,
+        mirror=arguments.mirror,
+        shift=arguments.shift,
+        seed=arguments.seed,
+    )
+    settings = GeneratorSettings(tuple(numbers(arguments.widths, "--widths")), arguments.layers, training)
+    if arguments.minutes is None:
+        return settings
+    steps = steps_for(arguments.minutes, part, arguments.out, settings, hardware)
+    return replace(settings, train=replace(training, steps=steps))
+
+
+def synth_pool_command(arguments: argparse.Namespace) -> None:
+    """fimi-server synth-pool"""
+    _fill_and_score(arguments, *data_of(arguments.config, arguments.data))
+
+
+def _fill_and_score(arguments: argparse.Namespace, config: RunConfig, dataset: Dataset) -> None:
+    """Make the pool and the card of the generator in --out."""
+    from server.synth.hardware import Hardware
+    from server.synth.make import PoolSettings, describe_generator, make_pool
+
+    settings = PoolSettings(
+        per_class=arguments.per_class, black_below=arguments.black_below, sampling=_sampling(config)
+    )
+    pool = make_pool(
+        arguments.out / "generator.safetensors",
+        arguments.out / "pool",
+        dataset,
+        settings,
+        hardware=Hardware.here(arguments.device),
+        report=lambda now: print(f"sampling: {now.done} of {now.wanted}", flush=True),
+    )
+    print(f"{arguments.out / 'pool'}: {int(pool.counts.sum())} samples")
+    quality = describe_generator(dataset, arguments.out, settings)["quality"]
+    print(
+        f"{arguments.out}: a network trained on its samples alone is right on {quality['accuracy']:.1%} of real test "
+        f"images, trained on real ones on {quality['accuracy_of_real']:.1%}"
+    )
+
+
+def _sampling(config: RunConfig) -> Sampling:
+    from server.synth.diffusion import Sampling
+
+    return Sampling(steps=config.synth.steps, guidance=config.synth.guidance)
