@@ -76,7 +76,7 @@ def is_pipeline(source: str | Path) -> bool:
         raise DataError(
             f"synth.generator: {source} is a folder of train-generator; name the file in it, generator{CHECKPOINT}"
         )
-    return source.suffix != CHECKPOINT
+    return source.suffix != CHECKPOINT and not source.is_file()
 
 
 def open_generator(

@@ -176,6 +176,19 @@ def test_each_kind_is_asked_as_it_wants(saved: dict[str, Path], tmp_path: Path) 
         look_at(saved["class"], SynthConfig(template="{class}"), WANTED)
 
 
+def test_a_pipeline_that_changes_images_serves_with_its_parts(saved: dict[str, Path], mine: Path) -> None:
+    edit_json(mine / "model_index.json", _class_name="StableDiffusionImg2ImgPipeline")
+    images = opened(mine, SETTINGS["text"]).sample(CLASSES, SEEDS)
+    np.testing.assert_array_equal(images, opened(saved["text"], SETTINGS["text"]).sample(CLASSES, SEEDS))
+
+
+def test_a_safety_checker_is_left_out(saved: dict[str, Path], mine: Path) -> None:
+    checker = ["stable_diffusion", "StableDiffusionSafetyChecker"]
+    edit_json(mine / "model_index.json", safety_checker=checker, requires_safety_checker=True)
+    images = opened(mine, SETTINGS["text"]).sample(CLASSES, SEEDS)
+    np.testing.assert_array_equal(images, opened(saved["text"], SETTINGS["text"]).sample(CLASSES, SEEDS))
+
+
 def test_half_precision_files_serve_where_there_are_no_others(mine: Path) -> None:
     whole = opened(mine, SETTINGS["text"]).sample(CLASSES, SEEDS)
     from diffusers import UNet2DConditionModel

@@ -22,7 +22,8 @@ LIBRARIES = ("diffusers", "transformers")
 LEFT_OUT = ("safety_checker",)  # it would paint images black; what is made here is looked at by whoever trains on it
 SETTINGS = (".json", ".txt", ".model", ".jinja")  # .model: a sentencepiece vocabulary, read as data
 HARMLESS = (*SETTINGS, ".safetensors", ".md", ".png", ".jpg", ".jpeg", ".webp", ".gif", ".yaml", ".yml", "")
-_WEIGHTS = re.compile(r"(?:diffusion_pytorch_model|model)(?:\.(?P<variant>fp16))?(?:-\d+-of-\d+)?\.safetensors")
+_SHARD = r"(?:-\d+-of-\d+)?"
+_WEIGHTS = re.compile(rf"(?:diffusion_pytorch_model|model)(?:{_SHARD}|\.fp16{_SHARD}|{_SHARD}\.fp16)\.safetensors")
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class PipelineFolder:
     def licence(self) -> str | None:
         """What README.md says of it in its head, None where it says nothing."""
         readme = self.path / "README.md"
-        text = readme.read_text(errors="replace") if readme.is_file() else ""
+        text = readme.read_text(errors="replace").split("\n---", 1)[0] if readme.is_file() else ""
         said = re.findall(r"^license(?:_name)?:[ \t]*(\S.*?)[ \t]*$", text, re.MULTILINE)
         return ", ".join(said) if said else None
 
@@ -134,8 +135,7 @@ def _part(path: Path, name: str, library: object, kind: object) -> Part:
 
 
 def _variant(file: Path) -> str | None:
-    match = _WEIGHTS.fullmatch(file.name)
-    return match["variant"] if match else None
+    return "fp16" if ".fp16" in file.name else None
 
 
 def _check_shards(index: Path, weights: list[Path]) -> None:
