@@ -38,7 +38,8 @@ EXIT_CODES = """exit codes:
   130  ended by Ctrl-C, SIGTERM or SIGHUP; `run --resume RUN_DIR` goes on
 """
 EXTRA_OF = {"torch": "server", "diffusers": "server", "PIL": "server", "cvxpy": "server", "scipy": "server",
-            "matplotlib": "server", "rich": "server", "accelerate": "server"}  # fmt: skip
+            "matplotlib": "server", "rich": "server", "accelerate": "server",
+            "transformers": "text2image"}  # fmt: skip
 INTERRUPTED = 130
 
 

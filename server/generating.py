@@ -118,8 +118,28 @@ def _settings(arguments: argparse.Namespace, part: PublicPart, hardware: Hardwar
 
 
 def synth_pool_command(arguments: argparse.Namespace) -> None:
-    """fimi-server synth-pool"""
-    _fill_and_score(arguments, *data_of(arguments.config, arguments.data))
+    """fimi-server synth-pool: of the generator in --out, or of a pipeline that RUN.toml names."""
+    from server.sources import generator_source
+    from server.synth.opening import Wanted, is_pipeline, open_generator
+
+    config, dataset = data_of(arguments.config, arguments.data)
+    source = generator_source(config, Path() if arguments.config is None else arguments.config.resolve().parent)
+    if source is None or not is_pipeline(source):
+        _fill_and_score(arguments, config, dataset)
+        return
+    from server.synth.hardware import Hardware
+    from server.synth.make import PoolSettings, fill_pool
+
+    wanted = Wanted(dataset.class_names, dataset.image_shape)
+    generator = open_generator(source, config.synth, lambda: wanted, Hardware.here(arguments.device))
+    pool = fill_pool(
+        generator,
+        arguments.out / "pool",
+        dataset,
+        PoolSettings(per_class=arguments.per_class, black_below=arguments.black_below),
+        report=lambda now: print(f"sampling: {now.done} of {now.wanted}", flush=True),
+    )
+    print(f"{arguments.out / 'pool'}: {int(pool.counts.sum())} samples of {source}; name it in synth.pool")
 
 
 def _fill_and_score(arguments: argparse.Namespace, config: RunConfig, dataset: Dataset) -> None:
@@ -148,5 +168,7 @@ def _fill_and_score(arguments: argparse.Namespace, config: RunConfig, dataset: D
 
 def _sampling(config: RunConfig) -> Sampling:
     from server.synth.diffusion import Sampling
+    from server.synth.opening import own_sampling
 
-    return Sampling(steps=config.synth.steps, guidance=config.synth.guidance)
+    steps, guidance = own_sampling(config.synth)
+    return Sampling(steps=steps, guidance=guidance)

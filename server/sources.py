@@ -3,6 +3,7 @@ the data set. Nobody types these numbers."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from server.files import write_atomic
 from server.plan.problem import LearningCurve
 from server.run_dir import RunDir, RunInfo
 from server.synth.generator import Stop, never
+from server.synth.opening import HUB, Wanted, is_pipeline, look_at, open_generator, own_sampling
 
 if TYPE_CHECKING:
     from server.synth.generator import Generator
@@ -66,9 +68,9 @@ def check_sources(config: RunConfig, base: Path) -> None:
         return
     learning_values(config, base)
     pool = pool_path(config, base)
-    generator = asset(config, base, config.synth.generator, "generator.safetensors")
+    generator = generator_source(config, base)
     for path, name in ((pool, "synth.pool"), (generator, "synth.generator")):
-        if path is not None and not path.exists():
+        if isinstance(path, Path) and not path.exists():
             raise DataError(f"{name}: {path} does not exist")
     if generator is None and (pool is None or config.synth.fresh):
         raise DataError(NO_GENERATOR.format(config.data.source))
@@ -81,14 +83,32 @@ def pool_path(config: RunConfig, base: Path) -> Path | None:
     return asset(config, base, config.synth.pool, "pool")
 
 
-def check_generator(config: RunConfig, base: Path, data: Dataset, public: np.ndarray) -> None:
-    """Raise DataError if the generator was trained on other images than this run's public part (indices `public`)."""
-    path = asset(config, base, config.synth.generator, "generator.safetensors")
-    if not needs_synthetic(config) or path is None:
+def generator_source(config: RunConfig, base: Path) -> Path | str | None:
+    """What makes the run's samples: a file or folder, hub:OWNER/NAME as it stands, None where there is nothing."""
+    given = config.synth.generator
+    if given is not None and given.startswith(HUB):
+        return given
+    return asset(config, base, given, "generator.safetensors")
+
+
+def check_generator(
+    config: RunConfig, base: Path, data: Dataset, public: np.ndarray, say: Callable[[str], None] = lambda _: None
+) -> None:
+    """Raise DataError if the generator was trained on other images than this run's public part (indices `public`).
+
+    A pipeline that others trained was not, and what it has seen nobody knows: `say` is told so. It is looked at here,
+    so that what is wrong with it is found before devices are measured.
+    """
+    source = generator_source(config, base)
+    if not needs_synthetic(config) or source is None:
         return
+    if is_pipeline(source):
+        say(look_at(source, config.synth, Wanted(data.class_names, data.image_shape)).describe())
+        return
+    own_sampling(config.synth)
     from server.synth.card import check_trained_on
 
-    check_trained_on(path, images_digest(data.x_train[public], data.y_train[public]))
+    check_trained_on(Path(source), images_digest(data.x_train[public], data.y_train[public]))
 
 
 def learning_values(config: RunConfig, base: Path) -> tuple[LearningCurve, float]:
@@ -113,8 +133,13 @@ def keep_sources(config: RunConfig, base: Path, folder: RunDir) -> None:
     if not needs_synthetic(config):
         return
     learning = asset(config, base, config.plan.learning, "learning.json")
-    generator = asset(config, base, config.synth.generator, "generator.safetensors")
-    card = None if generator is None else generator.with_name("generator-card.json")
+    generator = generator_source(config, base)
+    card = None
+    if generator is not None and not is_pipeline(generator):
+        card = Path(generator).with_name("generator-card.json")
+    elif generator is not None and not folder.has("generator-card.json"):
+        about = look_at(generator, config.synth, _wanted(folder)).card
+        write_atomic(folder.path / "generator-card.json", (json.dumps(about, indent=1) + "\n").encode())
     for path, name in ((learning, "learning.json"), (card, "generator-card.json")):
         if path is not None and path.exists() and not folder.has(name):
             write_atomic(folder.path / name, path.read_bytes())
@@ -139,17 +164,17 @@ def synthetic_samples(
         say(f"sampling: {progress.done} of {progress.wanted}")
 
     own = folder.path / ("pool-fresh" if config.synth.fresh else "pool")  # grown by this run
-    pool = load_pool(own) if (own / "pool.json").is_file() else _ready_pool(config, base)
+    pool = load_pool(own) if (own / "pool.json").is_file() else _ready_pool(config, base, folder)
     wanted = counts.sum(axis=0) if config.synth.fresh else counts.max(axis=0)
     if pool is None or (pool.counts < wanted).any():
-        generator = _generator(config, base)
+        generator = _generator(config, base, folder)
         if pool is None:
             pool = _new_pool(config, base, folder, generator)
         pool = grow(pool, generator, wanted, folder=own, report=tell, stop=stop)
     return draw(pool, counts, seed=config.seed)
 
 
-def _ready_pool(config: RunConfig, base: Path) -> Pool | None:
+def _ready_pool(config: RunConfig, base: Path, folder: RunDir) -> Pool | None:
     """The one that was made before the run, None where there is none or new samples are asked for."""
     path = None if config.synth.fresh else pool_path(config, base)
     if path is None:
@@ -157,11 +182,14 @@ def _ready_pool(config: RunConfig, base: Path) -> Pool | None:
     from server.synth.pool import load_pool
 
     pool = load_pool(path)
-    generator = asset(config, base, config.synth.generator, "generator.safetensors")
-    if generator is not None and _generator(config, base).digest != pool.generator:
+    source = generator_source(config, base)
+    if source is not None and _generator(config, base, folder).digest != pool.generator:
+        settings = "these prompts or labels, steps and guidance"
+        if not is_pipeline(source):
+            settings = "{} steps and guidance {:g}".format(*own_sampling(config.synth))
         raise DataError(
-            f"the pool at {path} was not made by this run's generator with {config.synth.steps} steps and guidance "
-            f"{config.synth.guidance:g}: make one with fimi-server synth-pool, or set synth.fresh = true"
+            f"the pool at {path} was not made by this run's generator with {settings}: make one with "
+            "fimi-server synth-pool, or set synth.fresh = true"
         )
     return pool
 
@@ -181,10 +209,13 @@ def _new_pool(config: RunConfig, base: Path, folder: RunDir, generator: Generato
     )
 
 
-def _generator(config: RunConfig, base: Path) -> Generator:
-    path = asset(config, base, config.synth.generator, "generator.safetensors")
-    if path is None:
+def _generator(config: RunConfig, base: Path, folder: RunDir) -> Generator:
+    source = generator_source(config, base)
+    if source is None:
         raise DataError(NO_GENERATOR.format(config.data.source))
-    from server.synth.diffusion import Sampling, load_generator
+    return open_generator(source, config.synth, lambda: _wanted(folder))
 
-    return load_generator(path, Sampling(steps=config.synth.steps, guidance=config.synth.guidance))
+
+def _wanted(folder: RunDir) -> Wanted:
+    info = folder.load("run.json", RunInfo)
+    return Wanted(info.class_names, info.network.image_shape)

@@ -56,7 +56,7 @@ def prepare_data(run: Run) -> Dataset:
     config = run.config.data
     data = load_dataset(config.source, image_size=config.image_size, seed=config.split_seed, base=run.base)
     split = cut(run.config, data)
-    check_generator(run.config, run.base, data, split.public)
+    check_generator(run.config, run.base, data, split.public, run.progress.say)
     ids = [board.id for board in run.config.boards]
     parts = []
     if ids and not all(run.folder.has(f"data/{device}.npz") for device in ids):

@@ -23,6 +23,7 @@ from safetensors.torch import save
 from models.unet import UNetShape, build_unet
 from server.errors import DataError
 from server.files import write_atomic
+from server.synth.batches import Batches
 from server.synth.generator import Stop, Stopped, never
 from server.synth.hardware import Hardware, placed
 
@@ -110,6 +111,7 @@ class DiffusionGenerator:
         self._device = torch.device(device)
         self._shape = shape
         self._sampling = sampling
+        self._batches = Batches(sampling.batch)
         settings = json.dumps([weights_digest, asdict(sampling)], sort_keys=True)
         self._digest = hashlib.sha256(settings.encode()).hexdigest()
 
@@ -124,14 +126,12 @@ class DiffusionGenerator:
     def sample(self, classes: np.ndarray, seeds: np.ndarray, stop: Stop = never) -> np.ndarray:
         """Classes (N,) and seeds (N,) int64 -> images (N, H, W, C) uint8; each seed draws its own start noise.
 
-        `stop` is asked before each pass of the network.
+        `stop` is asked before each pass of the network. Batches are made smaller where memory runs out.
         """
         if len(classes) and not 0 <= classes.min() <= classes.max() < self.n_classes:
             raise DataError(f"classes run to {classes.max()}; this generator knows 0 to {self.n_classes - 1}")
-        size, shape = self._sampling.batch, self._shape
-        parts = [self._batch(classes[i : i + size], seeds[i : i + size], stop) for i in range(0, len(classes), size)]
-        empty = np.zeros((0, shape.image_size, shape.image_size, shape.channels), np.uint8)
-        return np.concatenate([empty, *parts])
+        shape = (self._shape.image_size, self._shape.image_size, self._shape.channels)
+        return self._batches.run(classes, seeds, shape, lambda own, some: self._batch(own, some, stop), stop)
 
     @torch.inference_mode()
     def _batch(self, classes: np.ndarray, seeds: np.ndarray, stop: Stop) -> np.ndarray:

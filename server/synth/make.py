@@ -22,6 +22,7 @@ from server.learning.training import Recipe
 from server.run_dir import versions
 from server.synth.card import FORMAT, read_card, write_card
 from server.synth.diffusion import Sampling, load_generator
+from server.synth.generator import Generator
 from server.synth.hardware import Hardware
 from server.synth.mosaic import write_png
 from server.synth.pool import Pool, SynthProgress, empty_pool, grow, load_pool
@@ -100,7 +101,18 @@ def make_pool(
     report: Callable[[SynthProgress], None] = lambda _: None,
 ) -> Pool:
     """Fill the pool at `folder` up to `per_class` samples of each class, behind `fimi-server synth-pool`."""
-    generator = load_generator(checkpoint, settings.sampling, hardware)
+    return fill_pool(load_generator(checkpoint, settings.sampling, hardware), folder, dataset, settings, report=report)
+
+
+def fill_pool(
+    generator: Generator,
+    folder: Path,
+    dataset: Dataset,
+    settings: PoolSettings,
+    *,
+    report: Callable[[SynthProgress], None] = lambda _: None,
+) -> Pool:
+    """The same with a generator that is open; raises DataError where the pool that is there is another one's."""
     if (folder / "pool.json").exists():
         pool = load_pool(folder)
     else:

@@ -11,13 +11,23 @@ import pytest
 from edge_client.protocol.messages import NetworkSpec
 from server import sources
 from server.config import DataConfig, FleetConfig, NetworkConfig, PlanConfig, RunConfig, SynthConfig
+from server.data.dataset import Dataset
 from server.data.fashion_mnist import load_embedded
 from server.errors import DataError
 from server.run_dir import RunDir, RunInfo
-from server.sources import check_sources, keep_sources, learning_values, pool_path, synthetic_samples
+from server.sources import (
+    check_generator,
+    check_sources,
+    generator_source,
+    keep_sources,
+    learning_values,
+    pool_path,
+    synthetic_samples,
+)
 from server.steps import with_fresh
 from server.synth.generator import Stop, never
 from server.synth.pool import Pool, save_pool
+from tests.synth.tiny_pipelines import save_text_pipeline
 
 NO_SAY = lambda _: None  # noqa: E731
 
@@ -146,3 +156,40 @@ def test_what_plans_rest_on_is_kept_with_the_run(tmp_path: Path) -> None:
     assert not folder.has("learning.json")
     keep_sources(config, tmp_path, folder)
     assert (folder.path / "learning.json").read_text() == "{}"
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' schedulers, numpy 2
+def test_a_run_takes_its_samples_from_a_pipeline_of_others(tmp_path: Path) -> None:
+    save_text_pipeline(tmp_path / "sd", timestep_spacing="trailing")
+    (tmp_path / "sd" / "README.md").write_text("---\nlicense: mit\n---\n")
+    (tmp_path / "learning.json").write_text(json.dumps({"alpha": 1, "beta": 0.5, "gamma": 0.1, "eta": 0.7}))
+    config = config_of(plan=PlanConfig(learning="learning.json"), synth=SynthConfig(generator="sd", steps=1))
+    check_sources(config, tmp_path)
+    x, y = np.zeros((2, 8, 8, 1), np.uint8), np.array([0, 1])
+    said: list[str] = []
+    check_generator(config, tmp_path, Dataset("mine", x, y, x, y, ("cat", "dog")), np.array([0]), said.append)
+    assert said[0].endswith(
+        "sd: a StableDiffusionPipeline that others trained (licence: mit), not on this run's public part, so what it "
+        "has seen is not known; num_inference_steps 1, guidance_scale 0"
+    )
+    with pytest.raises(DataError, match='class 1 of the data is named "1"'):  # before devices are measured
+        check_generator(config, tmp_path, Dataset("mine", x, y, x, y, ("cat", "1")), np.array([0]))
+
+    folder = RunDir.create(tmp_path, "r", now=0.0)
+    network = NetworkSpec(name="tiny", image_shape=(8, 8, 1), n_classes=2)
+    info = RunInfo(id="r", created="", base_dir="", network=network, class_names=("cat", "dog"), versions={})
+    folder.save("run.json", info)
+    keep_sources(config, tmp_path, folder)
+    card = json.loads((folder.path / "generator-card.json").read_text())
+    assert (card["class"], card["licence"]) == ("StableDiffusionPipeline", "mit")
+    [(images, labels)] = synthetic_samples(config, tmp_path, folder, np.array([[2, 1]]), NO_SAY)
+    assert (images.shape, labels.tolist()) == ((3, 8, 8, 1), [0, 0, 1])
+    assert (images[0] != images[1]).any()
+
+
+def test_a_pipeline_of_the_hub_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "learning.json").write_text(json.dumps({"alpha": 1, "beta": 0.5, "gamma": 0.1, "eta": 0.7}))
+    synth = SynthConfig(generator="hub:someone/tiny")
+    config = config_of(plan=PlanConfig(learning="learning.json"), synth=synth)
+    check_sources(config, tmp_path)
+    assert generator_source(config, tmp_path) == "hub:someone/tiny"
