@@ -5,7 +5,7 @@
     fimi-client show [--root DIR]       what this board is and can do, as JSON
     fimi-client restore [--root DIR]    put back the settings that a killed client left changed (systemd: ExecStopPost)
     fimi-client radio-check             ask the access point whether this board's transmit power is heeded
-    fimi-client helper [--group GROUP]  the privileged process that sets clock and transmit power for the agent
+    fimi-client helper [--group GROUP]  the privileged process that sets clock, transmit power and upload rate for it
     fimi-client units DIR               write systemd units for agent and helper, and udev rules as the other way
 
 Exit status: 0 ended as asked; 2 command line or configuration; 3 the device's data; 5 the broker refuses this client or
@@ -162,6 +162,7 @@ def _show(config: ClientConfig, own: Own) -> int:  # noqa: ARG001
         "capabilities": board.capabilities(runtimes()),
         "power_w": sampler.look(board.meter) if board.meter else None,
         "no_meter": board.no_meter,
+        "upload_share": board.upload_share(),
         "temperature_c": board.temperature_c(),
         "limits": None if (limits := board.limits.read()) is None else sorted(limits),
         "waited_us": board.waited_us(),

@@ -6,6 +6,12 @@ shows in which way, so a verdict takes both.
 
 Where no counter tells the true clock, known work does: the training step itself, timed at each clock. A step takes
 a + w/f seconds, so it must get faster as the clock goes up unless nearly all of it waits for memory.
+
+A timing tells a clock only while nothing else changes the pace, and on a machine that is shared something does now and
+then, for a whole window. So what work alone says against a board counts once a second timing has said the same. A
+timing is the mean over its window: the median of its batches would pass over a stall, but over a clock that is held
+down by turns as well (a processor that is stopped for shares of each moment, throttling that comes and goes), for most
+batches lie between the stops.
 """
 
 from __future__ import annotations
@@ -22,15 +28,21 @@ from edge_client.protocol.values import ClockFinding
 LEAST_STEP = 1.25
 """Clocks closer than this ratio are not told apart by timing work."""
 
-TIME_NOISE = 0.03
-"""Relative: how far two timings of the same work at one clock may differ. Work that waits for memory during less than
-seven eighths of its time takes more than that longer at a clock lower by `LEAST_STEP`."""
+LEAST_GAIN = 0.12
+"""Two clocks are one where the higher has brought less than this share of what the step from the lower to the next one
+that counts brings to work that never waits. Work that waits for memory during less than seven eighths of its time, at
+the higher clock, gains more; and the wider the step, the more may noise add, such as a first window that still warms up
+(6 % of a step of a half)."""
 
 FASTEST = 2.0
 """Of the highest clock seen: no work speaks of a faster one."""
 
 WORK_TOLERANCE = 0.25
 """Relative: how far a clock told by work may be from the request before it counts as another one."""
+
+SAME_BY_WORK = 0.1
+"""Relative: two timings that tell clocks so near to each other tell the same one. Closer than `LEAST_STEP`: where the
+whole machine is slower for a while, requests that far apart still seem further apart than this."""
 
 
 @dataclass(frozen=True)
@@ -81,42 +93,61 @@ def finding(
 # ---- known work as a clock ---------------------------------------------------------------------------------------
 
 
-def clocks_by_work(points: Sequence[tuple[float, float]]) -> list[float]:
+def clocks_by_work(
+    points: Sequence[tuple[float, float]], first: Sequence[tuple[float, float]] | None = None
+) -> list[float]:
     """The clocks at which timed work really ran: `points` are (requested hertz, seconds a sample), in any order.
 
     Returned in the same order. Neighbours whose times differ by less than any true change of the clock would make ran
-    at one clock: the one that a + w/f through the sound points below them gives, else the highest asked for.
+    at one clock: the one that a + w/f through the sound points below them gives, else the highest asked for. `first`:
+    the same requests as they were timed before some were timed again; then only what took the same time both times ran
+    at one clock.
     """
     order = sorted(range(len(points)), key=lambda k: points[k][0])
     hz = [points[k][0] for k in order]
     seconds = [points[k][1] for k in order]
-    alike = _alike(hz, seconds)
+    pairs = _alike(hz, seconds)
+    if first is not None:
+        pairs &= _alike(hz, [first[k][1] for k in order])
+    alike = _stretches(pairs)
     clocks = list(hz)
-    for first, last in alike:
-        sound = [k for k in range(first) if not any(a <= k <= b for a, b in alike)]
+    for start, last in alike:
+        sound = [k for k in range(start) if not any(a <= k <= b for a, b in alike)]
         clock_hz = _invert(
-            [hz[k] for k in sound], [seconds[k] for k in sound], float(np.mean(seconds[first : last + 1]))
+            [hz[k] for k in sound], [seconds[k] for k in sound], float(np.mean(seconds[start : last + 1]))
         )
-        nearest = hz[last] if clock_hz is None else min(hz[first : last + 1], key=lambda one: abs(one - clock_hz))
-        clocks[first : last + 1] = [nearest] * (last + 1 - first)
+        nearest = hz[last] if clock_hz is None else min(hz[start : last + 1], key=lambda one: abs(one - clock_hz))
+        clocks[start : last + 1] = [nearest] * (last + 1 - start)
     found = dict(zip(order, clocks, strict=True))
     return [found[k] for k in range(len(points))]
 
 
-def _alike(hz: Sequence[float], seconds: Sequence[float]) -> list[tuple[int, int]]:
-    """Stretches (first, last) of ascending clocks at which the work took as good as the same time."""
-    stretches = [
-        (first, last)
-        for first in range(len(hz))
-        for last in range(first + 1, len(hz))
-        if hz[last] / hz[first] >= LEAST_STEP and seconds[first] / seconds[last] < 1.0 + TIME_NOISE
-    ]
+def doubtful(points: Sequence[tuple[float, float]]) -> list[float]:
+    """The requests, ascending, that must be timed again before `clocks_by_work` may accuse any: those at which the work
+    took as good as the same time, the accused and those it was held against, for either may have been disturbed."""
+    hz, seconds = [list(column) for column in zip(*sorted(points), strict=True)] if points else ([], [])
+    return [one for start, last in _stretches(_alike(hz, seconds)) for one in hz[start : last + 1]]
+
+
+def _alike(hz: Sequence[float], seconds: Sequence[float]) -> set[tuple[int, int]]:
+    """Pairs of ascending clocks, told apart by any work, at which it took as good as the same time."""
+    pairs = set()
+    for low in range(len(hz)):
+        above = [high for high in range(low + 1, len(hz)) if hz[high] / hz[low] >= LEAST_STEP]
+        if above:
+            most = 1.0 + LEAST_GAIN * (hz[above[0]] / hz[low] - 1.0)
+            pairs |= {(low, high) for high in above if seconds[low] / seconds[high] < most}
+    return pairs
+
+
+def _stretches(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The pairs as stretches (start, last) that do not touch each other."""
     merged: list[tuple[int, int]] = []
-    for first, last in sorted(stretches):
-        if merged and first <= merged[-1][1]:
+    for start, last in sorted(pairs):
+        if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
         else:
-            merged.append((first, last))
+            merged.append((start, last))
     return merged
 
 

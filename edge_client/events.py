@@ -56,7 +56,8 @@ class State:
 
     `lacking` are the digests still to come; `closing` is the task whose joules are just being counted. `heard_at` is
     the last word, or the break of the line; `online` whether there is a line (no task comes before the first is made).
-    `barred` says why the owner's rules forbid work now.
+    `barred` says why the owner's rules forbid work now. `profiled` is what was measured last, to say it again; `costs`
+    the last profile that tells what a sample takes at each clock.
     """
 
     device: Device
@@ -74,6 +75,7 @@ class State:
     again: Finished | None = None
     request: ProfileRequest | None = None
     profiled: tuple[ProfileRequest, ProfileReport] | None = None
+    costs: tuple[ProfileRequest, ProfileReport] | None = None
     finished: Finished | None = None
     barred: str | None = None
 
@@ -93,9 +95,11 @@ class Disconnected:
 
 @dataclass(frozen=True)
 class Heard:
-    """A message of the server, other than chunks and their progress."""
+    """A message of the server, other than chunks and their progress; with a task, the joules left in a battery that
+    feeds the board alone (None: more comes from outside, or nothing tells)."""
 
     message: AnyMessage
+    battery_j: float | None = None
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,9 @@ def parser(version: str) -> argparse.ArgumentParser:
             one.add_argument("--storage-samples", type=int, help="room for synthetic samples (default: 1000)")
             one.add_argument("--cpus", help="CPUs that the trainer stays on, as 0-3; their clocks alone are set")
             one.add_argument("--threads", type=int, help="of the training runtime (default: 1)")
-    helper = commands.add_parser("helper", help="set clock and transmit power for agents that have no rights")
+    helper = commands.add_parser(
+        "helper", help="set clock, transmit power and upload rate for agents that have no rights"
+    )
     helper.add_argument("--root", help="where sys/, proc/ and bin/ of the board are (default: /)")
     helper.add_argument("--state-dir", help="settings to restore (default: ROOT/run/fimi-helper)")
     helper.add_argument("--socket", help=f"where to listen (default: ROOT/{SOCKET})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edge_client.costs import expected_j
 from edge_client.events import Device, State
 from edge_client.protocol.messages import NetworkSpec, Task
 
@@ -15,8 +16,9 @@ def unfit(device: Device, network: NetworkSpec) -> str | None:
     return None
 
 
-def refused(state: State, task: Task) -> str | None:
-    """Why this device will not do the task, or None."""
+def refused(state: State, task: Task, battery_j: float | None = None) -> str | None:
+    """Why this device will not do the task, or None. `battery_j`: all the joules it has for it (None: not known, or fed
+    from outside)."""
     device = state.device
     if state.barred is not None:
         return state.barred
@@ -32,7 +34,16 @@ def refused(state: State, task: Task) -> str | None:
     wanted = task.local_epochs * (task.local_samples + task.synth_samples)
     if planned != wanted:
         return f"the segments hold {planned} samples, {task.local_epochs} epochs need {wanted}"
-    return unfit(device, task.network)
+    return unfit(device, task.network) or _beyond(state, task, battery_j)
+
+
+def _beyond(state: State, task: Task, battery_j: float | None) -> str | None:
+    """Why the battery does not hold the task, or None."""
+    update = state.finished.update if state.finished else None
+    need_j = expected_j(task, state.costs, update.upload.duration_s if update else None)
+    if need_j is None or battery_j is None or need_j <= battery_j:
+        return None
+    return f"the task takes {need_j:.0f} J or more, its battery holds {battery_j:.0f} J, and nothing charges the board"
 
 
 def _by(shape: tuple[int, ...]) -> str:

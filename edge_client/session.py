@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from edge_client.costs import more_telling
 from edge_client.events import (
     Barred,
     BlobReady,
@@ -72,8 +73,8 @@ Step = tuple[State, list[Command]]
 def step(state: State, event: Event, now: float) -> Step:
     """One step at `now` (monotonic seconds)."""
     match event:
-        case Heard(message):
-            return _heard(replace(state, heard_at=now, lease_lost=False), message, now)
+        case Heard(message, battery_j):
+            return _heard(replace(state, heard_at=now, lease_lost=False), message, now, battery_j)
         case Connected():
             # An Update published into a dying connection may be lost; the server takes it twice without harm.
             return replace(state, online=True, lease_lost=False), _say_again(state)
@@ -94,14 +95,14 @@ def step(state: State, event: Event, now: float) -> Step:
             return _worked(state, event) if event.work == state.work else (state, [])
 
 
-def _heard(state: State, message: AnyMessage, now: float) -> Step:
+def _heard(state: State, message: AnyMessage, now: float, battery_j: float | None) -> Step:
     match message:
         case ServerHello():
             return _hello(state, message)
         case ProfileRequest():
             return _profile(state, message)
         case Task():
-            return _task(state, message, now)
+            return _task(state, message, now, battery_j)
         case Abort() if _is_current(state, message) or _is_profile_of(state, message.run):
             return _give_up(state, message.reason or "aborted by the server", "ready")
         case UpdateAck() if _is_current(state, message) and state.phase in ("sending", "settling"):
@@ -149,14 +150,14 @@ def _profile(state: State, request: ProfileRequest) -> Step:
     return state, [*commands, Profile(state.work, request)]
 
 
-def _task(state: State, task: Task, now: float) -> Step:
+def _task(state: State, task: Task, now: float, battery_j: float | None) -> Step:
     if state.task == task:
         return state, _say_again(state)  # the server did not see our answer, or has been restarted
     if state.finished is not None and state.finished.task == task and state.task is None:
         return _answer_again(state, state.finished, now)
     if state.task is not None and state.task.run == task.run and task.round < state.task.round:
         return state, []  # left over in a queue: the server has moved on
-    if problem := refused(state, task):
+    if problem := refused(state, task, battery_j):
         return state, [Publish(Refusal(device=state.device.name, run=task.run, round=task.round, reason=problem))]
     state, commands = _give_up(state, f"round {task.round} began", "fetching")
     lacking = {task.model.digest} | ({task.shard.digest} if task.shard else set())
@@ -185,7 +186,9 @@ def _worked(state: State, event: Profiled | BlobReady | Trained | Uploaded | Fai
     task = state.task
     match event:
         case Profiled(report=report) if state.phase == "profiling" and state.request is not None:
-            ready = replace(state, phase="ready", request=None, profiled=(state.request, report))
+            profiled = (state.request, report)
+            costs = more_telling(state.costs, profiled)
+            ready = replace(state, phase="ready", request=None, profiled=profiled, costs=costs)
             return ready, [Publish(report)]
         case BlobReady(digest=digest) if state.phase == "fetching" and task is not None:
             lacking = state.lacking - {digest}

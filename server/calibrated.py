@@ -106,7 +106,7 @@ class _Seen:
 
 
 def _seen(point: ClockPoint) -> _Seen | None:
-    if point.j_per_sample is None:
+    if point.j_per_sample is None or point.freq_hz is None:
         return None
     return _Seen(point.freq_hz, point.s_per_sample, point.j_per_sample / point.s_per_sample)
 

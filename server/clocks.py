@@ -15,16 +15,14 @@ TOLERANCE = 0.02
 """A verified clock this close to one, relative, is that one; clients count violations by the same number."""
 
 
-NOT_KNOWN_HZ = 1e9
-"""Stands for the clock of a board that can neither set nor tell it: a name for its one operating point, of which
-nothing is computed and for which no task asks."""
-
-
 @dataclass(frozen=True)
 class ClockPoint:
-    """What a sample costs at a clock of the board: seconds, and whole-board joules (None: no meter)."""
+    """What a sample costs at a clock of the board: seconds, and whole-board joules (None: no meter).
 
-    freq_hz: float
+    `freq_hz` is None at the one operating point of a board that can neither set nor tell its clock.
+    """
+
+    freq_hz: float | None
     s_per_sample: float
     j_per_sample: float | None
     starved: bool
@@ -36,13 +34,14 @@ def hit(wanted_hz: float, seen_hz: float) -> bool:
 
 
 def clock_of(point: OppPoint, opps_hz: Iterable[float]) -> float | None:
-    """The operating point that a measurement belongs to; None where the board ran at none of them.
+    """The operating point that a measurement belongs to; None where the board ran at none of them, or where no clock
+    was asked for and none could be read.
 
     What was not verified ran at the clock that was asked for, as far as anybody knows.
     """
     seen_hz = point.verified_hz
     if point.freq_hz is None:
-        return seen_hz or NOT_KNOWN_HZ
+        return seen_hz
     if seen_hz is None or hit(point.freq_hz, seen_hz):
         return point.freq_hz
     near = [opp_hz for opp_hz in opps_hz if hit(opp_hz, seen_hz)]
@@ -53,24 +52,27 @@ def by_clock(points: Sequence[OppPoint], opps_hz: Sequence[float]) -> list[Clock
     """One point a clock, ascending; several that ran at the same clock count by their samples, sound ones alone.
 
     A point that ran at no operating point of the board (throttled, say) cannot be asked for. It is left out where two
-    clocks remain without it; else it stands under the clock that was asked for, for there is nothing better.
+    clocks remain without it; else it stands under the clock that was asked for, for there is nothing better. A point
+    without any clock is the only one of its board, or it is left out: no plan could tell it from the others.
     """
     found: dict[float, list[OppPoint]] = {}
+    nameless = [point for point in points if point.freq_hz is None and point.verified_hz is None]
     astray = []
     for point in points:
         clock_hz = clock_of(point, opps_hz)
-        if clock_hz is None:
-            astray.append(point)
-        else:
+        if clock_hz is not None:
             found.setdefault(clock_hz, []).append(point)
+        elif point.freq_hz is not None:
+            astray.append((point.freq_hz, point))
     if len(found) < 2:
-        for point in astray:
-            assert point.freq_hz is not None  # else it would have a clock
-            found.setdefault(point.freq_hz, [point])
+        for asked_hz, point in astray:
+            found.setdefault(asked_hz, [point])
+    if not found and nameless:
+        return [_merged(None, nameless)]
     return [_merged(clock_hz, same) for clock_hz, same in sorted(found.items())]
 
 
-def _merged(clock_hz: float, points: Sequence[OppPoint]) -> ClockPoint:
+def _merged(clock_hz: float | None, points: Sequence[OppPoint]) -> ClockPoint:
     points = [point for point in points if not point.starved] or points
     samples = sum(point.samples for point in points)
     joules = [point.j_per_sample * point.samples for point in points if point.j_per_sample is not None]

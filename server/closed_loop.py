@@ -4,20 +4,26 @@ Nothing is kept beside the records: beliefs are folded from them anew, so a run 
 as one that was not. Starved segments teach nothing. A segment whose board did not keep its clock (throttled, capped,
 not obeying) teaches what a request for that clock really brings, and nothing of the other clocks. The same meter
 measured profile and rounds, so its scale cancels, and only what differs between the two counts as noise.
+
+A paced upload's rate is not its link's: that the pace was kept says that the link has at least so much, and nothing of
+how much more. Only a pace that was missed by far shows the link: its part, and all that nobody had a part of, brought
+less than the part alone was to bring.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
-from edge_client.protocol.messages import SegmentOutcome, Update
+from edge_client.protocol.messages import SegmentOutcome, Update, UploadOutcome
 from server.plan import refit
 from server.plan.problem import Device, OppTable
 from server.plan.refit import Belief, Outlook
+from server.records import LinkShare
 
 LEAST_SEGMENT_S = 1.0
 """Shorter segments say too little: a meter polls ten times a second."""
@@ -36,6 +42,9 @@ STRAYED_SHARE = 0.1
 
 LINK_NOISE = 0.10
 """Relative standard deviation of an upload's rate and power, in which others' traffic shows."""
+
+PACE_MISSED = 0.2
+"""A paced upload that falls short of its rate by this share was held up by the link, not by its pacer."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +81,18 @@ def first_beliefs(devices: Sequence[Device]) -> dict[str, DeviceBelief]:
 
 
 def learn_round(
-    devices: Sequence[Device], beliefs: dict[str, DeviceBelief], round_: int, updates: Iterable[Update]
+    devices: Sequence[Device],
+    beliefs: dict[str, DeviceBelief],
+    round_: int,
+    updates: Iterable[Update],
+    paced: Mapping[str, LinkShare] = MappingProxyType({}),
 ) -> tuple[dict[str, DeviceBelief], tuple[Seen, ...]]:
-    """The beliefs after a round, and each of its measurements beside what had been expected."""
+    """The beliefs after a round, and each of its measurements beside what had been expected.
+
+    `paced` are the uploads that were told a rate, by device.
+    """
     by_id = {device.id: device for device in devices}
+    spare = max(0.0, 1.0 - sum(share.part for id_, share in paced.items() if id_ in by_id))
     after = {id_: _later(belief) for id_, belief in beliefs.items()}
     seen: list[Seen] = []
     for update in updates:
@@ -88,7 +105,8 @@ def learn_round(
                 seconds=refit.unsettle(belief.seconds, point, STRAYED),
                 joules=refit.unsettle(belief.joules, point, STRAYED),
             )
-        for field, point, what, profiled, measured, noise in _measurements(by_id[update.device], update):
+        device, share = by_id[update.device], paced.get(update.device)
+        for field, point, what, profiled, measured, noise in _measurements(device, belief, update, share, spare):
             old: Belief = getattr(belief, field)
             seen.append(Seen(update.device, round_, what, refit.outlook(old, point, profiled, measured, noise)))
             belief = replace(belief, **{field: refit.learn(old, point, profiled, measured, noise)})
@@ -106,7 +124,12 @@ def believed_device(device: Device, belief: DeviceBelief) -> Device:
     return replace(
         device,
         cpu=replace(table, s_per_sample=seconds, j_per_sample=np.maximum(joules, floor)),
-        radio=replace(radio, link_bits_per_s=rate, overhead_w=radio.overhead_w * belief.radio.factor(0)),
+        radio=replace(
+            radio,
+            link_bits_per_s=rate,
+            overhead_w=radio.overhead_w * belief.radio.factor(0),
+            tx_power_w=None if radio.tx_power_w is None else radio.tx_power_w * belief.radio.factor(0),
+        ),
     )
 
 
@@ -127,9 +150,15 @@ def _later(belief: DeviceBelief) -> DeviceBelief:
     )
 
 
-def _measurements(device: Device, update: Update) -> Iterator[tuple[str, int, str, float, float, float]]:
-    """(field, point, what, profiled, measured, noise) of everything in an update that can be learned from."""
-    table, radio = _table(device), device.radio
+def _measurements(
+    device: Device, belief: DeviceBelief, update: Update, share: LinkShare | None, spare: float
+) -> Iterator[tuple[str, int, str, float, float, float]]:
+    """(field, point, what, profiled, measured, noise) of everything in an update that can be learned from.
+
+    `belief` is that before the update, `share` the part of a link that its upload was paced to, `spare` the part that
+    nobody had.
+    """
+    table = _table(device)
     for segment in update.segments:
         point = _point(table, segment.requested_hz)
         if point is None or not _tells(segment):
@@ -141,11 +170,40 @@ def _measurements(device: Device, update: Update) -> Iterator[tuple[str, int, st
         if joules is not None and joules > 0:
             yield "joules", point, f"J {at}", float(table.j_per_sample[point]), joules / segment.samples, 0.0
     upload = update.upload
-    if radio.link_bits_per_s and upload.duration_s > 0 and upload.bits > 0:
-        yield "rate", 0, "bit/s of the uplink", radio.link_bits_per_s, upload.bits / upload.duration_s, LINK_NOISE
+    if not device.radio.link_bits_per_s or upload.duration_s <= 0 or upload.bits <= 0:
+        return
+    profiled = device.radio.link_bits_per_s
+    believed = profiled * belief.rate.factor(0)
+    rate = _link_rate(device, upload, share, spare, believed)
+    if rate is not None:
+        yield "rate", 0, "bit/s of the uplink", profiled, rate, LINK_NOISE
     added = upload.energy.added_j
-    if radio.overhead_w > 0 and added is not None and added > 0 and upload.energy.samples >= LEAST_METER_SAMPLES:
-        yield "radio", 0, "W of the uplink", radio.overhead_w, added / upload.energy.duration_s, LINK_NOISE
+    if added is None or added <= 0 or upload.energy.samples < LEAST_METER_SAMPLES:
+        return
+    if device.radio.overhead_w > 0:
+        yield "radio", 0, "W of the uplink", device.radio.overhead_w, added / upload.energy.duration_s, LINK_NOISE
+    elif device.radio.tx_power_w:  # drawn while it is the device's turn
+        # Little is added in much time, so that the meter's error is not small beside it, and does not cancel.
+        noise, turn_s = math.hypot(LINK_NOISE, upload.energy.added_uncertainty or 0.0), upload.bits / believed
+        yield "radio", 0, "W of the uplink", device.radio.tx_power_w, added / turn_s, noise
+
+
+def _link_rate(
+    device: Device, upload: UploadOutcome, share: LinkShare | None, spare: float, believed: float
+) -> float | None:
+    """Bits a second that an upload shows a device's link to have; None where it shows nothing new.
+
+    A shared link never has more than was profiled: as much of it is the run's.
+    """
+    measured = upload.bits / upload.duration_s
+    on_link = device.radio.kind == "shared_link"
+    if not on_link and upload.radio.share == "none" and share is None:
+        return measured
+    most = device.radio.link_bits_per_s if on_link and device.radio.link_bits_per_s else math.inf
+    if share is not None and measured < (1.0 - PACE_MISSED) * share.bits_per_s:
+        return min(measured / (share.part + spare), most)
+    measured = min(measured, most)
+    return measured if measured > believed else None  # the link has at least what came over it
 
 
 def _tells(segment: SegmentOutcome) -> bool:
@@ -167,5 +225,5 @@ def _point(table: OppTable, freq_hz: float | None) -> int | None:
     """The profiled operating point that a segment ran at."""
     if freq_hz is None:  # asked of boards whose clock cannot be set
         return 0 if len(table.freq_hz) == 1 else None
-    point = int(np.abs(table.freq_hz - freq_hz).argmin())
+    point = int(np.abs(table.freq_hz - freq_hz).argmin())  # a clock that is not known, NaN, is none that was asked for
     return point if abs(table.freq_hz[point] / freq_hz - 1.0) <= SAME_CLOCK else None

@@ -116,6 +116,7 @@ class FleetConfig(Section, frozen=True, kw_only=True):
     devices: AtLeastOne | None = None  # to wait for; left out: as many as there are [[boards]]
     quorum: AtLeastOne | Share | None = None  # updates that complete a round, a number or a share; left out: all
     enrol_timeout_s: Positive = 120.0
+    shared_link_bits_per_s: Positive | None = None  # of one link that all uploads share; left out: each has its own
     round_deadline_s: Positive | None = None  # from receipt of the task; left out: 3 times round_s and 60 s
 
 

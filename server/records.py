@@ -25,6 +25,14 @@ class LinkMeasurement(Record, frozen=True, kw_only=True):
     power_w: float | None
 
 
+class LinkShare(Record, frozen=True, kw_only=True):
+    """What an upload holds of a link that others use too: the bits a second that it is paced to, and the part of the
+    link's time that these are."""
+
+    bits_per_s: float
+    part: float
+
+
 class ForetoldPoint(Record, frozen=True, kw_only=True):
     """What a sample costs at a clock that was not measured: seconds, and whole-board joules."""
 
@@ -59,12 +67,14 @@ class Enrolled(Record, frozen=True, kw_only=True):
 
 class OwnPace(Record, frozen=True, kw_only=True):
     """What is asked of a device whose joules are not known: its own samples, at whatever clock its board runs. Seconds
-    of training and upload in a round are as they were measured at enrolment."""
+    of training and upload in a round are as they were measured at enrolment; on a shared link, as its part of it
+    allows."""
 
     id: str
     samples: int
     compute_s: float
     upload_s: float
+    link: LinkShare | None = None
 
 
 class StrategyPlan(Record, frozen=True, kw_only=True):
@@ -72,6 +82,8 @@ class StrategyPlan(Record, frozen=True, kw_only=True):
     so its bound and gap hold; else (fill, tfl-top) it is derived and they are not meaningful.
 
     `unplanned` are devices beside `plan`, whose joules are those of its own devices alone; nothing is certified then.
+    `link` has the uploads that are paced, by device: those on a link that others use too. It is empty where every
+    device has a link of its own, and where nobody plans the uploads (fill, tfl-top).
     """
 
     strategy: str
@@ -80,16 +92,21 @@ class StrategyPlan(Record, frozen=True, kw_only=True):
     plan: PlanRecord
     certified: bool
     unplanned: tuple[OwnPace, ...] = ()
+    link: dict[str, LinkShare] = {}
 
 
 class PlannedWork(Record, frozen=True, kw_only=True):
-    """The plan's prediction of one device's round, at the plan's energy basis; joules are None where none are known."""
+    """The plan's prediction of one device's round, at the plan's energy basis; joules are None where none are known.
+
+    `link` is None where the upload was not paced.
+    """
 
     compute_j: float | None
     upload_j: float | None
     compute_s: float
     upload_s: float
     samples: int
+    link: LinkShare | None = None
 
 
 class RoundRecord(Record, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from math import isnan
 
 from server.closed_loop import DeviceBelief, Seen, believed_device, first_beliefs, learn_round
 from server.config import Strategy
@@ -12,6 +13,7 @@ from server.plan.problem import Device, DevicePlan, OppTable
 from server.records import Enrolled, RevisedPlan, RoundRecord, StrategyPlan
 from server.run_plans import planner_devices, solve_plan
 from server.steps import Run
+from server.uplinks import seconds_now, upload_joules
 
 WORTH_CHANGING = 0.01
 """A new plan must save this share of a round's joules: it may cost new shards, and beliefs waver."""
@@ -27,7 +29,8 @@ def believe(
     beliefs, seen = first_beliefs(devices), list[Seen]()
     for record in records:
         accepted = [update for update in record.updates if record.verdicts.get(update.device) == "accepted"]
-        beliefs, more = learn_round(devices, beliefs, record.round, accepted)
+        paced = {id_: work.link for id_, work in record.planned.items() if work.link is not None}
+        beliefs, more = learn_round(devices, beliefs, record.round, accepted, paced)
         seen += more
     return beliefs, tuple(seen)
 
@@ -51,7 +54,11 @@ def revise(
         return None
     basis = present.plan.energy_basis
     known = {device.id: device for device in now}
-    costs = {share.id: cost(share, known[share.id], added=basis == "added") for share in present.plan.devices}
+    upload_s = seconds_now(present.plan.devices, known)
+    costs = {
+        share.id: cost(share, known[share.id], upload_s[share.id], added=basis == "added")
+        for share in present.plan.devices
+    }
     present_j = sum(joules for joules, _ in costs.values())
     late = sorted(id_ for id_, (_, seconds) in costs.items() if seconds > present.round_s * (1 + LATE))
     number = records[-1].round + 1
@@ -71,18 +78,17 @@ def revise(
     )
 
 
-def cost(share: DevicePlan, device: Device, *, added: bool) -> tuple[float, float]:
-    """(joules, seconds) of a device's executed share of a round, if the device is what `device` says."""
+def cost(share: DevicePlan, device: Device, upload_s: float, *, added: bool) -> tuple[float, float]:
+    """(joules, seconds) of a device's executed share of a round with an upload of `upload_s`, if the device is what
+    `device` says."""
     table = device.cpu
     if not isinstance(table, OppTable):
         raise ValueError(f"{device.id} has no measured operating points")
     by_clock = {
-        float(hz): (float(s), float(j) - (table.power_idle_w * float(s) if added else 0.0))
+        None if isnan(hz) else float(hz): (float(s), float(j) - (table.power_idle_w * float(s) if added else 0.0))
         for hz, s, j in zip(table.freq_hz, table.s_per_sample, table.j_per_sample, strict=True)
     }
-    upload_s = device.upload_bits / (device.radio.link_bits_per_s or float("inf"))
-    joules = upload_s * (device.radio.overhead_w + (0.0 if added else table.power_idle_w))
-    seconds = upload_s
+    joules, seconds = upload_joules(device, upload_s, added=added), upload_s
     for segment in share.segments:
         per_sample_s, per_sample_j = by_clock[segment.freq_hz]
         seconds += segment.samples * per_sample_s

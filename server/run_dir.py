@@ -24,27 +24,24 @@ start again from disk.
 
 from __future__ import annotations
 
-import io
-import os
 import platform
 import time
 from collections.abc import Container, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeVar
-
-import msgspec
-import numpy as np
+from typing import Any
 
 from edge_client.protocol.messages import TaskClosed
 from edge_client.protocol.weights import Weights, digest, pack, unpack
 from server.errors import DataError
 from server.files import write_atomic
+from server.record_files import RecordFolder, to_json, whole_lines
 from server.records import (
     CalibrationUse,
     Enrolled,
     FinalRecord,
     LinkMeasurement,
+    LinkShare,
     Origin,
     OwnPace,
     PlannedWork,
@@ -59,6 +56,7 @@ __all__ = [
     "Enrolled",
     "FinalRecord",
     "LinkMeasurement",
+    "LinkShare",
     "Origin",
     "OwnPace",
     "PlannedWork",
@@ -70,30 +68,12 @@ __all__ = [
     "versions",
 ]
 
-T = TypeVar("T")
 
-
-def _to_json(value: Any) -> bytes:
-    def plain(odd: Any) -> Any:
-        """Numbers that come out of numpy are numbers."""
-        if isinstance(odd, np.generic):
-            return odd.item()
-        raise TypeError(f"{type(odd).__name__} cannot be kept as JSON")
-
-    return msgspec.json.encode(value, enc_hook=plain)
-
-
-def _whole_lines(path: Path) -> bytes:
-    """A file's complete lines; a crash may have cut the last one short."""
-    raw = path.read_bytes() if path.exists() else b""
-    return raw[: raw.rfind(b"\n") + 1]
-
-
-class RunDir:
+class RunDir(RecordFolder):
     """The files of one run below `path`."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        super().__init__(path)
         self._events_are_whole = False
 
     @classmethod
@@ -134,46 +114,6 @@ class RunDir:
             file.unlink()
         self.path.rmdir()
         return True
-
-    # ---- whole files ---------------------------------------------------------------------------------------------
-
-    def save(self, name: str, value: Any) -> None:
-        """A value as indented JSON."""
-        write_atomic(self.path / name, msgspec.json.format(_to_json(value)) + b"\n")
-
-    def load(self, name: str, type_: type[T]) -> T:
-        """The value in a JSON file; raises DataError where it is missing or not of that type."""
-        path = self.path / name
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=type_)
-        except FileNotFoundError:
-            raise DataError(f"{path} is missing: the step that writes it has not been run") from None
-        except msgspec.MsgspecError as error:
-            raise DataError(f"{path}: {error}") from error
-
-    def has(self, name: str) -> bool:
-        return (self.path / name).is_file()
-
-    def remove(self, name: str) -> None:
-        """Where it is there."""
-        (self.path / name).unlink(missing_ok=True)
-
-    def save_arrays(self, name: str, **arrays: np.ndarray | int) -> Path:
-        """Arrays as a compressed .npz; returns its path."""
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **{key: np.asarray(value) for key, value in arrays.items()})  # type: ignore[arg-type]
-        write_atomic(self.path / name, buffer.getvalue())
-        return self.path / name
-
-    def load_arrays(self, name: str) -> dict[str, np.ndarray]:
-        path = self.path / name
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                return {key: file[key] for key in file.files}
-        except FileNotFoundError:
-            raise DataError(f"{path} is missing: the step that writes it has not been run") from None
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path} is not a complete .npz file: {error}") from error
 
     # ---- typed files ---------------------------------------------------------------------------------------------
 
@@ -219,27 +159,6 @@ class RunDir:
 
     # ---- growing files -------------------------------------------------------------------------------------------
 
-    def _append(self, name: str, values: Iterable[Any]) -> None:
-        values = tuple(values)
-        if not values:
-            return
-        path = self.path / name
-        whole = len(_whole_lines(path))
-        with path.open("r+b" if path.exists() else "wb") as file:
-            file.truncate(whole)
-            file.seek(whole)
-            file.writelines(_to_json(value) + b"\n" for value in values)
-            file.flush()
-            os.fsync(file.fileno())
-
-    def _lines(self, name: str, type_: type[T]) -> tuple[T, ...]:
-        """Complete lines; a last line cut short by a crash is left out."""
-        path = self.path / name
-        try:
-            return tuple(msgspec.json.decode(line, type=type_) for line in _whole_lines(path).splitlines())
-        except msgspec.MsgspecError as error:
-            raise DataError(f"{path}: {error}") from error
-
     def rounds(self, strategy: str) -> tuple[RoundRecord, ...]:
         return self._lines(f"rounds-{strategy}.jsonl", RoundRecord)
 
@@ -248,9 +167,9 @@ class RunDir:
         line = {"t": round(time.time(), 3), "event": kind, **fields}
         with (self.path / "events.jsonl").open("ab") as file:
             if not self._events_are_whole:  # a crash may have cut the last line of an earlier attempt short
-                file.truncate(len(_whole_lines(self.path / "events.jsonl")))
+                file.truncate(len(whole_lines(self.path / "events.jsonl")))
                 self._events_are_whole = True
-            file.write(_to_json(line) + b"\n")
+            file.write(to_json(line) + b"\n")
 
     def events(self) -> tuple[dict[str, Any], ...]:
         return self._lines("events.jsonl", dict)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from server import measured
 from server.config import PlanConfig, Strategy
 from server.errors import InfeasibleError
+from server.measured import measured_table, opp_table, unmeasured_uploads
 from server.outlay import Choice, choose, describe, load_curves, with_fill_factor
 from server.plan.diagnosis import named
 from server.plan.problem import Device, PlanRecord
@@ -16,16 +18,9 @@ from server.sources import (
     needs_synthetic,
 )
 from server.steps import Run
-from server.strategies import (
-    Terms,
-    measured_table,
-    plan_strategy,
-    planner_device,
-    problem_of,
-    settle_terms,
-    unmeasured_uploads,
-)
+from server.strategies import Terms, plan_strategy, problem_of, settle_terms
 from server.unplanned import check_pace, needs_joules, own_pace
+from server.uplinks import at_once
 
 
 def participants(run: Run, enrolled: tuple[Enrolled, ...]) -> tuple[Enrolled, ...]:
@@ -69,16 +64,23 @@ def choose_participants(run: Run, enrolled: tuple[Enrolled, ...]) -> tuple[tuple
 
 
 def planner_devices(run: Run, enrolled: tuple[Enrolled, ...]) -> list[Device]:
-    """Those whose joules are known; a run whose strategies need joules has no others."""
-    known = [device for device in enrolled if needs_joules(run.config.strategies) or measured_table(device) is not None]
-    return [planner_device(device, run.config.plan.storage_samples) for device in known]
+    """Those whose joules are known; FleetError where a run whose strategies need joules has others."""
+    if needs_joules(run.config.strategies):
+        for device in enrolled:
+            opp_table(device)
+    return measured.planner_devices(enrolled, run.config.plan.storage_samples, run.config.fleet.shared_link_bits_per_s)
 
 
 def unplanned(run: Run, enrolled: tuple[Enrolled, ...]) -> list[OwnPace]:
     """The others."""
     if needs_joules(run.config.strategies):
         return []
-    return [own_pace(device, run.config.training.local_epochs) for device in enrolled if measured_table(device) is None]
+    links = at_once({device.id: device.link for device in enrolled}, run.config.fleet.shared_link_bits_per_s)
+    return [
+        own_pace(device, run.config.training.local_epochs, links.get(device.id))
+        for device in enrolled
+        if measured_table(device) is None
+    ]
 
 
 def make_plan(run: Run, strategy: Strategy, enrolled: tuple[Enrolled, ...]) -> StrategyPlan:

@@ -11,31 +11,29 @@ planned: tfl and tfl-top have it train at its board's own clock, the others refu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edge_client.protocol.messages import Join
 from models import learning_curve
-from server.clocks import by_clock
+from server import uplinks
 from server.config import PlanConfig, Strategy
-from server.errors import FleetError, InfeasibleError
+from server.measured import top_point
 from server.plan.problem import (
     AccuracyModel,
     Device,
     DevicePlan,
     EnergyBasis,
     LearningCurve,
-    OppTable,
     Plan,
     PlannedSegment,
     PlanRecord,
     Problem,
-    Radio,
 )
-from server.run_dir import Enrolled, OwnPace, PlannedWork, StrategyPlan
+from server.records import LinkShare, OwnPace, PlannedWork, StrategyPlan
 from server.unplanned import check_pace
+from server.uplinks import unplanned_seconds
 
 NO_CURVE = LearningCurve(alpha=1.0, beta=1.0, gamma=0.0)
 """Stands where a problem without an error target needs none."""
@@ -56,88 +54,6 @@ class Terms:
     local_epochs: int
     energy_basis: EnergyBasis
     accuracy_model: AccuracyModel = "device_mean"
-
-
-# ---- devices as the planner sees them ----------------------------------------------------------------------------
-
-
-MOST_SAMPLES = 2**31 - 1
-"""Of a device; more than any has, and whoever claims more would break sums over the fleet."""
-
-
-def planner_device(enrolled: Enrolled, storage_limit: int | None) -> Device:
-    """A device from its measurements; raises FleetError where they do not carry a plan.
-
-    An upload whose power could not be measured is planned as free, see `unmeasured_uploads`.
-    """
-    join = enrolled.join
-    if sum(join.label_counts) > MOST_SAMPLES:
-        raise FleetError(
-            f"{join.device} says it has {sum(join.label_counts)} samples: no device has over {MOST_SAMPLES}"
-        )
-    storage = join.storage_samples if storage_limit is None else min(join.storage_samples, storage_limit)
-    return Device(
-        id=join.device,
-        local_counts=np.array(join.label_counts, dtype=np.int32),
-        storage_samples=storage,
-        upload_bits=float(enrolled.link.up_bits),
-        cpu=opp_table(enrolled),
-        radio=Radio(kind="wired", overhead_w=enrolled.link.power_w or 0.0, link_bits_per_s=enrolled.link.up_bits_per_s),
-    )
-
-
-def unmeasured_uploads(enrolled: Iterable[Enrolled]) -> tuple[str, ...]:
-    """Ids of devices whose power while sending could not be measured: their plans count no joules for the upload."""
-    return tuple(device.id for device in enrolled if device.link.power_w is None and measured_table(device) is not None)
-
-
-def opp_table(enrolled: Enrolled) -> OppTable:
-    """`measured_table`; raises FleetError where there is none."""
-    table = measured_table(enrolled)
-    if table is None:
-        raise FleetError(no_joules(enrolled.join))
-    return table
-
-
-def no_joules(join: Join) -> str:
-    """Why a device cannot be planned, and both remedies."""
-    return (
-        f"{join.device} has no power meter (meter: {join.capabilities.meter}): no plan without joules; give it a meter "
-        "that `fimi-client doctor` finds, or `calibration` in its client.toml (fimi-calibrate makes it), or leave the "
-        'device out; strategy = "tfl" alone needs no joules'
-    )
-
-
-def measured_table(enrolled: Enrolled) -> OppTable | None:
-    """The measured points, each under the clock that the board ran at, and those of its calibration; None where joules
-    or the idle floor are not known. The planner takes their convex hull; there may be a single one.
-
-    Starved points are left out where two sound ones remain. Else they are all there is: they show the board slower and
-    dearer than it is, the report says so, and the run's own starved share decides whether it may be compared.
-    """
-    idle_w = enrolled.profile.idle.idle_power_w
-    points = by_clock(enrolled.profile.points, enrolled.join.capabilities.opps_hz)
-    sound = [point for point in points if not point.starved]
-    sound = sound if len(sound) >= 2 else points
-    if idle_w is None or not sound or any(point.j_per_sample is None for point in sound):
-        return None
-    foretold = enrolled.calibration.points if enrolled.calibration is not None else ()
-    rows = [(point.freq_hz, point.s_per_sample, point.j_per_sample or 0.0) for point in sound]
-    rows = sorted([*rows, *((point.freq_hz, point.s_per_sample, point.j_per_sample) for point in foretold)])
-    freq_hz, s_per_sample, j_per_sample = np.array(rows).T
-    return OppTable(freq_hz=freq_hz, s_per_sample=s_per_sample, j_per_sample=j_per_sample, power_idle_w=idle_w)
-
-
-def pick_freqs(opps_hz: Sequence[float], wanted: int, slowest: float) -> tuple[float, ...]:
-    """`wanted` of a board's operating points from `slowest` (a share of the highest) up, evenly spread, falling.
-
-    The highest comes first: whatever a runtime does only once is then done at full speed.
-    """
-    top = max(opps_hz, default=0.0)
-    opps = sorted((f for f in opps_hz if f >= slowest * top), reverse=True)
-    if len(opps) <= wanted:
-        return tuple(opps)
-    return tuple(opps[i] for i in np.linspace(0, len(opps) - 1, wanted).round().astype(int))
 
 
 # ---- terms -------------------------------------------------------------------------------------------------------
@@ -166,8 +82,8 @@ def settle_terms(
         pooled = plan.accuracy_model == "pooled"
         error = float(learning_curve.error(x.mean() if pooled else x, curve.alpha, curve.beta, curve.gamma).mean())
     least_s = [
-        top_point(device)[1] * n * local_epochs + upload_seconds(device)
-        for device, n in zip(devices, filled, strict=True)
+        top_point(device)[1] * n * local_epochs + upload_s
+        for device, n, upload_s in zip(devices, filled, unplanned_seconds(devices).values(), strict=True)
     ]
     least_s += [own.compute_s + own.upload_s for own in unplanned]
     return Terms(
@@ -179,19 +95,6 @@ def settle_terms(
         energy_basis=plan.energy_basis,
         accuracy_model=plan.accuracy_model,
     )
-
-
-def top_point(device: Device) -> tuple[float, float, float]:
-    """(Hz, seconds a sample, whole-board joules a sample) at a device's highest measured clock."""
-    if not isinstance(device.cpu, OppTable):
-        raise InfeasibleError(f"{device.id} has no measured operating points")
-    at = int(np.argmax(device.cpu.freq_hz))
-    return float(device.cpu.freq_hz[at]), float(device.cpu.s_per_sample[at]), float(device.cpu.j_per_sample[at])
-
-
-def upload_seconds(device: Device) -> float:
-    """Of a wired device."""
-    return device.upload_bits / (device.radio.link_bits_per_s or np.inf)
 
 
 # ---- plans -------------------------------------------------------------------------------------------------------
@@ -212,17 +115,26 @@ def plan_strategy(
         counts = {device.id: (0,) * len(device.local_counts) for device in devices}
         plan = at_top_clock(devices, counts, terms)
     else:
-        plan = solve(problem_of(devices, terms, with_synthetic=with_synthetic)).record()
+        plan = _untold(solve(problem_of(devices, terms, with_synthetic=with_synthetic)).record())
         if strategy == "fill":
             plan = at_top_clock(devices, {d.id: d.synth_counts for d in plan.devices}, terms)
+    planned = strategy in ("fimi", "tfl")
+    link = {own.id: own.link for own in unplanned if own.link is not None} | uplinks.shares(devices, plan.devices)
     return StrategyPlan(
         strategy=strategy,
         round_s=terms.round_s,
         target_error=terms.target_error if with_synthetic else None,
         plan=plan,
-        certified=strategy in ("fimi", "tfl") and not unplanned,
+        certified=planned and not unplanned,
         unplanned=tuple(unplanned),
+        link=link if planned else {},
     )
+
+
+def _untold(plan: PlanRecord) -> PlanRecord:
+    """The plan without transmit powers: on a shared link those are the watts that a radio was measured to draw, and
+    what it radiates is its own."""
+    return replace(plan, devices=tuple(replace(share, tx_power_w=None) for share in plan.devices))
 
 
 def problem_of(devices: Sequence[Device], terms: Terms, *, with_synthetic: bool) -> Problem:
@@ -241,7 +153,8 @@ def problem_of(devices: Sequence[Device], terms: Terms, *, with_synthetic: bool)
 
 def at_top_clock(devices: Sequence[Device], synth_counts: dict[str, tuple[int, ...]], terms: Terms) -> PlanRecord:
     """The same data at the highest measured clock in one segment; it certifies nothing (bound 0, gap 1)."""
-    plans = tuple(_top_device(device, synth_counts[device.id], terms) for device in devices)
+    seconds = unplanned_seconds(devices)
+    plans = tuple(_top_device(device, synth_counts[device.id], seconds[device.id], terms) for device in devices)
     energy_j = sum(plan.compute_j + plan.upload_j for plan in plans)
     return PlanRecord(
         method="top-clock",
@@ -258,13 +171,12 @@ def at_top_clock(devices: Sequence[Device], synth_counts: dict[str, tuple[int, .
     )
 
 
-def _top_device(device: Device, synth_counts: tuple[int, ...], terms: Terms) -> DevicePlan:
+def _top_device(device: Device, synth_counts: tuple[int, ...], upload_s: float, terms: Terms) -> DevicePlan:
     freq_hz, tau_s, joules = top_point(device)
     idle_w = device.cpu.power_idle_w
     added = terms.energy_basis == "added"
     samples = device.local_samples + sum(synth_counts)
     trained = samples * terms.local_epochs
-    upload_s = upload_seconds(device)
     compute_j = trained * (joules - (idle_w * tau_s if added else 0.0))
     return DevicePlan(
         id=device.id,
@@ -272,9 +184,9 @@ def _top_device(device: Device, synth_counts: tuple[int, ...], terms: Terms) -> 
         compute_s=trained * tau_s,
         upload_s=upload_s,
         bandwidth_hz=0.0,
-        tx_power_w=device.radio.tx_power_max_w,
+        tx_power_w=None,
         compute_j=compute_j,
-        upload_j=upload_s * (device.radio.overhead_w + (0.0 if added else idle_w)),
+        upload_j=uplinks.upload_joules(device, upload_s, added=added),
         executed_samples=samples,
         segments=(PlannedSegment(freq_hz, trained),),
         executed_compute_s=trained * tau_s,
@@ -283,11 +195,16 @@ def _top_device(device: Device, synth_counts: tuple[int, ...], terms: Terms) -> 
     )
 
 
-def planned_work(plan: DevicePlan | OwnPace) -> PlannedWork:
-    """What a device's round should cost as executed."""
+def planned_work(plan: DevicePlan | OwnPace, link: LinkShare | None = None) -> PlannedWork:
+    """What a device's round should cost as executed; `link` where its upload is paced."""
     if isinstance(plan, OwnPace):
         return PlannedWork(
-            compute_j=None, upload_j=None, compute_s=plan.compute_s, upload_s=plan.upload_s, samples=plan.samples
+            compute_j=None,
+            upload_j=None,
+            compute_s=plan.compute_s,
+            upload_s=plan.upload_s,
+            samples=plan.samples,
+            link=link,
         )
     return PlannedWork(
         compute_j=plan.executed_compute_j,
@@ -295,4 +212,5 @@ def planned_work(plan: DevicePlan | OwnPace) -> PlannedWork:
         compute_s=plan.executed_compute_s,
         upload_s=plan.upload_s,
         samples=plan.executed_samples,
+        link=link,
     )

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from server.config import Strategy
 from server.errors import FleetError
 from server.plan.diagnosis import PAD, NoPlanError, named
-from server.records import Enrolled, OwnPace
+from server.records import Enrolled, LinkShare, OwnPace
 
 UNPLANNED_TOO: tuple[Strategy, ...] = ("tfl", "tfl-top")
 """Strategies that can do with devices which cannot be planned."""
@@ -22,15 +22,17 @@ def needs_joules(strategies: Iterable[Strategy]) -> bool:
     return any(strategy not in UNPLANNED_TOO for strategy in strategies)
 
 
-def own_pace(enrolled: Enrolled, local_epochs: int) -> OwnPace:
-    """A device that trains its own samples at its board's own clock, or as fast as it was measured."""
+def own_pace(enrolled: Enrolled, local_epochs: int, link: LinkShare | None = None) -> OwnPace:
+    """A device that trains its own samples at its board's own clock, or as fast as it was measured; `link` is its part
+    of a shared one."""
     samples = sum(enrolled.join.label_counts)
     seconds = min(point.s_per_sample for point in enrolled.profile.points)
     return OwnPace(
         id=enrolled.id,
         samples=samples,
         compute_s=seconds * samples * local_epochs,
-        upload_s=enrolled.link.up_bits / enrolled.link.up_bits_per_s,
+        upload_s=enrolled.link.up_bits / (enrolled.link.up_bits_per_s if link is None else link.bits_per_s),
+        link=link,
     )
 
 

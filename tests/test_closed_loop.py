@@ -14,6 +14,7 @@ from edge_client.protocol.messages import RadioOutcome, SegmentOutcome, Update, 
 from server import closed_loop
 from server.plan import refit
 from server.plan.problem import AnalyticCpu, Device, OppTable, Radio
+from server.records import LinkShare
 from tests.rounds.fake_device import reading
 
 BOARD = Device(
@@ -114,7 +115,7 @@ def test_what_is_not_sound_teaches_nothing(odd: SegmentOutcome) -> None:
 
 def test_a_board_with_one_operating_point_is_learned_of_without_a_clock() -> None:
     """Its clock cannot be set, so none is asked for: what it took is what its only point takes."""
-    table = OppTable(np.array([1e9]), np.array([0.1]), np.array([0.6]), power_idle_w=2.0)
+    table = OppTable(np.array([np.nan]), np.array([0.1]), np.array([0.6]), power_idle_w=2.0)
     board = replace(BOARD, cpu=table)
     beliefs, seen = closed_loop.learn_round(
         [board], closed_loop.first_beliefs([board]), 1, [update(segment(None, 100, 13.0, 90.0))]
@@ -162,3 +163,88 @@ def test_a_device_without_a_table_is_refused() -> None:
     law = AnalyticCpu(0.01, 1e7, 1.0, 0.5, 1e-27, 1e8, 1e9)
     with pytest.raises(ValueError, match="a has no measured operating points"):
         closed_loop.first_beliefs([replace(BOARD, cpu=law)])
+
+
+# ---- paced uploads -----------------------------------------------------------------------------------------------
+
+ON_LINK = replace(BOARD, radio=Radio(kind="shared_link", tx_power_w=1.0, link_bits_per_s=400.0))
+BESIDE = replace(ON_LINK, id="b")
+QUARTER = LinkShare(bits_per_s=100.0, part=0.25)
+"""Of a link of 400 bit/s: 800 bits in 8 s, for 2 s of which it is the board's turn."""
+REST = LinkShare(bits_per_s=300.0, part=0.75)
+
+
+def rates(
+    board: Device, sent: Update, share: LinkShare | None, rest: LinkShare | None = REST
+) -> tuple[float, list[float]]:
+    """The link as believed after an update, and what the rate was measured to be; another board has the `rest`."""
+    paced = {id_: given for id_, given in (("a", share), ("b", rest)) if given is not None}
+    both = [board, BESIDE]
+    beliefs, seen = closed_loop.learn_round(both, closed_loop.first_beliefs(both), 1, [sent], paced)
+    believed = closed_loop.believed_device(board, beliefs["a"]).radio.link_bits_per_s
+    assert believed is not None
+    return believed, [one.outlook.measured for one in seen if one.what == "bit/s of the uplink"]
+
+
+def test_a_pace_that_was_kept_says_nothing_of_how_fast_the_link_is() -> None:
+    assert rates(ON_LINK, update(upload_s=8.0), QUARTER) == (400.0, [])
+    assert rates(ON_LINK, update(upload_s=9.9), QUARTER) == (400.0, [])  # the pacer's own lag: 19 % short
+
+
+def test_a_pace_that_was_missed_by_far_shows_what_its_part_of_the_link_brought() -> None:
+    """800 bits in 16 s instead of 8: the link has half the rate, and is not one of 50 bit/s."""
+    believed, measured = rates(ON_LINK, update(upload_s=16.0), QUARTER)
+    assert measured == pytest.approx([200.0])
+    prior = refit.DRIFT**2 + refit.WALK**2 + refit.POINT**2
+    assert believed == pytest.approx(400.0 * 0.5 ** (prior / (prior + refit.NOISE**2 + closed_loop.LINK_NOISE**2)))
+
+
+def test_a_missed_pace_had_also_what_nobody_had_a_part_of() -> None:
+    """50 bit/s where only 3/4 of the link were given away: its quarter and the free one, half of the link, brought no
+    more, so the link has 100; with nobody else on it, all of the link brought 50."""
+    half = LinkShare(bits_per_s=200.0, part=0.5)
+    assert rates(ON_LINK, update(upload_s=16.0), QUARTER, half)[1] == pytest.approx([100.0])
+    assert rates(ON_LINK, update(upload_s=16.0), QUARTER, None)[1] == pytest.approx([50.0])
+
+
+def test_what_came_over_a_link_it_has_at_least_up_to_what_is_the_run_s() -> None:
+    """Believed to have less than 300 bit/s after a missed pace; then 800 bit/s come over it, of which 400 are ours, or
+    200 beside others, which says nothing new."""
+    beliefs = closed_loop.first_beliefs([ON_LINK])
+    missed, _ = closed_loop.learn_round([ON_LINK], beliefs, 1, [update(upload_s=32.0)], {"a": QUARTER})
+    low = closed_loop.believed_device(ON_LINK, missed["a"]).radio.link_bits_per_s
+    assert low is not None
+    assert low < 300.0
+    for upload_s, measured in ((1.0, [400.0]), (32.0, [])):
+        after, seen = closed_loop.learn_round([ON_LINK], missed, 2, [update(upload_s=upload_s)])
+        assert [one.outlook.measured for one in seen if one.what == "bit/s of the uplink"] == measured
+        rate = closed_loop.believed_device(ON_LINK, after["a"]).radio.link_bits_per_s
+        assert rate is not None
+        assert (rate > low) is bool(measured)
+    assert rates(ON_LINK, update(upload_s=1.0), None) == (400.0, [])  # not more than it may have, and no miss
+
+
+def test_an_upload_that_its_client_held_back_is_not_its_link_s_rate_either() -> None:
+    sent = update(upload_s=16.0)
+    radio = msgspec.structs.replace(sent.upload.radio, share="htb", requested_bits_per_s=50.0)
+    held = msgspec.structs.replace(sent, upload=msgspec.structs.replace(sent.upload, radio=radio))
+    assert rates(BOARD, held, None) == (100.0, [])
+    assert rates(BOARD, sent, None)[1] == [50.0]
+
+
+def test_watts_on_a_shared_link_are_those_of_its_turns() -> None:
+    """2 J over idle for 800 bits at 400 bit/s are 1 W for 2 s, however long the upload took; 4 J are 2 W."""
+    for upload_s, added_j, watts in ((8.0, 2.0, 1.0), (4.0, 2.0, 1.0), (8.0, 4.0, 2.0)):
+        sent = update(upload_s=upload_s, upload_j=2.0 * upload_s + added_j)
+        beliefs, seen = closed_loop.learn_round(
+            [ON_LINK], closed_loop.first_beliefs([ON_LINK]), 1, [sent], {"a": QUARTER}
+        )
+        (seen_w,) = (one.outlook for one in seen if one.what == "W of the uplink")
+        assert seen_w.measured == pytest.approx(watts)
+        meter = 0.01 * (2.0 * upload_s + added_j) / added_j  # 1 % of all joules, of which few are the upload's
+        own = refit.DRIFT**2 + refit.WALK**2 + refit.POINT**2
+        assert seen_w.deviation == pytest.approx(math.sqrt(own + refit.NOISE**2 + closed_loop.LINK_NOISE**2 + meter**2))
+    radio = closed_loop.believed_device(ON_LINK, beliefs["a"]).radio
+    assert radio.tx_power_w is not None
+    assert 1.0 < radio.tx_power_w < 2.0
+    assert radio.overhead_w == 0.0

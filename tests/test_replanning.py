@@ -11,7 +11,7 @@ import pytest
 
 from server.errors import InfeasibleError
 from server.plan.problem import Device, DevicePlan, OppTable, Plan, PlannedSegment, Radio
-from server.records import RoundRecord, StrategyPlan
+from server.records import LinkShare, PlannedWork, RoundRecord, StrategyPlan
 from server.replanning import believe, cost, revise
 from tests.test_closed_loop import segment, update
 
@@ -88,10 +88,16 @@ class Planner:
 
 def test_cost_by_hand() -> None:
     share = plan().plan.devices[0]
-    assert cost(share, BOARD, added=True) == pytest.approx((100 * (0.6 - 0.2) + 8.0, 18.0))
-    assert cost(share, BOARD, added=False) == pytest.approx((60.0 + 8.0 * 3.0, 18.0))
+    assert cost(share, BOARD, 8.0, added=True) == pytest.approx((100 * (0.6 - 0.2) + 8.0, 18.0))
+    assert cost(share, BOARD, 8.0, added=False) == pytest.approx((60.0 + 8.0 * 3.0, 18.0))
     both = replace(share, segments=(PlannedSegment(1e9, 60), PlannedSegment(0.5e9, 40)))
-    assert cost(both, BOARD, added=True) == pytest.approx((60 * 0.4 + 40 * 0.4 + 8.0, 6.0 + 8.0 + 8.0))
+    assert cost(both, BOARD, 8.0, added=True) == pytest.approx((60 * 0.4 + 40 * 0.4 + 8.0, 6.0 + 8.0 + 8.0))
+
+
+def test_cost_at_a_clock_that_is_not_known() -> None:
+    table = OppTable(np.array([np.nan]), np.array([0.1]), np.array([0.6]), power_idle_w=2.0)
+    share = replace(plan().plan.devices[0], segments=(PlannedSegment(None, 100),))
+    assert cost(share, replace(BOARD, cpu=table), 8.0, added=True) == pytest.approx((100 * (0.6 - 0.2) + 8.0, 18.0))
 
 
 def test_rounds_as_foretold_change_nothing() -> None:
@@ -118,6 +124,26 @@ def test_a_board_that_has_become_too_slow_is_reason_enough() -> None:
     assert revised is not None
     assert revised.reason == "a would need longer than the round's 19.0 s"
     assert revised.round == 4
+
+
+def test_paced_rounds_that_kept_their_pace_leave_the_link_as_it_was() -> None:
+    """A quarter of a link of 400 bit/s, kept for three rounds: no reason to plan for a link of 100."""
+    board = replace(BOARD, radio=Radio(kind="shared_link", tx_power_w=1.0, link_bits_per_s=400.0))
+    link = LinkShare(bits_per_s=100.0, part=0.25)
+    work = PlannedWork(compute_j=40.0, upload_j=2.0, compute_s=10.0, upload_s=8.0, samples=100, link=link)
+    records = [msgspec.structs.replace(record(n), planned={"a": work}) for n in (1, 2, 3)]
+    planner = Planner(plan(energy_j=48.0))
+    revise(plan(), [board], records, planner)
+    assert planner.asked[0].radio.link_bits_per_s == 400.0
+    slow = [
+        msgspec.structs.replace(one, updates=(update(segment(1e9, 100, 10.0, 60.0), upload_s=40.0),)) for one in records
+    ]
+    late = revise(plan(round_s=19.0), [board], slow, planner)  # 10 s, and 8 s where the link suffices
+    rate = planner.asked[0].radio.link_bits_per_s
+    assert rate is not None
+    assert rate == pytest.approx(400.0 * 0.05**0.76, rel=0.03)  # 20 bit/s with all of it: 3/4 of the way there
+    assert late is not None
+    assert late.reason == "a would need longer than the round's 19.0 s"
 
 
 def test_where_no_plan_keeps_the_terms_the_present_one_stays() -> None:

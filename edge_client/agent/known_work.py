@@ -51,6 +51,7 @@ class _Held(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     circumstances: Circumstances
     seen_hz: _Pairs
     pace: _Pace | None
+    doubted_hz: _Pairs = ()
 
 
 def circumstances(board: Board, runtime: str, threads: int, cpus: Sequence[int] | None) -> Circumstances:
@@ -85,7 +86,7 @@ class KnownWork:
             log.info("another board, kernel, table of clocks or runtime: what was known of its clocks is forgotten")
             return Memory()
         pace = None if held.pace is None else (_job(held.pace), Pace(held.pace.points))
-        return Memory(dict(held.seen_hz), pace)
+        return Memory(dict(held.seen_hz), pace, dict(held.doubted_hz))
 
     def keep(self, memory: Memory) -> None:
         """Remember this in place of what was; where it cannot be written it lives as long as the client."""
@@ -93,7 +94,12 @@ class KnownWork:
         if memory.pace is not None:
             job, known = memory.pace
             pace = _Pace(network=job.network, batch_size=job.batch_size, points=known.points)
-        held = _Held(circumstances=self._now, seen_hz=tuple(sorted(memory.seen_hz.items())), pace=pace)
+        held = _Held(
+            circumstances=self._now,
+            seen_hz=tuple(sorted(memory.seen_hz.items())),
+            pace=pace,
+            doubted_hz=tuple(sorted(memory.doubted_hz.items())),
+        )
         fresh = self._path.with_suffix(".partial")
         try:
             fresh.write_bytes(msgspec.json.encode(held))

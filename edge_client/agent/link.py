@@ -17,6 +17,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
@@ -64,6 +65,7 @@ class Link:
         self._work = asyncio.Event()
         self._online = asyncio.Event()
         self._client: aiomqtt.Client | None = None
+        self._lost: asyncio.Future[None]  # there as soon as there is a client, done when its connection is lost
         self._first = True
         self.bytes_sent = 0
         self.bytes_received = 0
@@ -73,6 +75,12 @@ class Link:
         """Largest chunk data that fits a message."""
         return self._line.max_packet_bytes - ENVELOPE_BYTES
 
+    @property
+    def socket(self) -> socket.socket | None:
+        """The connection's socket, None while there is none; only to set options of it."""
+        paho = None if self._client is None else self._client._client  # aiomqtt has no public name for either
+        return None if paho is None else cast("socket.socket | None", paho.socket())
+
     # ---- sending ----
 
     def post(self, message: AnyMessage) -> None:
@@ -81,7 +89,7 @@ class Link:
         self._work.set()
 
     async def send(self, message: AnyMessage) -> int:
-        """Publish a chunk: waits for a connection and until the bytes are with the kernel; returns the payload's size.
+        """Publish a chunk: waits for a connection and until the bytes are with the kernel; returns its packet's size.
 
         A chunk whose connection dies is not repeated here: the receiver will ask for it.
         """
@@ -89,18 +97,30 @@ class Link:
         await self._online.wait()
         client = self._client
         if client is not None:
-            with contextlib.suppress(aiomqtt.MqttError):
-                await client.publish(self._inbox, payload, qos=0, timeout=float("inf"))
-                self.bytes_sent += len(payload)
-        return len(payload)
+            await self._publish(client, payload)
+        return self._packet_bytes(payload)
+
+    def weigh(self, message: AnyMessage) -> int:
+        """Bytes of the packet that `send` makes of a message; raises LinkError when it is too large."""
+        return self._packet_bytes(self._fit(message))
 
     async def mention(self, message: AnyMessage) -> None:
         """Publish if there is a connection; a heartbeat that is late is worth nothing."""
         if self._client is not None and self._online.is_set():
-            payload = self._fit(message)
-            with contextlib.suppress(aiomqtt.MqttError):
-                await self._client.publish(self._inbox, payload, qos=0)
-                self.bytes_sent += len(payload)
+            await self._publish(self._client, self._fit(message))
+
+    async def _publish(self, client: aiomqtt.Client, payload: bytes) -> None:
+        """Publish once at QoS 0: until the kernel has it, or the connection is lost, of which aiomqtt tells nobody who
+        waits for a packet that is partly sent."""
+        publish = asyncio.ensure_future(client.publish(self._inbox, payload, qos=0, timeout=float("inf")))
+        try:
+            await asyncio.wait({publish, self._lost}, return_when=asyncio.FIRST_COMPLETED)
+            if publish.done():
+                with contextlib.suppress(aiomqtt.MqttError):
+                    publish.result()
+                    self.bytes_sent += len(payload)
+        finally:
+            await end(publish)
 
     async def flushed(self, timeout_s: float) -> None:
         """Wait until the outbox is empty, at most so long."""
@@ -111,6 +131,11 @@ class Link:
     @property
     def _inbox(self) -> str:
         return self._line.topics.to_server(self._line.device)
+
+    def _packet_bytes(self, payload: bytes) -> int:
+        """MQTT 5, 3.3: type, remaining length (7 bits a byte), topic with its length, no properties (1), payload."""
+        rest = 2 + len(self._inbox) + 1 + len(payload)
+        return 1 + max(1, -(-rest.bit_length() // 7)) + rest
 
     def _fit(self, message: AnyMessage) -> bytes:
         payload = encode(message)
@@ -174,7 +199,7 @@ class Link:
         await client.subscribe([(inbox, 1), (topics.model, 1), (topics.hello, 1)])
         await client.publish(topics.online(device), b"1", qos=1, retain=True)
         self._first = False
-        self._client = client
+        self._client, self._lost = client, asyncio.get_running_loop().create_future()
         self._online.set()
         self._on_line(True)
         drain = asyncio.create_task(self._drain(client))
@@ -186,6 +211,7 @@ class Link:
                 await client.publish(topics.online(device), b"0", qos=1, retain=True, timeout=2)
             raise
         finally:
+            self._lost.set_result(None)
             await end(drain)
 
     async def _drain(self, client: aiomqtt.Client) -> None:

@@ -7,6 +7,7 @@ Events are taken one at a time. Only one piece of work runs at a time (a profile
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Coroutine
@@ -20,7 +21,8 @@ from edge_client.agent.known_work import KnownWork, circumstances
 from edge_client.agent.link import Link
 from edge_client.agent.obedience import Obedience
 from edge_client.agent.setup import Setup
-from edge_client.agent.upload import Uploader
+from edge_client.agent.share import Share
+from edge_client.agent.upload import Pacer, Uploader, chunk_bytes_at
 from edge_client.agent.window import Journal
 from edge_client.agent.work import Trained, Work
 from edge_client.errors import FimiClientError, LinkError, TrainingError
@@ -137,7 +139,8 @@ class Shell:
         if isinstance(message, Chunk):  # in line with the events: the Task that names its blob comes before it
             self._events.put_nowait(Received(message, addressed=topic == self._inbox))
         elif not isinstance(message, BlobProgress):
-            self._events.put_nowait(Heard(message))
+            battery_j = self._setup.board.battery_j() if isinstance(message, Task) else None
+            self._events.put_nowait(Heard(message, battery_j))
         elif self._uploader is not None:
             try:
                 self._uploader.heard(message)
@@ -274,15 +277,18 @@ class Shell:
         if again is not None and self._sent is not None:
             blob, chunk_bytes = self._sent
         elif self._trained is not None:
-            blob, chunk_bytes = self._trained.change, min(task.chunk_bytes, self._link.room_bytes)
+            blob = self._trained.change
+            chunk_bytes = chunk_bytes_at(task.upload_bits_per_s, min(task.chunk_bytes, self._link.room_bytes))
             self._sent = (blob, chunk_bytes)
         else:
             raise TrainingError("there is no update to send")
-        self._uploader = Uploader(blob, chunk_bytes, task.upload_bits_per_s, self._link.send)
-        if again is not None or self._trained is None:
-            await self._uploader.run()
-        else:
-            again = await self._work.upload(task, self._trained, self._uploader)
+        share = Share(self._work.board.share, task.upload_bits_per_s, lambda: self._link.socket)
+        with share.hold() if self._work.leased else contextlib.nullcontext():
+            self._uploader = Uploader(blob, chunk_bytes, Pacer(task.upload_bits_per_s), self._link, share.mark)
+            if again is not None or self._trained is None:
+                await self._uploader.run()
+            else:
+                again = await self._work.upload(task, self._trained, self._uploader, share)
         self._uploader = None
         if again is not None:
             self._events.put_nowait(Uploaded(work, again))

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_client.agent.obedience import Job, Obedience
+from edge_client.agent.share import Share
 from edge_client.agent.upload import Uploader
 from edge_client.agent.window import Journal, watched
 from edge_client.errors import HardwareError, TrainingError
@@ -168,14 +169,16 @@ class Work:
         if outcome.limits:
             log.warning("the clock was held down: %s", ", ".join(outcome.limits))
 
-    async def upload(self, task: Task, trained: Trained, uploader: Uploader) -> Update:
-        """Send the change at the planned power and rate; the update to say afterwards."""
+    async def upload(self, task: Task, trained: Trained, uploader: Uploader, share: Share) -> Update:
+        """Send the change at the planned power and rate (which `share` holds); the update to say afterwards."""
         with self._hold_tx(task.tx_power_w) as accepted_w:
             await asyncio.sleep(_SETTLE_POLLS * self.sampler.period_s)
             bytes_before = self.board.interface_bytes()
+            share.begin()
             start = time.monotonic()
             await uploader.run()
             end = time.monotonic()
+            kept = share.kept(uploader.ref.size_bytes, end - start)
             link, bytes_after = await asyncio.to_thread(self.board.link), self.board.interface_bytes()
         energy = self.sampler.energy(start, end, self.idle_power_w)
         grown = None if bytes_before is None or bytes_after is None else bytes_after - bytes_before
@@ -187,6 +190,10 @@ class Work:
             link_bits_per_s=link.bits_per_s,
             interface_bytes=grown if grown is None or grown >= 0 else None,  # below: the card was made anew
             airtime_s=uploader.bits / link.bits_per_s if link.bits_per_s else None,
+            share=kept.share,
+            requested_bits_per_s=share.bits_per_s,
+            accepted_bits_per_s=kept.accepted_bits_per_s,
+            verified_bits_per_s=kept.verified_bits_per_s,
         )
         self.journal.write(
             "upload", start, end, energy, run=task.run, round=task.round, bits=uploader.bits, radio=radio

@@ -12,6 +12,7 @@ import msgspec
 
 from edge_client.config import ClientConfig, parse_broker, wanted_meter
 from edge_client.doctor import checks, owner, report
+from edge_client.doctor.bandwidth import bandwidth
 from edge_client.doctor.broker import broker
 from edge_client.doctor.checks import Check
 from edge_client.doctor.report import Report
@@ -30,6 +31,7 @@ def examine(config: ClientConfig, board: Board, settings: SettingsFile, version:
         checks.clock(board),
         checks.limits(board),
         checks.radio(board),
+        bandwidth(board),
         *checks.meter(board, kinds, power_w),
         *checks.surroundings(board),
         *checks.runtimes(config.runtime),

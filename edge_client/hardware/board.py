@@ -16,10 +16,11 @@ from edge_client.hardware.interfaces import CpuFreq, Meter
 from edge_client.hardware.limits import Limits
 from edge_client.hardware.meters import Wanted
 from edge_client.hardware.settings import SettingsFile
+from edge_client.hardware.share import TcShare
 from edge_client.hardware.sysfs import SysFs
 from edge_client.hardware.txpower import IwTxPower, NoTxPower
 from edge_client.hardware.vcgencmd import Vcgencmd
-from edge_client.helper.client import HelpedClock, HelpedSysFs, HelperLine, helped_tx
+from edge_client.helper.client import HelpedClock, HelpedShare, HelpedSysFs, HelperLine, helped_tx
 from edge_client.protocol.messages import Capabilities
 from edge_client.protocol.values import VerifiedBy
 
@@ -34,6 +35,7 @@ class Board:
     fs: SysFs
     cpufreq: CpuFreqPolicies
     tx: IwTxPower | NoTxPower
+    share: TcShare
     meter: Meter | None
     firmware: Vcgencmd | None
     cores: int
@@ -58,20 +60,36 @@ class Board:
         fed = supply.read_supply(self.fs)
         return Conditions(60 * now.tm_hour + now.tm_min, self.temperature_c(), fed.battery_share, fed.fed)
 
+    def battery_j(self) -> float | None:
+        """Joules left in what feeds the board; None where more comes from outside, or nothing tells."""
+        now = supply.read_supply(self.fs)
+        return now.battery_j if now.fed is False else None
+
     def link(self) -> wifi.Link:
         """How the radio hears its access point; empty where there is none."""
         return self.tx.link() if isinstance(self.tx, IwTxPower) else wifi.Link()
 
+    def interface(self) -> str | None:
+        """The interface that traffic leaves by: the Wi-Fi card whose power is set, else the default route's."""
+        name = self.tx.interface if isinstance(self.tx, IwTxPower) else None
+        return name or txpower.default_interface(self.fs.read("proc/net/route") or "")
+
     def interface_bytes(self) -> int | None:
         """Bytes that everybody has sent over the interface that traffic leaves by."""
-        name = self.tx.interface if isinstance(self.tx, IwTxPower) else None
-        name = name or txpower.default_interface(self.fs.read("proc/net/route") or "")
+        name = self.interface()
         return wifi.read_tx_bytes(self.fs, name) if name else None
+
+    def upload_share(self) -> dict[str, str | None]:
+        """What keeps an upload's rate on the interface that traffic leaves by: `htb` too, or why it is `paced` only."""
+        name = self.interface()
+        why = self.share.obstacle(name) if name else "no default route tells the interface that uploads leave by"
+        return {"interface": name, "share": "paced" if why else "htb", "why": why}
 
     def restore(self) -> None:
         """Put back every setting that a client which was killed had changed."""
         self.cpufreq.restore()
         self.tx.restore()
+        self.share.restore()
 
     def capabilities(self, runtimes: tuple[str, ...]) -> Capabilities:
         """What this board can do, for `Join`."""
@@ -107,8 +125,8 @@ def discover(
 ) -> Board:
     """The board below `fs.root`, measured as `wanted` (left out: by the best meter it has).
 
-    `cpus`: those that the trainer is bound to, and whose clock is set (None: all). `helper`: who sets clock and
-    transmit power for us and opens what only root may read (None: we do).
+    `cpus`: those that the trainer is bound to, and whose clock is set (None: all). `helper`: who sets clock,
+    transmit power and share of the line for us and opens what only root may read (None: we do).
     """
     if helper is not None:
         fs = HelpedSysFs(fs.root, fs.run, line=helper)
@@ -130,6 +148,7 @@ def discover(
         if helper
         else CpuFreqPolicies(fs, settings, firmware, cpus),
         tx=helped_tx(tx, helper) if helper else tx,
+        share=HelpedShare(fs, settings, helper) if helper else TcShare(fs, settings),
         meter=found.meter,
         firmware=firmware,
         cores=len(cpus) if cpus is not None else _cores(fs),

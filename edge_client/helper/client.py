@@ -18,6 +18,7 @@ import msgspec
 from edge_client.errors import HardwareError
 from edge_client.hardware.cpufreq import CpuFreqPolicies
 from edge_client.hardware.settings import SettingsFile
+from edge_client.hardware.share import TcShare
 from edge_client.hardware.sysfs import SysFs
 from edge_client.hardware.txpower import IwTxPower, NoTxPower
 from edge_client.hardware.vcgencmd import Vcgencmd
@@ -26,9 +27,12 @@ from edge_client.helper.vocabulary import (
     PACKET_BYTES,
     Answer,
     HoldClock,
+    HoldShare,
     HoldTxPower,
+    MarkSocket,
     OpenCounter,
     ReleaseClock,
+    ReleaseShare,
     ReleaseTxPower,
     Request,
     Restore,
@@ -51,11 +55,12 @@ class HelperLine:
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
 
-    def ask(self, request: Request) -> tuple[Answer, int | None]:
-        """The answer, and the descriptor that came with it; raises HardwareError where it says no or is not there."""
+    def ask(self, request: Request, fd: int | None = None) -> tuple[Answer, int | None]:
+        """The answer, and the descriptor that came with it; `fd` goes with the request. Raises HardwareError where the
+        helper says no or is not there."""
         try:
             with self._lock:
-                packet, opened = self._exchange(msgspec.json.encode(request))
+                packet, opened = self._exchange(msgspec.json.encode(request), [] if fd is None else [fd])
         except OSError as error:
             raise HardwareError(
                 f"the helper at {self.path} does not answer ({error.strerror or error}); "
@@ -63,8 +68,8 @@ class HelperLine:
             ) from error
         answer = read_answer(packet)
         if answer.problem is not None:
-            for fd in opened:
-                os.close(fd)
+            for one in opened:
+                os.close(one)
             raise HardwareError(f"the helper: {answer.problem}")
         return answer, opened[0] if opened else None
 
@@ -74,19 +79,19 @@ class HelperLine:
             self._socket.close()
             self._socket = None
 
-    def _exchange(self, packet: bytes) -> tuple[bytes, list[int]]:
+    def _exchange(self, packet: bytes, fds: list[int]) -> tuple[bytes, list[int]]:
         """Send a packet and take its answer; a connection that a helper before this one left is made anew once."""
         reused = self._socket is not None
         try:
             line = self._connected()
-            line.send(packet)
+            socket.send_fds(line, [packet], fds)
             answer, opened, _, _ = socket.recv_fds(line, PACKET_BYTES, 1)
             if not answer:
                 raise ConnectionResetError(errno.ECONNRESET, "it hung up")
         except OSError as error:
             self.close()
             if reused and not isinstance(error, TimeoutError):
-                return self._exchange(packet)
+                return self._exchange(packet, fds)
             raise
         return answer, list(opened)
 
@@ -169,6 +174,34 @@ class HelpedTxPower(IwTxPower):
             yield accepted_w
         finally:
             _release(self._line, ReleaseTxPower())
+
+
+class HelpedShare(TcShare):
+    """A share of the line, looked at here and set by the helper."""
+
+    def __init__(self, fs: SysFs, settings: SettingsFile, line: HelperLine) -> None:
+        super().__init__(fs, settings)
+        self._line = line
+
+    def _may(self) -> bool:
+        return True
+
+    @contextlib.contextmanager
+    def hold(self, interface: str, bits_per_s: float) -> Iterator[float]:
+        """See TcShare; raises HardwareError where the helper refuses or is not there."""
+        try:
+            answer, _ = self._line.ask(HoldShare(interface=interface, bits_per_s=bits_per_s))
+            if not answer.value:
+                raise HardwareError("the helper does not tell at which rate it holds")
+            yield answer.value
+        finally:
+            _release(self._line, ReleaseShare())
+
+    def mark(self, line: socket.socket, *, on: bool = True) -> None:
+        """See TcShare."""
+        if line.fileno() < 0:
+            raise HardwareError("the connection could not be marked: it is closed")
+        self._line.ask(MarkSocket(on=on), line.fileno())
 
 
 def helped_tx(tx: IwTxPower | NoTxPower, line: HelperLine) -> IwTxPower | NoTxPower:

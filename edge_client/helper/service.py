@@ -24,14 +24,18 @@ from edge_client.errors import HardwareError, SetupError
 from edge_client.hardware import txpower
 from edge_client.hardware.cpufreq import CpuFreqPolicies
 from edge_client.hardware.settings import SettingsFile
+from edge_client.hardware.share import TcShare
 from edge_client.hardware.sysfs import SysFs
 from edge_client.helper.vocabulary import (
     PACKET_BYTES,
     Answer,
     HoldClock,
+    HoldShare,
     HoldTxPower,
+    MarkSocket,
     OpenCounter,
     ReleaseClock,
+    ReleaseShare,
     ReleaseTxPower,
     Request,
     Restore,
@@ -48,16 +52,19 @@ class Desk:
     def __init__(self, fs: SysFs, settings: SettingsFile) -> None:
         self._fs = fs
         self._settings = settings
-        self._clock, self._tx = contextlib.ExitStack(), contextlib.ExitStack()
+        self._clock, self._tx, self._shared = (contextlib.ExitStack() for _ in range(3))
+        self._share = TcShare(fs, settings)
         self._owner: object | None = None
 
     def restore(self) -> None:
         """Everything as it was, also what a killed helper had changed."""
         self._clock.close()
         self._tx.close()
+        self._shared.close()
         self._owner = None
         CpuFreqPolicies(self._fs, self._settings).restore()
         txpower.find(self._fs, self._settings).restore()
+        self._share.restore()
 
     def leave(self, agent: object) -> None:
         """An agent has gone: what it held is put back."""
@@ -65,15 +72,18 @@ class Desk:
             log.info("the agent has gone: restoring")
             self.restore()
 
-    def answer(self, agent: object, request: Request) -> tuple[Answer, int | None]:
-        """Do what is asked; the answer, and a descriptor to go with it."""
+    def answer(self, agent: object, request: Request, sent: int | None = None) -> tuple[Answer, int | None]:
+        """Do what is asked, with the descriptor that was `sent` along; the answer, and a descriptor to go with it."""
         try:
             if isinstance(request, OpenCounter):
                 return self._opened(request.path)
             if self._owner not in (None, agent):
                 return Answer(problem="another agent holds this board; end one of the two"), None
-            if isinstance(request, HoldClock | HoldTxPower):
+            if isinstance(request, HoldClock | HoldTxPower | HoldShare):
                 self._owner = agent
+            if isinstance(request, MarkSocket):
+                self._mark(sent, on=request.on)
+                return Answer(), None
             return Answer(value=self._do(request)), None
         except HardwareError as error:
             return Answer(problem=str(error)), None
@@ -87,6 +97,16 @@ class Desk:
             return Answer(problem=f"/{path} is not below /sys"), None
         return Answer(), self._fs.open(path)
 
+    def _mark(self, sent: int | None, *, on: bool) -> None:
+        """Mark an agent's socket through a descriptor of our own, which is closed at once: while the helper held one, a
+        connection would outlive its agent."""
+        if sent is None:
+            raise HardwareError("mark_socket came without a descriptor")
+        with socket.socket(fileno=os.dup(sent)) as line:
+            if line.family not in (socket.AF_INET, socket.AF_INET6) or line.type != socket.SOCK_STREAM:
+                raise HardwareError("the descriptor that came with mark_socket is no TCP socket")
+            self._share.mark(line, on=on)
+
     def _do(self, request: Request) -> float | None:
         match request:
             case HoldClock(freq_hz=freq_hz, cpus=cpus):
@@ -95,6 +115,11 @@ class Desk:
             case HoldTxPower(interface=interface, power_w=power_w):
                 self._tx.close()
                 return self._tx.enter_context(txpower.find(self._fs, self._settings, interface).hold(power_w))
+            case HoldShare(interface=interface, bits_per_s=bits_per_s):
+                self._shared.close()
+                return self._shared.enter_context(self._share.hold(interface, bits_per_s))
+            case ReleaseShare():
+                self._shared.close()
             case ReleaseClock():
                 self._clock.close()
             case ReleaseTxPower():
@@ -190,16 +215,19 @@ def _gone(agent: object, server: socket.socket, wake: socket.socket) -> bool:
 def _heard(agent: socket.socket, desk: Desk) -> bool:
     """Take one packet of an agent and answer it; False when the agent has gone."""
     try:
-        packet = agent.recv(PACKET_BYTES)
+        packet, sent, _, _ = socket.recv_fds(agent, PACKET_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
     except OSError:
-        return False
-    if not packet:
         return False
     opened: int | None = None
     try:
-        answer, opened = desk.answer(agent, read_request(packet))
+        if not packet:
+            return False
+        answer, opened = desk.answer(agent, read_request(packet), sent[0] if sent else None)
     except HardwareError as error:
         answer = Answer(problem=str(error))
+    finally:
+        for fd in sent:
+            os.close(fd)
     rights = [] if opened is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [opened]))]
     try:
         agent.sendmsg([msgspec.json.encode(answer)], rights)

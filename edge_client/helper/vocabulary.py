@@ -1,7 +1,7 @@
 """What an agent may ask of the privileged helper, and nothing else: one JSON object a packet, each answered by one.
 
-Whoever may connect may hold the board's clock and transmit power within the limits that its owner has set, and read the
-energy counters of its processors. No path, command or number goes further than that.
+Whoever may connect may hold the board's clock and transmit power within the limits that its owner has set, hold its own
+connection to a rate, and read the energy counters of its processors. No path, command or number goes further than that.
 """
 
 from __future__ import annotations
@@ -41,6 +41,24 @@ class HoldTxPower(_Request, frozen=True, kw_only=True, tag="hold_tx_power"):
     power_w: Annotated[float, Meta(gt=0, le=10)]
 
 
+class HoldShare(_Request, frozen=True, kw_only=True, tag="hold_share"):
+    """Hold what is marked to an upload's rate on an interface whose queue is the kernel's own; the answer's `value` is
+    the class's rate as it is read back, headers counted, in bit/s."""
+
+    interface: Interface
+    bits_per_s: Annotated[float, Meta(ge=1, le=1e11)]
+
+
+class MarkSocket(_Request, frozen=True, kw_only=True, tag="mark_socket"):
+    """Mark the TCP socket whose descriptor comes along (SCM_RIGHTS), or unmark it; it is not kept."""
+
+    on: bool
+
+
+class ReleaseShare(_Request, frozen=True, kw_only=True, tag="release_share"):
+    """Put the interface's own queue back."""
+
+
 class ReleaseClock(_Request, frozen=True, kw_only=True, tag="release_clock"):
     """Put the clock back."""
 
@@ -59,7 +77,10 @@ class Restore(_Request, frozen=True, kw_only=True, tag="restore"):
     """Put back everything, also what a helper that was killed had left."""
 
 
-Request = HoldClock | HoldTxPower | ReleaseClock | ReleaseTxPower | OpenCounter | Restore
+Request = (
+    HoldClock | HoldTxPower | HoldShare | MarkSocket | ReleaseClock | ReleaseTxPower | ReleaseShare
+    | OpenCounter | Restore
+)  # fmt: skip
 
 
 class Answer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -66,6 +66,9 @@ def document() -> dict[str, Any]:
     """The document, seen from the device: it receives what the server says and sends the rest."""
     kinds = sorted({kind for _, _, used in CHANNELS.values() for kind in used}, key=lambda kind: kind.__name__)
     _, schemas = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
+    for schema in schemas.values():  # Python and msgspec disagree by version whether a docstring keeps its indentation
+        if "description" in schema:
+            schema["description"] = inspect.cleandoc(schema["description"])
     channels = {
         name: _channel(topic, meaning, {kind.__name__: kind.__name__ for kind in used})
         for name, (topic, meaning, used) in CHANNELS.items()

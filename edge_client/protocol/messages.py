@@ -77,8 +77,9 @@ class Task(Message, frozen=True, kw_only=True):
 
     `model` is the broadcast global model, `shard` the synthetic samples of this device (None: none). Segments' samples
     sum to local_epochs * (local + synthetic samples), in the order they are trained. `deadline_s` counts from receipt:
-    past it the device drops the task and reports its joules. `lease_s`: the board's own settings come back once the
-    broker has been out of reach for so long.
+    past it the device drops the task and reports its joules. `upload_bits_per_s` is the rate of the update's packets as
+    MQTT sends them, envelopes included (None: as fast as they go). `lease_s`: the board's own settings come back once
+    the broker has been out of reach for so long.
     """
 
     run: Name

@@ -105,7 +105,8 @@ class Segment(Value, frozen=True, kw_only=True):
 class SegmentOutcome(Value, frozen=True, kw_only=True):
     """What became of a segment: the clock as requested, as accepted by the kernel, as verified by independent means.
 
-    `verified_hz` is None where nothing independent could be read. `starved` is True where the trainer was runnable but
+    `verified_hz` is None where nothing independent could be read, and where work alone speaks against the board for the
+    first time: one timing may be the host's. `starved` is True where the trainer was runnable but
     got less than 95 % of the processor (None: unknown); such windows are left out of fits. `finding` says how the board
     failed the request (None: it did not, as far as can be told), `limits` what held its clock down at any time.
     """
@@ -130,6 +131,11 @@ class RadioOutcome(Value, frozen=True, kw_only=True):
     `signal_dbm` is the access point's signal at the board, `link_bits_per_s` the card's own rate, `interface_bytes`
     what everybody sent over it meanwhile (more than the update: retransmissions, other programs), `airtime_s` the
     seconds that the update alone takes at the card's rate. None: not known.
+
+    `requested_bits_per_s` is the upload's rate as the task asked for it (None: as fast as it goes), `share` what kept
+    it: the client's own pacing (`paced`), or that and a class of the kernel's (`htb`), of which `accepted_bits_per_s`
+    is the rate as it is read back and `verified_bits_per_s` what it let out over the upload's seconds, both with all
+    headers and thus above the payload's. None: there was no class, or it did not count these packets.
     """
 
     requested_w: float | None
@@ -139,10 +145,15 @@ class RadioOutcome(Value, frozen=True, kw_only=True):
     link_bits_per_s: float | None = None
     interface_bytes: Count | None = None
     airtime_s: NonNegative | None = None
+    share: Literal["none", "paced", "htb"] = "none"
+    requested_bits_per_s: Positive | None = None
+    accepted_bits_per_s: Positive | None = None
+    verified_bits_per_s: NonNegative | None = None
 
 
 class UploadOutcome(Value, frozen=True, kw_only=True):
-    """The upload of the weights: payload bits as sent, seconds from first byte to the server's acknowledgement."""
+    """The upload of the weights: bits of its chunks' packets as sent (the ones sent again counted), seconds from
+    first byte to the server's acknowledgement."""
 
     bits: Count
     duration_s: NonNegative

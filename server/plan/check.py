@@ -173,13 +173,15 @@ def _executed(found: _Found, problem: Problem, shares: Shares, sane: np.ndarray)
         lambda i: f"segments train {trained[i]:.0f} samples, not executed_samples * local_epochs",
     )
     found.where(np.diff(segments.start) > 2, "more than two segments")
-    twice = (rows[1:] == rows[:-1]) & (segments.freq_hz[1:] == segments.freq_hz[:-1])
+    clock_hz = np.nan_to_num(segments.freq_hz, nan=-1.0)  # a clock that is not known is one clock, too
+    twice = (rows[1:] == rows[:-1]) & (clock_hz[1:] == clock_hz[:-1])
     found.where(np.bincount(rows[1:][twice], minlength=count) > 0, "two segments on one clock")
     found.where(np.bincount(rows[segments.samples < 1], minlength=count) > 0, "a segment without samples")
     tau, joules = at_clock(problem, rows, segments.freq_hz)
-    strange = np.full(count, np.nan)
-    strange[rows[np.isnan(tau)]] = segments.freq_hz[np.isnan(tau)]
-    found.where(~np.isnan(strange), lambda i: f"{strange[i]} Hz is no clock of the device")
+    wrong = np.isnan(tau)
+    strange, strange_hz = np.zeros(count, dtype=bool), np.full(count, np.nan)
+    strange[rows[wrong]], strange_hz[rows[wrong]] = True, segments.freq_hz[wrong]
+    found.where(strange, lambda i: _no_clock(strange_hz[i]))
     for name, told, each in (
         ("executed_compute_s", executed.compute_s, tau),
         ("executed_compute_j", executed.compute_j, joules),
@@ -190,6 +192,13 @@ def _executed(found: _Found, problem: Problem, shares: Shares, sane: np.ndarray)
             return f"{name} {told[i]} should be {right[i]}"
 
         found.where(sane & ~_same(told, right), sentence)
+
+
+def _no_clock(freq_hz: float) -> str:
+    """Why a segment's clock cannot be."""
+    if np.isnan(freq_hz):
+        return "a segment's freq_hz is null, and the device's clocks are known; name one of them"
+    return f"{freq_hz} Hz is no clock of the device"
 
 
 def _classes(found: _Found, problem: Problem, shares: Shares) -> None:

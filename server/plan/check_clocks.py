@@ -59,7 +59,10 @@ def _between_points(tau: np.ndarray, seconds: np.ndarray, joules: np.ndarray) ->
 
 
 def at_clock(problem: Problem, rows: np.ndarray, freq_hz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(seconds, joules on the basis) of a sample at each clock (N,) of the devices `rows`; NaN where there is none."""
+    """(seconds, joules on the basis) of a sample at each clock (N,) of the devices `rows`; NaN where there is none.
+
+    A clock of NaN is the one that is not known, which a device's single operating point may have.
+    """
     devices, laws = problem.devices, problem.devices.laws
     tau = energy.seconds_per_sample(freq_hz, laws.fixed_s_per_sample[rows], laws.cycles_per_sample[rows])
     watts = energy.busy_power_w(freq_hz, laws.power_static_w[rows], laws.kappa_w_per_hz3[rows])
@@ -72,7 +75,8 @@ def at_clock(problem: Problem, rows: np.ndarray, freq_hz: np.ndarray) -> tuple[n
         place[table_rows] = np.arange(len(table_rows))
         own = np.flatnonzero(place[rows] >= 0)
         at = place[rows[own]]
-        same = table_hz[at] == freq_hz[own, None]
+        asked_hz = freq_hz[own, None]
+        same = (table_hz[at] == asked_hz) | (np.isnan(table_hz[at]) & np.isnan(asked_hz))
         point, has = same.argmax(axis=1), same.any(axis=1)
         tau[own] = np.where(has, seconds[at, point], np.nan)
         joules[own] = np.where(has, on_basis[at, point], np.nan)

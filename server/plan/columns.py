@@ -33,7 +33,7 @@ class Laws:
 class Opps:
     """Measured operating points (N,), ragged: those of device i from start[i] to start[i + 1], ascending in frequency.
 
-    Whole-board joules. A device without any has a law.
+    Whole-board joules. A device without any has a law; the clock of a single one may be NaN, for not known.
     """
 
     start: np.ndarray

@@ -45,7 +45,10 @@ class AnalyticCpu:
 
 @dataclass(frozen=True)
 class OppTable:
-    """Measured operating points, ascending in frequency: arrays (K,) of Hz, seconds and whole-board joules a sample."""
+    """Measured operating points, ascending in frequency: arrays (K,) of Hz, seconds and whole-board joules a sample.
+
+    A single point may have no clock, NaN: of a board that can neither set nor tell it.
+    """
 
     freq_hz: np.ndarray
     s_per_sample: np.ndarray
@@ -100,9 +103,10 @@ class Device:
 
 @dataclass(frozen=True)
 class PlannedSegment:
-    """`samples` trained samples (with repetitions) at `freq_hz`."""
+    """`samples` trained samples (with repetitions) at `freq_hz`; None: at the one operating point of a board that can
+    neither set nor tell its clock."""
 
-    freq_hz: float
+    freq_hz: float | None
     samples: int
 
 

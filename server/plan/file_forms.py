@@ -36,9 +36,10 @@ class CpuFile(_File, frozen=True, gc=False):
 
 
 class OppFile(_File, frozen=True, gc=False):
-    """One measured operating point; whole-board joules."""
+    """One measured operating point; whole-board joules. `freq_hz` is null at the only point of a board without a
+    clock that could be told."""
 
-    freq_hz: float
+    freq_hz: float | None
     s_per_sample: float
     j_per_sample: float
 
@@ -92,7 +93,7 @@ class FleetFile(FleetHead, frozen=True, kw_only=True, gc=False):
 
 
 class SegmentFile(_File, frozen=True, gc=False):
-    freq_hz: float
+    freq_hz: float | None
     samples: Trained
 
 

@@ -77,7 +77,7 @@ def device_table(problem: Problem, plan: Plan) -> list[str]:
 
 
 def _row(local: int, one: DevicePlan) -> tuple[str, ...]:
-    segments = ", ".join(f"{segment.freq_hz / 1e6:.0f}: {segment.samples}" for segment in one.segments)
+    segments = ", ".join(f"{_mhz(segment.freq_hz)}: {segment.samples}" for segment in one.segments)
     return (
         one.id,
         str(local),
@@ -89,6 +89,10 @@ def _row(local: int, one: DevicePlan) -> tuple[str, ...]:
         "-" if one.tx_power_w is None else number(one.tx_power_w),
         number(one.executed_compute_j + one.upload_j),
     )
+
+
+def _mhz(freq_hz: float | None) -> str:
+    return "-" if freq_hz is None else f"{freq_hz / 1e6:.0f}"
 
 
 def sweep_header(over: Range) -> tuple[str, ...]:

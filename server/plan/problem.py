@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from math import isnan
 from typing import Any, overload
 
 import numpy as np
@@ -72,7 +73,10 @@ CONTINUOUS = ("samples", "compute_s", "upload_s", "bandwidth_hz", "tx_power_w", 
 
 @dataclass(frozen=True, eq=False)
 class Segments:
-    """Trained samples (with repetitions) on a clock, ragged: those of device i from start[i] to start[i + 1]."""
+    """Trained samples (with repetitions) on a clock, ragged: those of device i from start[i] to start[i + 1].
+
+    `freq_hz` is NaN at an operating point whose clock is not known.
+    """
 
     start: np.ndarray
     freq_hz: np.ndarray
@@ -184,7 +188,7 @@ class Shares(Sequence[DevicePlan]):
             compute_j=float(self.compute_j[i]),
             upload_j=float(self.upload_j[i]),
             executed_samples=int(executed.samples[i]),
-            segments=tuple(PlannedSegment(freq_hz, samples) for freq_hz, samples in rows),
+            segments=tuple(PlannedSegment(None if isnan(hz) else hz, samples) for hz, samples in rows),
             executed_compute_s=float(executed.compute_s[i]),
             executed_compute_j=float(executed.compute_j[i]),
             synth_counts=tuple(self.synth_counts[i].tolist()),

@@ -147,6 +147,14 @@ def _tables(first: _FirstWrong, problem: Problem) -> None:
     def at(k: int) -> str:
         return "" if not freq[k] > 0 else f" at {freq[k] / 1e6:.5g} MHz"
 
+    nameless = np.isnan(freq)
+    several = np.diff(opps.start)[rows] > 1
+    first.among(
+        nameless & several,
+        "opps.freq_hz: null, for a clock that is not known, beside other operating points; state every clock, or the "
+        "one point that the board has",
+        rows,
+    )
     disorder = np.zeros(len(freq), dtype=bool)
     disorder[1:] = (rows[1:] == rows[:-1]) & (freq[1:] <= freq[:-1])
     first.among(disorder, "opps.freq_hz: not in ascending order", rows)
@@ -156,7 +164,8 @@ def _tables(first: _FirstWrong, problem: Problem) -> None:
         def sentence(k: int, name: str = name, values: np.ndarray = values) -> str:
             return f"opps.{name}{at(k) if name != 'freq_hz' else ''}: {values[k]} is not {_POSITIVE}"
 
-        first.among(~(np.isfinite(values) & (values > 0)), sentence, rows)
+        wrong = ~(np.isfinite(values) & (values > 0))
+        first.among(wrong & ~nameless if name == "freq_hz" else wrong, sentence, rows)
     if problem.energy_basis == "added":
         with np.errstate(all="ignore"):
             idle_j = devices.power_idle_w[rows] * opps.s_per_sample

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from server.files import write_atomic
-from server.report import drawing, figures, metrics, tables
+from server.report import drawing, figures, metrics, tables, uploads
 from server.report.clocks import clocks_by_device
 from server.report.foretold import foretold, reached
 from server.report.load import load_run
@@ -53,6 +53,10 @@ def as_json(data: RunData, summaries: dict[str, Summary], target: float | None) 
         "not_comparable_because": metrics.comparable(data),
         "starved_share": metrics.starved_share(data.strategies),
         "clocks": {name: dataclasses.asdict(clock) for name, clock in clocks_by_device(data.strategies).items()},
+        "uploads": {
+            run.name: {device: dataclasses.asdict(found) for device, found in uploads.uploads_by_device(run).items()}
+            for run in data.strategies
+        },
         "loop": {run.name: dataclasses.asdict(run.loop) for run in data.strategies if run.loop},
         "outlay": None if data.outlay is None else as_outlay(data, data.outlay),
         "energy_basis": data.energy_basis,
@@ -102,6 +106,7 @@ def as_page(
                 tables.learning(data),
                 tables.devices(data),
                 tables.work(summaries),
+                uploads.table(data.strategies),
                 tables.clocks(clocks_by_device(data.strategies)),
                 tables.foresight(data),
                 tables.missed(data),

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
-from edge_client.protocol.messages import EnergyReading, OppPoint, SegmentOutcome, TaskClosed, Update
+from edge_client.protocol.messages import EnergyReading, SegmentOutcome, TaskClosed, Update
 from server.closed_loop import misses
 from server.config import RunConfig, load_config
 from server.errors import DataError, FleetError
+from server.measured import planner_devices
 from server.outlay import Choice
 from server.plan.problem import EnergyBasis
 from server.replanning import believe
 from server.report.metrics import total
+from server.report.notes import notes
+from server.report.uploads import upload_row
 from server.report.values import (
     DeviceRow,
     LoopRow,
@@ -32,7 +36,6 @@ from server.report.values import (
     WindowRow,
 )
 from server.run_dir import Enrolled, RoundRecord, RunDir, RunInfo, StrategyPlan
-from server.strategies import measured_table, planner_device, unmeasured_uploads
 
 SAMPLES_PER_DEVICE = 200
 
@@ -43,7 +46,7 @@ def load_run(path: Path) -> RunData:
     config = load_config(path / "config.toml")
     info = folder.load("run.json", RunInfo)
     devices = folder.devices()
-    strategies = tuple(load_strategy(folder, name, config.plan.energy_basis) for name in config.strategies)
+    strategies = tuple(load_strategy(folder, name, config) for name in config.strategies)
     ids = [device.id for device in devices]
     return RunData(
         id=info.id,
@@ -82,29 +85,29 @@ def device_row(device: Enrolled) -> DeviceRow:
     )
 
 
-def load_strategy(folder: RunDir, name: str, basis: EnergyBasis) -> StrategyRun:
+def load_strategy(folder: RunDir, name: str, config: RunConfig) -> StrategyRun:
     """One strategy as far as it got: plan, rounds, and the evaluation at its end, each where its file is there."""
-    records = folder.rounds(name)
+    records, basis = folder.rounds(name), config.plan.energy_basis
+    up_bits = {device.id: device.link.up_bits for device in folder.devices()}
     last_words = settle(records, folder.take_stray(name))
     return StrategyRun(
         name=name,
-        rounds=tuple(round_row(record, last_words[record.wire_round], basis) for record in records),
+        rounds=tuple(round_row(record, last_words[record.wire_round], basis, up_bits) for record in records),
         plan=plan_row(folder.plan(name)) if folder.has(f"plan-{name}.json") else None,
         test_samples=records[-1].test_samples if records else None,
         full_accuracy=folder.final(name).accuracy if folder.has(f"final-{name}.json") else None,
-        loop=loop_row(folder, name, records),
+        loop=loop_row(folder, name, records, config.fleet.shared_link_bits_per_s),
     )
 
 
-def loop_row(folder: RunDir, name: str, records: tuple[RoundRecord, ...]) -> LoopRow | None:
+def loop_row(
+    folder: RunDir, name: str, records: tuple[RoundRecord, ...], shared_bits_per_s: float | None
+) -> LoopRow | None:
     """What the rounds measured against what was foretold, and the plans that came of it."""
     wanted = {device for record in records for device in record.planned}
     try:
-        devices = [
-            planner_device(device, None)
-            for device in folder.devices()
-            if device.id in wanted and measured_table(device) is not None
-        ]
+        joined = [device for device in folder.devices() if device.id in wanted]
+        devices = planner_devices(joined, None, shared_bits_per_s)
     except FleetError:
         return None
     if not devices:
@@ -171,8 +174,14 @@ def is_on(closed: TaskClosed, record: RoundRecord) -> bool:
     return (closed.run, closed.round) == (run, record.wire_round)
 
 
-def round_row(record: RoundRecord, last_words: Iterable[TaskClosed], basis: EnergyBasis) -> RoundRow:
-    """One round; a device without a last word stands in it with unknown joules."""
+def round_row(
+    record: RoundRecord,
+    last_words: Iterable[TaskClosed],
+    basis: EnergyBasis,
+    up_bits: Mapping[str, int] = MappingProxyType({}),
+) -> RoundRow:
+    """One round; a device without a last word stands in it with unknown joules. `up_bits` are those of an upload that
+    plans count on, by device."""
     updates = {update.device: update for update in record.updates}
     rows, heard = [], set()
     for closed in last_words:
@@ -189,10 +198,12 @@ def round_row(record: RoundRecord, last_words: Iterable[TaskClosed], basis: Ener
                 board_j=closed.energy.energy_j,
                 planned_j=total((planned.compute_j, planned.upload_j)) if accepted and planned else None,
                 work_j=work_j(update, basis) if accepted and update else None,
+                work_uncertainty_j=work_uncertainty_j(update) if accepted and update else None,
                 up_bytes=closed.bytes_sent,
                 down_bytes=closed.bytes_received,
                 samples=closed.samples_trained,
                 windows=tuple(map(window_row, update.segments)) if update else (),
+                upload=upload_row(update, planned, up_bits.get(closed.device)) if update else None,
             )
         )
     silent = set(record.lost) - heard  # a word on an earlier round says nothing of this one
@@ -214,12 +225,6 @@ def window_row(segment: SegmentOutcome) -> WindowRow:
     )
 
 
-def strayed(point: OppPoint) -> str:
-    """How a board failed a clock of its profile: "614 MHz was 1479 MHz by work (not applied)"."""
-    seen = f"{point.verified_hz / 1e6:.0f} MHz by {point.verified_by}" if point.verified_hz else "not known"
-    return f"{(point.freq_hz or 0.0) / 1e6:.0f} MHz was {seen} ({(point.finding or '').replace('_', ' ')})"
-
-
 def work_j(update: Update, basis: EnergyBasis) -> float | None:
     """Measured joules of training and upload, on the plan's basis."""
 
@@ -227,6 +232,15 @@ def work_j(update: Update, basis: EnergyBasis) -> float | None:
         return reading.added_j if basis == "added" else reading.energy_j
 
     return total([on_basis(update.compute), on_basis(update.upload.energy)])
+
+
+def work_uncertainty_j(update: Update) -> float | None:
+    """By how many joules `work_j` may be off, on either basis: what is uncertain of all joules stays with the part
+    above idle, and one meter's errors in training and upload do not cancel."""
+    readings = (update.compute, update.upload.energy)
+    if any(reading.uncertainty is None or reading.energy_j is None for reading in readings):
+        return None
+    return sum((reading.uncertainty or 0.0) * (reading.energy_j or 0.0) for reading in readings)
 
 
 def collect(folder: RunDir, names: Iterable[str]) -> Samples | None:
@@ -241,53 +255,3 @@ def collect(folder: RunDir, names: Iterable[str]) -> Samples | None:
         images=np.concatenate([part["x"][:SAMPLES_PER_DEVICE] for part in parts]),
         labels=np.concatenate([part["y"][:SAMPLES_PER_DEVICE] for part in parts]).astype(np.int64),
     )
-
-
-def notes(config: RunConfig, folder: RunDir, devices: Iterable[Enrolled]) -> Iterator[str]:
-    """What a reader must know before reading the numbers."""
-    boards = {board.id for board in config.boards}
-    if boards:
-        yield (
-            f"{len(boards)} of the devices are virtual boards: real processes with a really slowed clock, whose power "
-            "sensors follow a model with recorded parameters. Their joules are those of the model."
-        )
-    unmetered = [device.id for device in devices if device.join.capabilities.meter_source == "unavailable"]
-    if unmetered:
-        yield (
-            f"No power could be measured on {', '.join(unmetered)}: their joules are not known, before or after, and "
-            "sums say of how many devices they are."
-        )
-    modelled = [device.id for device in devices if device.join.capabilities.meter_source == "modelled"]
-    if modelled:
-        yield f"The joules of {', '.join(modelled)} come from a model of load and clock, not from a meter."
-    for device in devices:
-        if device.calibration is not None:
-            yield f"{device.id}: {device.calibration.why}."
-    if unknown := unmeasured_uploads(devices):
-        yield f"The upload power of {', '.join(unknown)} could not be measured; plans count it as free."
-    starved = [device.id for device in devices if any(point.starved for point in device.profile.points)]
-    if starved:
-        yield f"The profile of {', '.join(starved)} was measured while the host was short of processor time."
-    for device in devices:
-        if wrong := [strayed(point) for point in device.profile.points if point.finding]:
-            said = "; ".join(wrong)
-            yield f"{device.id} did not keep its clock when it was profiled: {said}. Plans count on what it did."
-    attempts = sum(event["event"] == "started" for event in folder.events())
-    if attempts > 1:
-        yield (
-            f"The run was interrupted and taken up again, in {attempts} attempts. What devices spent on a round that "
-            "was under way is counted where they could still say so; where the server was killed, their joules of that "
-            "moment may be missing."
-        )
-    for name in config.strategies:
-        records = folder.rounds(name)
-        if len(records) < config.training.rounds:
-            yield f"{name}: {len(records)} of {config.training.rounds} rounds are on record."
-        elif not folder.has(f"final-{name}.json"):
-            yield f"{name}: its model was not evaluated on all test images; the run was interrupted before."
-        failed = sum(record.status == "failed" for record in records)
-        if failed:
-            yield f"{name}: {failed} of {len(records)} rounds found no quorum; their joules are counted."
-        lost = sum(len(record.lost) for record in records)
-        if lost:
-            yield f"{name}: {lost} times a device said no last word on its task in time."

@@ -92,15 +92,27 @@ def starved_share(strategies: Iterable[StrategyRun]) -> float | None:
 
 def work_by_device(run: StrategyRun) -> dict[str, tuple[float | None, float | None]]:
     """By device: joules as planned and as measured, both over the tasks whose update was accepted."""
+    return {
+        device: (total(task.planned_j for task in tasks), total(task.work_j for task in tasks))
+        for device, tasks in accepted_by_device(run).items()
+    }
+
+
+def uncertainty_by_device(run: StrategyRun) -> dict[str, float | None]:
+    """By how many joules the measured ones of `work_by_device` may be off: a meter's errors add up over tasks."""
+    return {
+        device: total(task.work_uncertainty_j for task in tasks) for device, tasks in accepted_by_device(run).items()
+    }
+
+
+def accepted_by_device(run: StrategyRun) -> dict[str, list[TaskRow]]:
+    """The tasks whose update was accepted, by device."""
     by_device: dict[str, list[TaskRow]] = {}
     for row in run.rounds:
         for task in row.tasks:
             if task.accepted:
                 by_device.setdefault(task.device, []).append(task)
-    return {
-        device: (total(task.planned_j for task in tasks), total(task.work_j for task in tasks))
-        for device, tasks in sorted(by_device.items())
-    }
+    return dict(sorted(by_device.items()))
 
 
 @dataclass(frozen=True)
@@ -127,6 +139,7 @@ class Summary:
     starved_share: float | None
     full_accuracy: float | None
     joules_by_device: dict[str, tuple[float | None, float | None]]
+    uncertainty_j_by_device: dict[str, float | None]
 
 
 def common_accuracy(strategies: Sequence[StrategyRun]) -> float | None:
@@ -173,6 +186,7 @@ def summarise(run: StrategyRun, target: float | None) -> Summary:
         starved_share=starved_share([run]),
         full_accuracy=run.full_accuracy,
         joules_by_device=work,
+        uncertainty_j_by_device=uncertainty_by_device(run),
     )
 
 

@@ -27,6 +27,7 @@ th, td { padding: .35rem .8rem .35rem 0; text-align: right; border-bottom: 1px s
   vertical-align: bottom; }
 th { font-weight: 600; }
 .text, th:first-child { text-align: left; }
+th[scope="row"] { white-space: nowrap; }
 figure { margin: 1rem 0; }
 figure svg { width: 100%; max-width: 44rem; height: auto; display: block; }
 svg text { font-family: inherit !important; }

@@ -155,13 +155,21 @@ def devices(data: RunData) -> Table:
 
 
 def work(summaries: dict[str, Summary]) -> Table:
-    """Planned against measured joules of training and upload, by device and strategy: the figure's numbers."""
+    """Planned against measured joules of training and upload, by device and strategy: the figure's numbers, and by how
+    many joules the measured ones may be off."""
     rows = tuple(
-        (f"{name} / {device}", number(planned, 1), number(measured, 1), ratio_text(measured, planned))
+        (
+            f"{name} / {device}",
+            number(planned, 1),
+            number(measured, 1),
+            number(s.uncertainty_j_by_device.get(device), 1),
+            ratio_text(measured, planned),
+        )
         for name, s in summaries.items()
         for device, (planned, measured) in s.joules_by_device.items()
     )
-    return Table("Joules by device, accepted updates", ("Strategy / device", "Planned J", "Measured J", "÷"), rows)
+    header = ("Strategy / device", "Planned J", "Measured J", "± J", "÷")
+    return Table("Joules by device, accepted updates", header, rows)
 
 
 def clocks(by_device: dict[str, ClockSummary]) -> Table:

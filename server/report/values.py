@@ -28,12 +28,33 @@ class WindowRow:
 
 
 @dataclass(frozen=True)
+class UploadRow:
+    """One upload: bits and seconds, those that were planned, and how the device held to its part of a shared link; what
+    its radio was asked for, took and can do, and how the link was. None: not planned, not asked for, not known."""
+
+    bits: int
+    seconds: float
+    planned_s: float | None
+    planned_bits_per_s: float | None
+    requested_bits_per_s: float | None
+    share: str
+    tx_requested_w: float | None
+    tx_accepted_w: float | None
+    tx_capability: str
+    signal_dbm: float | None
+    link_bits_per_s: float | None
+    airtime_s: float | None
+    interface_bytes: int | None
+
+
+@dataclass(frozen=True)
 class TaskRow:
     """One device's share of one round.
 
     `added_j` and `board_j` cover the whole task: above the idle floor, and everything at the meter's boundary.
     `planned_j` and `work_j` cover training and upload alone, on the plan's energy basis; they are compared where the
-    update was `accepted`. `windows` are the training windows of an update that came, accepted or not.
+    update was `accepted`; `work_j` may be off by `work_uncertainty_j`. `windows` are the training windows and `upload`
+    the upload of an update that came, accepted or not.
     """
 
     device: str
@@ -42,10 +63,12 @@ class TaskRow:
     board_j: float | None
     planned_j: float | None = None
     work_j: float | None = None
+    work_uncertainty_j: float | None = None
     up_bytes: int = 0
     down_bytes: int = 0
     samples: int = 0
     windows: tuple[WindowRow, ...] = ()
+    upload: UploadRow | None = None
 
 
 @dataclass(frozen=True)

@@ -19,15 +19,18 @@ from edge_client.protocol.weights import Weights, pack
 from server.calibrated import ends, judge, refused, unfit
 from server.config import RunConfig, Strategy
 from server.errors import FleetError
+from server.measured import no_joules, opp_table, pick_freqs
 from server.rounds.live import LiveFleet
 from server.rounds.round_run import RoundJob
 from server.rounds.tasks import LEASE_S
 from server.run_dir import CalibrationUse, Enrolled, LinkMeasurement
-from server.strategies import no_joules, opp_table, pick_freqs
 from server.unplanned import needs_joules
 
 SLOW = 4.0
 """A device may take this many times what its windows add up to before it is given up."""
+
+WINDOWS_A_CLOCK = 2
+"""A device may measure a clock a second time where the first window speaks against its board."""
 
 WAKE_S = 120.0
 
@@ -163,7 +166,7 @@ async def measure_profiles(
 
     def patience_s(stretch: float) -> float:
         window_s = config.profile.window_s * stretch + config.profile.settle_s
-        return 300.0 + SLOW * (config.profile.freqs + 1) * window_s
+        return 300.0 + SLOW * (WINDOWS_A_CLOCK * config.profile.freqs + 1) * window_s
 
     by_id = {join.device: join for join in joins}
     reports = await fleet.profile(requests(by_id, 1.0), patience_s(1.0))
@@ -184,7 +187,28 @@ async def measure_links(
     wire_round: int,
     joins: tuple[Join, ...],
 ) -> dict[str, LinkMeasurement]:
-    """One round that is thrown away: what the codec really sends, how fast, and what sending costs."""
+    """One round that is thrown away: what the codec really sends, how fast, and what sending costs.
+
+    Devices that share a link have a round each, one after another: what one of them alone can send would not be seen
+    where others send, too.
+    """
+    together = [joins] if config.fleet.shared_link_bits_per_s is None else [(join,) for join in joins]
+    found: dict[str, LinkMeasurement] = {}
+    for some in together:
+        found |= await _trial_round(fleet, config, network, run, weights, wire_round, some)
+    return found
+
+
+async def _trial_round(
+    fleet: LiveFleet,
+    config: RunConfig,
+    network: NetworkSpec,
+    run: str,
+    weights: Weights,
+    wire_round: int,
+    joins: tuple[Join, ...],
+) -> dict[str, LinkMeasurement]:
+    """The links of devices that send at the same time."""
     model = pack(weights)
     ref = blob_ref(model, config.broker.chunk_bytes)
     deadline_s = config.fleet.round_deadline_s or 600.0
@@ -207,6 +231,8 @@ async def measure_links(
         reasons += [f"{device}: {reason}" for device, reason in outcome.state.out.items()]
         why = f" ({'; '.join(reasons)})" if reasons else ""
         raise FleetError(f"the trial upload failed on {', '.join(silent)}{why}")
+    if empty := sorted(device for device, update in updates.items() if not update.upload.bits):
+        raise FleetError(f"the trial upload of {', '.join(empty)} had no bits: such a link cannot be planned")
     return {device: link_of(update) for device, update in updates.items()}
 
 

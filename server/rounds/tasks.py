@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edge_client.protocol.messages import BlobRef, NetworkSpec, Segment, Task
 from server.config import TrainingConfig
 from server.plan.problem import DevicePlan
-from server.records import OwnPace
+from server.records import LinkShare, OwnPace
 
 LEASE_S = 60.0
 """A board that nobody can reach for so long gets its owner's settings back; it goes on training."""
@@ -29,23 +29,31 @@ class RoundFrame:
 
 @dataclass(frozen=True)
 class Share:
-    """What is asked of one device in a round: distinct samples, and segments in their order."""
+    """What is asked of one device in a round: distinct samples, and segments in their order. `upload_bits_per_s`, of
+    the bits that a trial upload sent, is None where its link is its own: nothing is won by sending slower."""
 
     id: str
     samples: int
     segments: tuple[Segment, ...]
     tx_power_w: float | None = None
+    upload_bits_per_s: float | None = None
 
 
-def planned_share(plan: DevicePlan, *, settable: bool) -> Share:
-    """As planned; no clock is asked of a board whose clock cannot be set."""
+def planned_share(plan: DevicePlan, *, settable: bool, link: LinkShare | None = None) -> Share:
+    """As planned; no clock is asked of a board whose clock cannot be set, and no pace of an upload on a link of its
+    own."""
     segments = tuple(Segment(freq_hz=s.freq_hz if settable else None, samples=s.samples) for s in plan.segments)
-    return Share(plan.id, plan.executed_samples, segments, plan.tx_power_w)
+    return Share(plan.id, plan.executed_samples, segments, plan.tx_power_w, _pace(link))
 
 
-def own_share(own: OwnPace, local_epochs: int) -> Share:
+def own_share(own: OwnPace, local_epochs: int, link: LinkShare | None = None) -> Share:
     """At the board's own clock."""
-    return Share(own.id, own.samples, (Segment(freq_hz=None, samples=own.samples * local_epochs),))
+    segments = (Segment(freq_hz=None, samples=own.samples * local_epochs),)
+    return Share(own.id, own.samples, segments, upload_bits_per_s=_pace(link))
+
+
+def _pace(link: LinkShare | None) -> float | None:
+    return None if link is None else link.bits_per_s
 
 
 def make_task(
@@ -69,7 +77,7 @@ def make_task(
         seed=task_seed(frame.seed, frame.round, share.id),
         segments=share.segments,
         tx_power_w=share.tx_power_w,
-        upload_bits_per_s=None,
+        upload_bits_per_s=share.upload_bits_per_s,
         chunk_bytes=frame.model.chunk_bytes,
         deadline_s=frame.deadline_s,
         lease_s=LEASE_S,

@@ -159,8 +159,9 @@ def make_job(
     local = {device.id: sum(device.join.label_counts) for device in enrolled}
     refs = {device: blob_ref(blob, chunk_bytes) for device, blob in shards.items()}
     settable = {device.id for device in enrolled if device.join.capabilities.opps_hz}
-    shares = [planned_share(device, settable=device.id in settable) for device in plan.plan.devices]
-    shares += [own_share(own, course.config.training.local_epochs) for own in plan.unplanned]
+    link = plan.link.get
+    shares = [planned_share(one, settable=one.id in settable, link=link(one.id)) for one in plan.plan.devices]
+    shares += [own_share(own, course.config.training.local_epochs, link(own.id)) for own in plan.unplanned]
     tasks = {
         share.id: make_task(frame, course.config.training, share, local[share.id], refs.get(share.id))
         for share in shares
@@ -205,8 +206,8 @@ def make_record(
         closed=state.closed,
         stray=stray,
         lost=state.lost,
-        planned={device.id: planned_work(device) for device in plan.plan.devices}
-        | {own.id: planned_work(own) for own in plan.unplanned},
+        planned={one.id: planned_work(one, plan.link.get(one.id)) for one in plan.plan.devices}
+        | {own.id: planned_work(own, plan.link.get(own.id)) for own in plan.unplanned},
         model_digest=digest(pack(weights)),
     )
 

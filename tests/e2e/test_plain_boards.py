@@ -18,9 +18,11 @@ from edge_client.calibration import offer
 from firmware_profiles.calibrated import Calibration
 from firmware_profiles.loader import load_profile
 from server.config import PlanConfig
+from server.measured import planner_device
 from server.plan.solve import solve
 from server.run_dir import Enrolled
-from server.strategies import plan_strategy, planner_device, settle_terms, upload_seconds
+from server.strategies import plan_strategy, settle_terms
+from server.uplinks import upload_seconds
 from tests.e2e.test_three_clients import LIMIT_S, ROOT, left_behind, run_of, serve
 from tests.e2e.world import N_CLASSES, images, write_world
 from tests.edge_client.conftest import free_port

@@ -164,6 +164,7 @@ def test_show_says_what_the_board_is(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert seen["capabilities"]["meter"] == "ina3221"
     assert seen["power_w"] == 2.5
     assert seen["limits"] is None
+    assert (seen["upload_share"]["share"], seen["upload_share"]["interface"]) == ("paced", None)
 
 
 def test_restore_puts_back_or_says_that_it_could_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

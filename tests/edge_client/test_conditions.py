@@ -142,6 +142,42 @@ def test_the_lower_of_two_batteries_counts_and_nonsense_does_not(tmp_path: Path)
     assert read_supply(put(tmp_path, {f"{second}/capacity": 255})).battery_share == 0.57
 
 
+@pytest.mark.parametrize(
+    ("told", "left_j"),
+    [
+        ({"energy_now": 10_000_000}, 36_000.0),  # 10 Wh
+        ({"charge_now": 2_000_000, "voltage_now": 3_700_000}, 26_640.0),  # 2 Ah at 3.7 V
+        ({"energy_now": 0}, 0.0),
+        ({"energy_now": -5}, None),
+        ({"charge_now": 2_000_000}, None),
+        ({"charge_now": 2_000_000, "voltage_now": 0}, None),
+        ({}, None),
+    ],
+    ids=["energy", "charge", "empty", "below nothing", "no volts", "0 volts", "nothing"],
+)
+def test_joules_left_in_a_battery(told: dict[str, object], left_j: float | None, tmp_path: Path) -> None:
+    files = {f"{BATTERY}/{name}": value for name, value in {"type": "Battery", **told}.items()}
+    assert read_supply(put(tmp_path, files)).battery_j == (None if left_j is None else pytest.approx(left_j))
+
+
+def test_joules_of_two_batteries_add_and_are_unknown_where_one_does_not_tell(tmp_path: Path) -> None:
+    second = "sys/class/power_supply/BAT1"
+    files: dict[str, object] = {f"{one}/type": "Battery" for one in (BATTERY, second)}
+    assert read_supply(put(tmp_path, {**files, f"{BATTERY}/energy_now": 1_000_000})).battery_j is None
+    assert read_supply(put(tmp_path, {f"{second}/energy_now": 500_000})).battery_j == pytest.approx(5400.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "left_j"), [("Discharging", 3600.0), ("Charging", None), ("Full", None), ("Unknown", None)]
+)
+def test_a_battery_counts_while_nothing_charges_the_board(status: str, left_j: float | None, tmp_path: Path) -> None:
+    fs = put(
+        tmp_path,
+        {f"{BATTERY}/type": "Battery", f"{BATTERY}/status": status, f"{BATTERY}/energy_now": 1_000_000},
+    )
+    assert discover(fs, settings(tmp_path)).battery_j() == left_j
+
+
 def test_the_processors_zone_is_found_among_others(tmp_path: Path) -> None:
     zone = "sys/class/thermal/thermal_zone"
     files = {f"{zone}0/type": "AO-therm", f"{zone}0/temp": 30000, f"{zone}1/type": "CPU-therm", f"{zone}1/temp": 41500}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from edge_client.agent.obedience import Job, Obedience, Verdict
+import pytest
+
+from edge_client.agent.obedience import Job, Memory, Obedience, Verdict
 from edge_client.protocol.messages import NetworkSpec, OppPoint
 from edge_client.protocol.values import VerifiedBy
 
@@ -50,8 +52,85 @@ def profiled(by: VerifiedBy = "driver") -> Obedience:
     return board
 
 
-def test_work_that_takes_as_long_as_at_the_top_clock_ran_there() -> None:
-    verdict = profiled().judge(0.5e9, 0.5e9, (0.5e9, "driver"), JOB, (500, 6.0))
+NOT_KNOWN = Verdict(None, None, None)
+
+
+def test_work_that_takes_as_long_as_at_the_top_clock_ran_there_if_it_does_so_twice() -> None:
+    board = profiled()
+    assert board.judge(0.5e9, 0.5e9, (0.5e9, "driver"), JOB, (500, 6.0)) == NOT_KNOWN
+    assert board.judge(0.5e9, 0.5e9, (0.5e9, "driver"), JOB, (500, 6.0)) == Verdict(1.5e9, "work", "not_applied")
+    assert board.judge(0.5e9, 0.5e9, (0.5e9, "driver"), JOB, (500, 6.0)) == Verdict(1.5e9, "work", "not_applied")
+
+
+def test_a_window_that_tells_nothing_takes_back_nothing() -> None:
+    board = profiled()
+    for window in ((500, 6.0), (500, 6.0), (0, 0.0), (50, 0.6)):
+        board.judge(0.5e9, 0.5e9, (0.5e9, "driver"), JOB, window)
+    assert board.judge(0.5e9, 0.5e9, (0.5e9, "driver"), JOB, (500, 6.0)).finding == "not_applied"
+    assert board.judge(0.5e9, 0.5e9, (0.5e9, "driver"), JOB, (200, 6.0)).finding is None  # it obeys again
+    assert board.judge(0.5e9, 0.5e9, (0.5e9, "driver"), JOB, (500, 6.0)) == NOT_KNOWN
+
+
+# 0.5 GHz takes 30 ms, 1.5 GHz 12 ms: 3 ms + 13.5 ms GHz / f. 20 ms speak of 0.79 GHz, 42 ms of 0.35 GHz.
+SOUND, FAST, SLOW, SLOWER = (200, 6.0), (200, 4.0), (200, 8.4), (200, 9.6)
+
+
+@pytest.mark.parametrize(
+    ("windows", "told"),
+    [
+        ([SLOW, SOUND, SLOW], [NOT_KNOWN, Verdict(0.5e9, "driver", None), NOT_KNOWN]),  # never twice in a row
+        ([SLOW, FAST], [NOT_KNOWN, NOT_KNOWN]),  # the second says something else
+        ([SLOW, (20, 0.84), SLOW], [NOT_KNOWN, Verdict(0.5e9, "driver", None), "too_slow"]),  # short: tells nothing
+        ([SLOW, (0, 0.0), SLOWER], [NOT_KNOWN, Verdict(0.5e9, "driver", None), "too_slow"]),  # nor does a starved one
+    ],
+    ids=["sound between", "another clock", "short between", "starved between"],
+)
+def test_one_slow_window_accuses_nobody(windows: list[tuple[int, float]], told: list[Verdict | str]) -> None:
+    board = profiled()
+    verdicts = [board.judge(0.5e9, 0.5e9, (0.5e9, "driver"), JOB, window) for window in windows]
+    pairs = zip(told, verdicts, strict=True)
+    assert [verdict if isinstance(one, Verdict) else verdict.finding for one, verdict in pairs] == told
+
+
+def test_a_window_that_was_not_believed_leaves_no_mark_on_verdicts_elsewhere() -> None:
+    kept: list[Memory] = []
+    board = Obedience(Memory({0.5e9: 0.5e9, 1.5e9: 1.5e9}, Memory().pace), kept.append)
+    board.profiled(JOB, [point(0.5e9, 0.030, 0.5e9), point(1.5e9, 0.012, 1.5e9)], "driver")
+    board.judge(0.5e9, 0.5e9, (0.5e9, "driver"), JOB, (500, 6.0))
+    assert (kept[-1].seen_hz, kept[-1].doubted_hz) == ({0.5e9: 0.5e9, 1.5e9: 1.5e9}, {0.5e9: 1.5e9})
+    board.judge(0.5e9, 0.5e9, (0.5e9, "driver"), JOB, SOUND)
+    assert kept[-1].doubted_hz == {}
+
+
+def test_two_requests_at_one_clock_are_two_timings() -> None:
+    """12 ms a sample at 0.5 and at 1 GHz: both ran at 1.5, and the second is called by what the first did."""
+    board = profiled()
+    assert board.judge(0.5e9, 0.5e9, (0.5e9, "driver"), JOB, (500, 6.0)) == NOT_KNOWN
+    assert board.judge(1.0e9, 1.0e9, (1.0e9, "driver"), JOB, (500, 6.0)) == Verdict(1.5e9, "work", "not_applied")
+    assert board.judge(0.5e9, 0.5e9, (0.5e9, "driver"), JOB, (500, 6.0)).finding == "not_applied"
+    # and what is believed of two needs no second window at a third
+    assert board.judge(0.75e9, 0.75e9, (0.75e9, "driver"), JOB, (500, 6.0)).finding == "not_applied"
+
+
+def test_a_machine_that_is_slower_for_a_whole_task_is_no_board_that_lies() -> None:
+    """Half as long again at both clocks, 45 and 18 ms: as at 0.32 and 0.9 GHz, which are two clocks."""
+    board = profiled()
+    assert board.judge(0.5e9, 0.5e9, (0.5e9, "driver"), JOB, (200, 9.0)) == NOT_KNOWN
+    assert board.judge(1.5e9, 1.5e9, (1.5e9, "driver"), JOB, (500, 9.0)) == NOT_KNOWN
+
+
+def test_what_the_profile_has_found_needs_no_second_window() -> None:
+    """A cap at 1 GHz: 30, 16.5 and, at 1.5 GHz, 16.5 ms once more."""
+    board = Obedience()
+    points = [point(hz * 1e9, ms / 1e3, hz * 1e9) for hz, ms in ((0.5, 30.0), (0.75, 21.0), (1.0, 16.5), (1.5, 16.5))]
+    assert [one.finding for one in board.profiled(JOB, points, "driver")] == [None, None, None, "cap"]
+    verdict = board.judge(1.5e9, 1.5e9, (1.5e9, "driver"), JOB, (400, 6.6))
+    assert (verdict.verified_by, verdict.finding) == ("work", "cap")
+    assert verdict.verified_hz == pytest.approx(1e9)
+
+
+def test_a_driver_that_shows_another_clock_needs_no_second_window() -> None:
+    verdict = profiled().judge(0.5e9, 0.5e9, (1.2e9, "driver"), JOB, (500, 6.0))
     assert verdict == Verdict(1.5e9, "work", "not_applied")
 
 
@@ -70,6 +149,7 @@ def test_work_says_nothing_of_short_windows_other_jobs_or_beside_firmware() -> N
 
 def test_a_single_point_wakes_the_trainer_and_leaves_what_is_known() -> None:
     board = profiled()
+    board.judge(0.5e9, 0.5e9, (0.5e9, "driver"), JOB, (500, 6.0))
     board.profiled(JOB, [point(1.5e9, 0.020, 1.5e9)], "driver")
     assert board.judge(0.5e9, 0.5e9, (0.5e9, "driver"), JOB, (500, 6.0)).finding == "not_applied"
 

@@ -76,6 +76,11 @@ def test_the_sound_plan_passes(plan):
         (0, {"segments": (PlannedSegment(1e9, 19),)}, "a: segments train 19 samples, not executed_samples * local"),
         (0, {"segments": (PlannedSegment(1e9, 5),) * 4}, "a: more than two segments"),
         (0, {"segments": (PlannedSegment(7e8, 20),)}, "a: 700000000.0 Hz is no clock of the device"),
+        (
+            0,
+            {"segments": (PlannedSegment(None, 20),)},
+            "a: a segment's freq_hz is null, and the device's clocks are known",
+        ),
         (0, {"executed_compute_s": 29.0}, "a: executed_compute_s 29.0 should be 30"),
         (0, {"executed_compute_j": 49.0}, "a: executed_compute_j 49.0 should be 50"),
         (0, {"synth_counts": (11, -1)}, "a: a number of synth_counts is negative"),
@@ -88,6 +93,24 @@ def test_the_sound_plan_passes(plan):
 )
 def test_a_changed_device_is_caught(plan, index, fields, sentence):
     assert_caught(ASKED, changed(plan, index, **fields), sentence)
+
+
+NAMELESS = problem(device("a", cpu=table((float("nan"), 1.0, 3.0))), round_s=31.0)
+
+
+def test_a_clock_that_is_not_known_is_null_in_plan_and_check():
+    """10 samples of 1 s and 3 J at the only operating point, whose clock nobody could tell."""
+    plan = solve(NAMELESS)
+    assert plan.devices[0].segments == (PlannedSegment(None, 10),)
+    assert plan.devices[0].executed_compute_j == pytest.approx(30.0)
+    assert violations(NAMELESS, plan) == []
+    assert_caught(
+        NAMELESS,
+        changed(plan, 0, segments=(PlannedSegment(1e9, 10),)),
+        "a: 1000000000.0 Hz is no clock of the device",
+    )
+    halves = (PlannedSegment(None, 4), PlannedSegment(None, 6))
+    assert_caught(NAMELESS, changed(plan, 0, segments=halves), "a: two segments on one clock")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from server.plan.plan_io import (
 )
 from server.plan.problem import Radio
 from server.plan.solve import solve
-from tests.plan.builders import KINDS, device, problem, random_problem
+from tests.plan.builders import KINDS, device, problem, random_problem, table
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -32,6 +32,19 @@ def test_problems_and_plans_survive_their_files(kind, tmp_path):
     assert encode_problem(again) == encode_problem(asked)
     assert load_plan(tmp_path / "plan.json").record() == plan.record()
     assert solve(again).energy_j == plan.energy_j
+
+
+def test_a_clock_that_is_not_known_is_null_in_the_files():
+    asked = problem(device("a", cpu=table((math.nan, 1.0, 3.0))), device("b"), round_s=60.0)
+    fleet, plan = json.loads(encode_problem(asked)), json.loads(encode_plan(solve(asked)))
+    assert fleet["devices"][0]["opps"] == [{"freq_hz": None, "s_per_sample": 1.0, "j_per_sample": 3.0}]
+    assert plan["devices"][0]["executed"]["segments"] == [{"freq_hz": None, "samples": 10}]
+    again = decode_problem(json.dumps(fleet).encode())
+    assert math.isnan(again.devices[0].cpu.freq_hz[0])
+    assert decode_plan(json.dumps(plan).encode()).devices[0].segments[0].freq_hz is None
+    del fleet["devices"][0]["opps"][0]["freq_hz"]
+    with pytest.raises(ConfigError, match="missing required field `freq_hz`"):
+        decode_problem(json.dumps(fleet).encode())
 
 
 def test_the_names_in_the_files():

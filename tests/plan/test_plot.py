@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from server.errors import ConfigError
+from server.plan.plan_text import device_table
 from server.plan.plot import SHOWN, chosen, draw_plan, save_png
 from server.plan.plot_sweep import draw_sweep
 from server.plan.random_fleet import random_fleet
 from server.plan.solve import solve
 from server.plan.sweep import parse_range, sweep
-from tests.plan.builders import KINDS, device, problem, random_problem
+from tests.plan.builders import KINDS, device, problem, random_problem, table
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -29,6 +30,14 @@ def test_a_plan_of_every_kind(kind, tmp_path):
         "Seconds of the round", *medium, "Joules", "W saved by a second", "J for 0.01 of mean error less, here",
     ]  # fmt: skip
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [f"d{i}" for i in range(5)]
+
+
+def test_a_clock_that_is_not_known_has_no_dot(tmp_path):
+    asked = problem(device("a", cpu=table((float("nan"), 1.0, 3.0))), round_s=60.0)
+    plan = solve(asked)
+    save_png(draw_plan(asked, plan), tmp_path / "plan.png")
+    assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")
+    assert device_table(asked, plan)[1].split()[:5] == ["a", "10", "0", "-:", "10"]
 
 
 def test_bars_are_as_long_as_the_plan_says():

@@ -92,6 +92,11 @@ def test_fields_of_the_problem(fields, sentence):
         ({"cpu": table((1e9, 1.0, 1.0), idle_w=-1.0)}, "x: cpu.power_idle_w: -1.0 is not a finite number, 0 or more"),
         ({"cpu": table((2e9, 1.0, 3.0), (1e9, 2.0, 2.0))}, "x: opps.freq_hz: not in ascending order"),
         ({"cpu": table((1e9, 1.0, 3.0), (1e9, 2.0, 2.0))}, "x: opps.freq_hz: not in ascending order"),
+        (
+            {"cpu": table((1e9, 1.0, 3.0), (math.nan, 2.0, 2.0))},
+            "x: opps.freq_hz: null, for a clock that is not known, beside other operating points; state every clock",
+        ),
+        ({"cpu": table((math.nan, 0.0, 3.0))}, "x: opps.s_per_sample: 0.0 is not a finite number above 0"),
         ({"cpu": table((0.0, 1.0, 3.0))}, "x: opps.freq_hz: 0.0 is not a finite number above 0"),
         ({"cpu": table((1e9, 0.0, 3.0))}, "x: opps.s_per_sample at 1000 MHz: 0.0 is not a finite number above 0"),
         ({"cpu": table((1e9, 1.0, math.nan))}, "x: opps.j_per_sample at 1000 MHz: nan is not a finite number above 0"),

@@ -60,6 +60,19 @@ profile = "raspberry-pi-5"
 """
 
 
+RADIO = RadioOutcome(
+    requested_w=0.1,
+    accepted_w=0.08,
+    capability="accepted_unverified",
+    signal_dbm=-61.0,
+    link_bits_per_s=72e6,
+    interface_bytes=1500,
+    airtime_s=0.25,
+    share="paced",
+    requested_bits_per_s=9000.0,
+)
+
+
 def reading(added_j: float | None, seconds: float = TASK_S) -> EnergyReading:
     """A reading with `added_j` above an idle floor of 2 W; None: no meter."""
     measured = added_j is not None
@@ -121,7 +134,7 @@ def update(device: str, wire_round: int, added_j: float | None, *, starved: bool
             bits=8000,
             duration_s=1.0,
             energy=reading(upload, 1.0),
-            radio=RadioOutcome(requested_w=None, accepted_w=None, capability="unsupported"),
+            radio=RADIO if device == "a" else RadioOutcome(requested_w=None, accepted_w=None, capability="unsupported"),
         ),
     )
 

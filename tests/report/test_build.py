@@ -80,6 +80,7 @@ def test_every_key_is_explained(run_dir: Path) -> None:
     names = set(report)
     names |= {f"strategies.NAME.{key}" for values in report["strategies"].values() for key in values}
     names |= {f"clocks.DEVICE.{key}" for values in report["clocks"].values() for key in values}
+    names |= {f"uploads.NAME.DEVICE.{key}" for by in report["uploads"].values() for one in by.values() for key in one}
     names |= {f"loop.NAME.{key}" for values in report["loop"].values() for key in values}
     text = (Path(__file__).resolve().parents[2] / "server" / "README.md").read_text()
     told = text[text.index("\n## report.json\n") :].split("\n## ")[1]

@@ -62,7 +62,7 @@ def test_sums_say_of_how_many_devices_they_are(tmp_path: Path) -> None:
     headline = tables.headline({"tfl": summary}, 0.5, compare=True).rows[0]
     assert headline[1:5] == ("–", "–", "–", "–")
     assert tables.plans(data).rows[0][1] == "–"
-    assert tables.work({"tfl": summary}).rows[1] == ("tfl / b", "–", "–", "–")
+    assert tables.work({"tfl": summary}).rows[1] == ("tfl / b", "–", "–", "–", "–")
     assert tables.devices(data).rows[1][3:] == ("none (unavailable)", "–")
     assert any(note.startswith("No power could be measured on b: their joules are not known") for note in data.notes)
     assert run.loop is not None

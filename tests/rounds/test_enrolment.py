@@ -11,10 +11,11 @@ import pytest
 
 from edge_client.protocol.chunks import blob_ref
 from edge_client.protocol.messages import Join, NetworkSpec, OppPoint, ProfileReport, ProfileRequest, Segment
-from server.clocks import NOT_KNOWN_HZ
 from server.config import FleetConfig, PlanConfig, ProfileConfig, RunConfig, Strategy
 from server.errors import FleetError
+from server.measured import measured_table, opp_table, planner_device
 from server.pipeline import enrol
+from server.plan.problem import PlannedSegment
 from server.plan.solve import solve
 from server.progress import Progress
 from server.rounds.aggregate import WeightedMean
@@ -24,7 +25,7 @@ from server.rounds.state import LastWord, UpdateArrived, open_round, step
 from server.rounds.tasks import planned_share
 from server.run_dir import OwnPace, RunDir
 from server.steps import Run
-from server.strategies import measured_table, opp_table, plan_strategy, planner_device, settle_terms
+from server.strategies import plan_strategy, settle_terms
 from server.unplanned import own_pace
 from tests.rounds.fake_device import closed_of, join_of, profile_of, update_of
 from tests.rounds.test_training import course
@@ -53,11 +54,15 @@ class Fleet:
         self.joins = joins
         self.mute, self.empty, self.slower = mute, empty, slower
         self.asked: list[dict[str, tuple[float, ...]]] = []
+        self.weightless = False
+        self.trials: list[tuple[str, ...]] = []
+        self.patience_s: list[float] = []
 
     async def enrol(self, n_devices: int, timeout_s: float, ids: frozenset[str] = frozenset()) -> tuple[Join, ...]:
         return self.joins
 
     async def profile(self, requests: Mapping[str, ProfileRequest], timeout_s: float) -> dict[str, ProfileReport]:
+        self.patience_s.append(timeout_s)
         self.asked.append({device: request.freqs_hz for device, request in requests.items()})
         blind = {one.device for one in self.joins if one.capabilities.meter_source == "unavailable"}
         reports = {}
@@ -78,9 +83,13 @@ class Fleet:
         return msgspec.structs.replace(point, s_per_sample=point.s_per_sample * self.slower, j_per_sample=joules)
 
     async def run_round(self, job: RoundJob) -> RoundOutcome:
+        self.trials.append(tuple(job.tasks))
         state = open_round(job.run, job.round, frozenset(job.tasks), job.quorum)
         for device, task in job.tasks.items():
-            state, _ = step(state, UpdateArrived(update_of(task, device, blob_ref(b"u", 64))))
+            update = update_of(task, device, blob_ref(b"u", 64))
+            if self.weightless:
+                update = msgspec.structs.replace(update, upload=msgspec.structs.replace(update.upload, bits=0))
+            state, _ = step(state, UpdateArrived(update))
             state, _ = step(state, LastWord(closed_of(task, device)))
         return RoundOutcome(state, WeightedMean(job.weights), (), 1.0)
 
@@ -98,17 +107,50 @@ async def test_devices_that_can_be_planned_for_are_enrolled() -> None:
     assert [device.id for device in await enrolled(Fleet(join("a"), join("b")))] == ["a", "b"]
 
 
+@pytest.mark.parametrize(
+    ("shared", "trials"), [(None, [("a", "b")]), (1e6, [("a",), ("b",)])], ids=["own links", "one for all"]
+)
+async def test_devices_that_share_a_link_are_tried_one_after_another(
+    shared: float | None, trials: list[tuple[str, ...]]
+) -> None:
+    fleet = Fleet(join("a"), join("b"))
+    config = RunConfig(fleet=FleetConfig(devices=2, shared_link_bits_per_s=shared))
+    found = await enrol_devices(fleet, config, NETWORK, "r", WEIGHTS, 1)  # type: ignore[arg-type]
+    assert fleet.trials == trials
+    assert [device.link.up_bits_per_s > 0 for device in found] == [True, True]
+
+
+async def test_a_trial_upload_without_bits_is_refused_by_name() -> None:
+    fleet = Fleet(join("a"), join("b"))
+    fleet.weightless = True
+    with pytest.raises(FleetError, match="the trial upload of a, b had no bits"):
+        await enrolled(fleet)
+
+
+async def test_a_profile_has_time_for_a_second_window_at_each_clock() -> None:
+    """An idle window and twice three of 4 s after 1 s, four times as long, and five minutes to begin with."""
+    fleet = Fleet(join("a"))
+    await enrolled(fleet)
+    assert fleet.patience_s == [300.0 + 4 * 7 * 5.0]
+
+
 async def test_a_board_whose_clock_cannot_be_set_is_planned_with_its_one_operating_point() -> None:
     fleet = Fleet(join("a"), join("b", opps_hz=()))
     a, b = await enrolled(fleet)
     assert fleet.asked == [{"a": (1.5e9, 1.0e9, 0.5e9), "b": ()}]
     table = opp_table(b)  # 1e7 cycles at the 1 GHz of its own: 10 ms and 4 W
-    assert (table.freq_hz.tolist(), table.s_per_sample.tolist()) == ([NOT_KNOWN_HZ], [0.01])
+    assert np.isnan(table.freq_hz).tolist() == [True]  # which clock that is, nobody was told
+    assert table.s_per_sample.tolist() == [0.01]
     assert table.j_per_sample == pytest.approx([0.04])
     devices = [planner_device(device, 0) for device in (a, b)]
     terms = settle_terms(devices, PlanConfig(round_s=1.0), learning=None, local_epochs=2)
     plan = plan_strategy("tfl", devices, terms, solve)
     assert plan.plan.devices[1].executed_compute_j == pytest.approx(4 * 2 * (0.04 - 0.02))
+    assert plan.plan.devices[1].segments == (PlannedSegment(None, 8),)
+    written = msgspec.json.decode(msgspec.json.encode(plan))
+    assert written["plan"]["devices"][1]["segments"] == [{"freq_hz": None, "samples": 8}]
+    top = plan_strategy("tfl-top", devices, terms, solve).plan.devices[1]
+    assert top.segments == (PlannedSegment(None, 8),)
     assert planned_share(plan.plan.devices[1], settable=False).segments == (Segment(freq_hz=None, samples=8),)
 
 

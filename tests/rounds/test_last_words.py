@@ -83,14 +83,14 @@ def test_a_profile_and_a_refusal_of_another_run_answer_nothing() -> None:
     ear = Ear()
     ear.hears(profile_of("a", "yesterday", (1e9,)), "a")
     ear.hears(Refusal(device="a", run="yesterday", round=None, reason="no"), "a")
-    assert (ear.fleet._profiles, ear.fleet._refusals) == ({}, {})
+    assert (ear.fleet._roster.profiles, ear.fleet._roster.refusals) == ({}, {})
     assert ear.noted == [
         ("of-another-run", {"device": "a", "run": "yesterday", "message": "ProfileReport"}),
         ("of-another-run", {"device": "a", "run": "yesterday", "message": "Refusal"}),
     ]
     ear.hears(profile_of("a", "r", (1e9,)), "a")
     ear.hears(Refusal(device="a", run="r", round=None, reason="no"), "a")
-    assert (set(ear.fleet._profiles), ear.fleet._refusals) == ({"a"}, {"a": "no"})
+    assert (set(ear.fleet._roster.profiles), ear.fleet._roster.refusals) == ({"a"}, {"a": "no"})
 
 
 def test_the_heart_of_a_stranger_is_not_shown() -> None:

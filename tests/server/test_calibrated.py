@@ -10,10 +10,11 @@ from edge_client.calibration import offer
 from edge_client.protocol.messages import Join, decode, encode
 from server.calibrated import ends, judge, unfit
 from server.config import PlanConfig
+from server.measured import opp_table, planner_device
 from server.plan.problem import PlannedSegment
 from server.plan.solve import solve
 from server.run_dir import Enrolled, LinkMeasurement
-from server.strategies import opp_table, plan_strategy, planner_device, settle_terms
+from server.strategies import plan_strategy, settle_terms
 from tests.calibrations import GHZ, calibration
 from tests.rounds.fake_device import join_of, profile_of
 from tests.rounds.test_enrolment import BLIND, NETWORK, Fleet, enrolled, join

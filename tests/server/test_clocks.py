@@ -10,9 +10,10 @@ from edge_client.protocol.messages import OppPoint
 from server import clocks
 from server.clocks import ClockPoint, by_clock, clock_of
 from server.config import PlanConfig
+from server.measured import opp_table, planner_device
 from server.plan.solve import solve
 from server.run_dir import Enrolled
-from server.strategies import opp_table, plan_strategy, planner_device, settle_terms
+from server.strategies import plan_strategy, settle_terms
 from tests.server.test_strategies import enrolled
 
 PI5_HZ = (1.0e9, 1.5e9, 1.6e9, 1.7e9, 1.8e9, 1.9e9, 2.0e9, 2.1e9, 2.2e9, 2.3e9, 2.4e9)
@@ -85,6 +86,14 @@ def test_a_clock_that_cannot_be_asked_for_is_left_out_where_two_remain() -> None
     # under the clock that was asked for, but not in place of what was measured there
     stray = point(1.5e9, 1.23e9, 0.03)
     assert by_clock([stray, others[0]], PI5_HZ) == [ClockPoint(1.5e9, 0.01, 0.05, starved=False)]
+
+
+def test_a_point_without_any_clock_is_the_only_one_or_none() -> None:
+    nameless = msgspec.structs.replace(point(1.5e9, None), freq_hz=None)
+    assert by_clock([nameless], ()) == [ClockPoint(None, 0.01, 0.05, starved=False)]
+    assert [one.freq_hz for one in by_clock([nameless, point(1.5e9, 1.5e9)], PI5_HZ)] == [1.5e9]
+    told = msgspec.structs.replace(nameless, verified_hz=1.2e9)
+    assert [one.freq_hz for one in by_clock([told], ())] == [1.2e9]
 
 
 def pi5() -> Enrolled:

@@ -10,20 +10,12 @@ import pytest
 
 from server.config import PlanConfig
 from server.errors import FleetError
+from server.measured import opp_table, pick_freqs, planner_device, top_point, unmeasured_uploads
 from server.plan.problem import LearningCurve, OppTable, Plan, Problem
 from server.plan.solve import solve
 from server.run_dir import Enrolled, LinkMeasurement
-from server.strategies import (
-    opp_table,
-    pick_freqs,
-    plan_strategy,
-    planned_work,
-    planner_device,
-    settle_terms,
-    top_point,
-    unmeasured_uploads,
-    upload_seconds,
-)
+from server.strategies import plan_strategy, planned_work, settle_terms
+from server.uplinks import upload_seconds
 from tests.rounds.fake_device import join_of, profile_of
 
 CURVE = LearningCurve(alpha=1.0, beta=0.5, gamma=0.1)
