@@ -33,6 +33,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     train.add_argument("--ema", type=float, default=0.999, help="averaging of the weights (default: 0.999)")
     train.add_argument("--widths", default="64,96", help="channels of the network's levels (default: 64,96)")
     train.add_argument("--layers", type=int, default=1, help="residual blocks a level (default: 1)")
+    train.add_argument("--patch", type=int, default=2, help="pixels a side folded into channels: 2, or 1 on a GPU")
     mirror = "show images mirrored, too: for things, whose left may be their right; not for signs and letters"
     train.add_argument("--mirror", action="store_true", help=mirror)
     train.add_argument("--shift", type=int, default=0, help="move images by up to so many pixels (default: 0)")
@@ -110,7 +111,9 @@ def _settings(arguments: argparse.Namespace, part: PublicPart, hardware: Hardwar
         shift=arguments.shift,
         seed=arguments.seed,
     )
-    settings = GeneratorSettings(tuple(numbers(arguments.widths, "--widths")), arguments.layers, training)
+    settings = GeneratorSettings(
+        tuple(numbers(arguments.widths, "--widths")), arguments.layers, arguments.patch, training
+    )
     if arguments.minutes is None:
         return settings
     steps = steps_for(arguments.minutes, part, arguments.out, settings, hardware)

@@ -11,25 +11,21 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, UNet2DModel
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from models.unet import UNetShape, build_unet
 from server.errors import DataError
-from server.files import write_atomic
 from server.synth.batches import Batches
+from server.synth.checkpoint import read_checkpoint, write_checkpoint
 from server.synth.generator import Stop, Stopped, never
 from server.synth.hardware import Hardware, placed
 
 NOISE_STEPS = 1000
 MIN_SNR = 5.0
-FORMAT = "fimi-diffusion-2"
 
 
 @dataclass(frozen=True)
@@ -112,6 +108,7 @@ class DiffusionGenerator:
         self._shape = shape
         self._sampling = sampling
         self._batches = Batches(sampling.batch)
+        self.weights_digest = weights_digest
         settings = json.dumps([weights_digest, asdict(sampling)], sort_keys=True)
         self._digest = hashlib.sha256(settings.encode()).hexdigest()
 
@@ -165,41 +162,15 @@ class DiffusionGenerator:
 
 
 def save_checkpoint(path: Path, unet: UNet2DModel, shape: UNetShape) -> str:
-    """Write the weights in half precision with the network's shape beside them; returns the file's SHA-256."""
-    half = {name: tensor.detach().to(torch.float16).contiguous() for name, tensor in unet.state_dict().items()}
-    # one entry: safetensors writes several in an order of chance, and equal weights are to give equal bytes
-    data = save(half, metadata={"fimi": json.dumps({"format": FORMAT, "shape": asdict(shape)})})
-    write_atomic(path, data)
-    return hashlib.sha256(data).hexdigest()
+    """Write the weights in half precision with the network's shape; returns the checkpoint's digest."""
+    return write_checkpoint(path, unet.state_dict(), shape)
 
 
 def load_generator(path: Path, sampling: Sampling, hardware: Hardware | None = None) -> DiffusionGenerator:
     """Read a checkpoint that `save_checkpoint` wrote; to run on the CPU unless told otherwise."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a dict
-    except FileNotFoundError:
-        raise DataError(f"no generator at {path}; train one with: fimi-server train-generator") from None
-    except SafetensorError as error:
-        raise DataError(f"{path} is not a safetensors file: {error}") from error
-    about = json.loads(metadata.get("fimi", "{}")) or _first_format(metadata)
-    if about.get("format") != FORMAT:
-        raise DataError(f"{path} is not a generator of this format: {about.get('format')!r}, expected {FORMAT!r}")
-    fields = about["shape"]
-    shape = UNetShape(**{**fields, "widths": tuple(fields["widths"])})
+    weights, shape, digest = read_checkpoint(path)
     unet = build_unet(shape)
     unet.load_state_dict(weights)
-    if odd := [name for name, own in weights.items() if not bool(torch.isfinite(own).all())]:
-        raise DataError(f"{path}: {odd[0]} holds numbers that are not finite; train the generator anew")
     hardware = hardware or Hardware.here("cpu")
     unet = placed(unet, hardware, torch.device(hardware.device))
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return DiffusionGenerator(unet, shape, digest, sampling, hardware.device)
-
-
-def _first_format(metadata: dict[str, str]) -> dict[str, Any]:
-    """The shape that files of the first format carry, in two entries."""
-    if metadata.get("format") != "fimi-diffusion-1":
-        return {"format": metadata.get("format")}
-    return {"format": FORMAT, "shape": json.loads(metadata["shape"])}

@@ -6,7 +6,6 @@ that is done is not done again, so the same call goes on after an interruption.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -21,6 +20,7 @@ from server.errors import DataError
 from server.learning.training import Recipe
 from server.run_dir import versions
 from server.synth.card import FORMAT, read_card, write_card
+from server.synth.checkpoint import size_bytes
 from server.synth.diffusion import Sampling, load_generator
 from server.synth.generator import Generator
 from server.synth.hardware import Hardware
@@ -34,10 +34,12 @@ from server.synth.train import Progress, TrainSettings, steps_per_s, train
 
 @dataclass(frozen=True)
 class GeneratorSettings:
-    """How a generator is made: its network's widths and residual blocks a level, and its training."""
+    """How a generator is made: its network's widths and residual blocks a level, the pixels a side that it folds into
+    channels, and its training."""
 
     widths: tuple[int, ...] = (64, 96)
     layers: int = 1
+    patch: int = 2
     train: TrainSettings = field(default_factory=TrainSettings)
 
 
@@ -156,7 +158,7 @@ def describe_generator(
     write_png(folder / "samples.png", sample_grid(pool, dataset, public))
     card: dict[str, Any] = {
         **{name: own for name, own in facts.items() if name in ("format", "data", "network", "training", "hardware")},
-        "checkpoint": {"file": checkpoint.name, "bytes": checkpoint.stat().st_size, "sha256": sha256_of(checkpoint)},
+        "checkpoint": {"file": checkpoint.name, "bytes": size_bytes(checkpoint), "digest": generator.weights_digest},
         "sampling": {**asdict(pool_settings.sampling), "digest": generator.digest},
         "pool": {
             "samples": int(pool.counts.sum()),
@@ -207,11 +209,6 @@ def unet_shape(part: PublicPart, settings: GeneratorSettings) -> UNetShape:
     if height != width:
         raise DataError(f"the generator needs square images, these are {width}x{height}: set data.image_size")
     try:
-        return UNetShape(height, channels, len(part.class_names), settings.widths, settings.layers)
+        return UNetShape(height, channels, len(part.class_names), settings.widths, settings.layers, settings.patch)
     except ValueError as error:
         raise DataError(f"the generator cannot be built for {width}x{height}: {error}; set data.image_size") from error
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
