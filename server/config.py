@@ -90,7 +90,10 @@ class SynthConfig(Section, frozen=True, kw_only=True):
     pool: str | None = None  # ready samples; left out: the data set's shipped pool where there is one
     steps: Annotated[int, Meta(ge=1, le=25)] = 20  # of the sampler
     guidance: Annotated[float, Meta(ge=1)] = 1.5  # classifier-free guidance, 1: none
-    fresh: bool = False  # sample anew, whatever the pool holds
+    fresh: bool = False  # samples of the run's seed alone, no two devices share one; whatever the pool holds
+    store: str | None = None  # folder that keeps what runs make, for the runs after; left out: `samples` in `out`
+    black_below: Annotated[int, Meta(ge=0, le=255)] | None = None  # pixels under it are made 0; left out: as the pool
+    background: bool = True  # make what later strategies will want while devices train
 
 
 class BrokerConfig(Section, frozen=True, kw_only=True):

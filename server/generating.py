@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from server.config import RunConfig
     from server.data.dataset import Dataset
     from server.synth.diffusion import Sampling
+    from server.synth.filling import Maker
     from server.synth.hardware import Hardware
     from server.synth.make import GeneratorSettings
     from server.synth.public import PublicPart
@@ -41,6 +43,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     train.set_defaults(function=train_generator_command)
 
     pool = commands.add_parser("synth-pool", help="fill the pool of a generator that is there")
+    pool.add_argument("--status", action="store_true", help="make nothing: what the pool in --out holds")
+    add_ray_options(pool)
     pool.set_defaults(function=synth_pool_command)
 
     for command, what in ((pack, "folder"), (train, "folder"), (pool, "folder of the generator")):
@@ -52,7 +56,24 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     for command in (train, pool):
         command.add_argument("--device", default="auto", help="auto, cpu or cuda (default: a GPU where there is one)")
         command.add_argument("--per-class", type=int, default=1200, help="samples in the pool (default: 1200)")
+        block = "samples that are made and kept together (default: 50)"
+        command.add_argument("--block", type=int, default=50, help=block)
         command.add_argument("--black-below", type=int, default=0, help="darker pixels are made 0 (default: 0)")
+
+
+def add_ray_options(command: argparse.ArgumentParser) -> None:
+    """--ray and --workers."""
+    where = "sample by Ray on a cluster: HOST:PORT, auto, or local for workers on this machine alone"
+    command.add_argument("--ray", metavar="ADDRESS", help=where)
+    workers = "of --ray (default: one a GPU, without any GPU one a CPU)"
+    command.add_argument("--workers", type=int, metavar="N", help=workers)
+
+
+def wants_ray(arguments: argparse.Namespace) -> bool:
+    """Whether --ray is given; raises ConfigError where its options do not go together."""
+    if arguments.workers is not None and (arguments.ray is None or arguments.workers < 1):
+        raise ConfigError("--workers: is a number from 1 up, beside --ray")
+    return arguments.ray is not None
 
 
 def pack_public_command(arguments: argparse.Namespace) -> None:
@@ -119,26 +140,57 @@ def _settings(arguments: argparse.Namespace, part: PublicPart, hardware: Hardwar
 
 def synth_pool_command(arguments: argparse.Namespace) -> None:
     """fimi-server synth-pool"""
-    _fill_and_score(arguments, *data_of(arguments.config, arguments.data))
+    if arguments.status:
+        _tell_status(arguments.out)
+        return
+    if not wants_ray(arguments):
+        _fill_and_score(arguments, *data_of(arguments.config, arguments.data))
+        return
+    config, dataset = data_of(arguments.config, arguments.data)
+    from server.synth.make import load_on
+    from server.synth.ray_workers import made_by_ray
+
+    load = partial(load_on, arguments.device, _sampling(config))
+    checkpoint = (arguments.out / "generator.safetensors").resolve()
+    with made_by_ray(arguments.ray, load, checkpoint, workers=arguments.workers, say=print) as make:
+        _fill_and_score(arguments, config, dataset, make)
 
 
-def _fill_and_score(arguments: argparse.Namespace, config: RunConfig, dataset: Dataset) -> None:
-    """Make the pool and the card of the generator in --out."""
+def _tell_status(out: Path) -> None:
+    from server.synth.store import describe, open_pool
+
+    pool = out / "pool"
+    for line in describe(open_pool(pool if pool.is_dir() else out)):
+        print(line)
+
+
+def _fill_and_score(
+    arguments: argparse.Namespace, config: RunConfig, dataset: Dataset, make: Maker | None = None
+) -> None:
+    """Make the pool and the card of the generator in --out; `make`: who samples, if not this process."""
     from server.synth.hardware import Hardware
     from server.synth.make import PoolSettings, describe_generator, make_pool
+    from server.synth.store import describe, open_pool
 
+    if arguments.block < 1:
+        raise ConfigError(f"--block: {arguments.block}; a number from 1 up")
     settings = PoolSettings(
-        per_class=arguments.per_class, black_below=arguments.black_below, sampling=_sampling(config)
+        per_class=arguments.per_class,
+        black_below=arguments.black_below,
+        block=arguments.block,
+        sampling=_sampling(config),
     )
-    pool = make_pool(
+    make_pool(
         arguments.out / "generator.safetensors",
         arguments.out / "pool",
         dataset,
         settings,
-        hardware=Hardware.here(arguments.device),
+        hardware=Hardware.here("cpu" if make is not None else arguments.device),
         report=lambda now: print(f"sampling: {now.done} of {now.wanted}", flush=True),
+        make=make,
     )
-    print(f"{arguments.out / 'pool'}: {int(pool.counts.sum())} samples")
+    for line in describe(open_pool(arguments.out / "pool")):
+        print(f"{arguments.out / 'pool'}: {line}")
     quality = describe_generator(dataset, arguments.out, settings)["quality"]
     print(
         f"{arguments.out}: a network trained on its samples alone is right on {quality['accuracy']:.1%} of real test "

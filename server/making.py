@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from server.errors import ConfigError, DataError
+from server.errors import ConfigError
 from server.given import data_of, numbers
 
 if TYPE_CHECKING:
@@ -139,15 +139,9 @@ def fit_rounds_command(arguments: argparse.Namespace) -> None:
 
 
 def _pool_of(config: RunConfig, config_file: Path) -> Pool:
-    from server.sources import asset
-    from server.synth.pool import load_pool
+    from server.sampling import ready_pool
 
-    path = asset(config, config_file.resolve().parent, config.synth.pool, "pool")
-    if path is None:
-        raise DataError(
-            f"no pool for {config.data.source}: make one with fimi-server train-generator, name it in synth.pool"
-        )
-    return load_pool(path)
+    return ready_pool(config, config_file.resolve().parent)
 
 
 def _factors(text: str) -> list[float]:

@@ -3,7 +3,6 @@ the data set. Nobody types these numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +15,10 @@ from server.data.fashion_mnist import FROM_A_CLONE
 from server.errors import DataError
 from server.files import write_atomic
 from server.plan.problem import LearningCurve
-from server.run_dir import RunDir, RunInfo
-from server.synth.generator import Stop, never
+from server.run_dir import RunDir
 
 if TYPE_CHECKING:
     from server.synth.generator import Generator
-    from server.synth.pool import Pool
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 SHIPPED = {"fashion-mnist": "fashion-mnist"}
@@ -118,67 +115,6 @@ def keep_sources(config: RunConfig, base: Path, folder: RunDir) -> None:
     for path, name in ((learning, "learning.json"), (card, "generator-card.json")):
         if path is not None and path.exists() and not folder.has(name):
             write_atomic(folder.path / name, path.read_bytes())
-
-
-def synthetic_samples(
-    config: RunConfig,
-    base: Path,
-    folder: RunDir,
-    counts: np.ndarray,
-    say: Callable[[str], None],
-    stop: Stop = never,
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Counts (I, C) -> images and labels of each device: from the pool, or sampled where it does not reach.
-
-    No device gets a sample twice; devices share samples only where all together want more than there are. Where `stop`
-    asks for an early end, raises Stopped and keeps what was sampled.
-    """
-    from server.synth.pool import SynthProgress, draw, grow, load_pool
-
-    def tell(progress: SynthProgress) -> None:
-        say(f"sampling: {progress.done} of {progress.wanted}")
-
-    own = folder.path / ("pool-fresh" if config.synth.fresh else "pool")  # grown by this run
-    pool = load_pool(own) if (own / "pool.json").is_file() else _ready_pool(config, base)
-    wanted = counts.sum(axis=0) if config.synth.fresh else counts.max(axis=0)
-    if pool is None or (pool.counts < wanted).any():
-        generator = _generator(config, base)
-        if pool is None:
-            pool = _new_pool(config, base, folder, generator)
-        pool = grow(pool, generator, wanted, folder=own, report=tell, stop=stop)
-    return draw(pool, counts, seed=config.seed)
-
-
-def _ready_pool(config: RunConfig, base: Path) -> Pool | None:
-    """The one that was made before the run, None where there is none or new samples are asked for."""
-    path = None if config.synth.fresh else pool_path(config, base)
-    if path is None:
-        return None
-    from server.synth.pool import load_pool
-
-    pool = load_pool(path)
-    generator = asset(config, base, config.synth.generator, "generator.safetensors")
-    if generator is not None and _generator(config, base).digest != pool.generator:
-        raise DataError(
-            f"the pool at {path} was not made by this run's generator with {config.synth.steps} steps and guidance "
-            f"{config.synth.guidance:g}: make one with fimi-server synth-pool, or set synth.fresh = true"
-        )
-    return pool
-
-
-def _new_pool(config: RunConfig, base: Path, folder: RunDir, generator: Generator) -> Pool:
-    """Empty, of this run alone: its seeds are none that a shipped pool (base seed 0) was made of."""
-    from server.synth.pool import empty_pool, load_pool
-
-    network = folder.load("run.json", RunInfo).network
-    ready = pool_path(config, base)
-    return empty_pool(
-        generator.digest,
-        network.n_classes,
-        network.image_shape,
-        base_seed=config.seed + 1,
-        black_below=0 if ready is None else load_pool(ready).black_below,
-    )
 
 
 def _generator(config: RunConfig, base: Path) -> Generator:
