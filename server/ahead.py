@@ -167,7 +167,8 @@ def make_for(run: Run, strategy: Strategy, ended: threading.Event, *, nearest: b
 
 
 def _await_closing(ended: threading.Event) -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # not sys.stdin: a thread that holds its lock cannot be left behind at the end
+        pass
     ended.set()
 
 

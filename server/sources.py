@@ -67,6 +67,10 @@ def check_sources(config: RunConfig, base: Path) -> None:
     for path, name in ((pool, "synth.pool"), (generator, "synth.generator")):
         if path is not None and not path.exists():
             raise DataError(f"{name}: {path} does not exist")
+    if pool is not None:
+        from server.synth.store import open_pool
+
+        open_pool(pool)
     if generator is None and (pool is None or config.synth.fresh):
         raise DataError(NO_GENERATOR.format(config.data.source))
 

@@ -7,6 +7,7 @@ checkpoint that is one file travels to it; a pipeline's folder must be found the
 
 from __future__ import annotations
 
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +26,7 @@ Load = Callable[[Path], Generator]
 """Opens the generator of a checkpoint, once in each worker; something that can be pickled."""
 
 HERE = "local"
+_KNOCK_S = 10.0
 _LOOK_S = 0.5  # between two looks at whether we are asked to stop
 _PATIENCE_S = 60.0  # with the first worker, before a word is said
 
@@ -60,22 +62,7 @@ def made_by_ray(
     None: one a GPU, without any GPU one a CPU. Raises ConfigError where no cluster answers there.
     """
     with cluster(address, workers) as ray:
-        has = ray.cluster_resources()
-        gpus, cpus = int(has.get("GPU", 0)), int(has.get("CPU", 1))
-        wanted = workers or gpus or cpus
-        say(f"Ray: {wanted} workers, {gpus} GPUs and {cpus} CPUs in the cluster")
-        actor = ray.remote(Worker).options(**({"num_gpus": 1, "num_cpus": 0} if gpus else {"num_cpus": 1}))
-        data = ray.put(checkpoint.read_bytes()) if checkpoint.is_file() else None
-
-        def make(kind: Kind, blocks: Iterable[Block], stop: Stop) -> Iterator[tuple[Block, np.ndarray]]:
-            crew = [actor.remote(load, checkpoint, data) for _ in range(wanted)]
-            try:
-                yield from _shared_out(ray, crew, kind, blocks, stop, say)
-            finally:
-                for one in crew:
-                    ray.kill(one)
-
-        yield make
+        yield ray_maker(ray, load, checkpoint, workers=workers, say=say)
 
 
 @contextmanager
@@ -83,13 +70,14 @@ def cluster(address: str, workers: int | None) -> Iterator[Any]:
     """Ray itself, connected; what was started here ends with the context."""
     import ray
 
-    quiet = {"log_to_driver": False, "logging_level": "warning"}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     try:
         if address == HERE:
             ray.init(num_cpus=workers, include_dashboard=False, **quiet)
         else:
+            _knock(address)
             ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(
             f"--ray {address}: no cluster answers ({error}); start one with: ray start --head, or use --ray {HERE} for "
             "this machine alone"
@@ -98,6 +86,37 @@ def cluster(address: str, workers: int | None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise OSError or ValueError where nobody listens: Ray itself would ask for a minute, and then end the process."""
+    if address == "auto":
+        return
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError("an address is auto, local or HOST:PORT")
+    socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
+
+
+def ray_maker(ray: Any, load: Load, checkpoint: Path, *, workers: int | None, say: Callable[[str], None]) -> Maker:
+    """Makes blocks with actors of a Ray that is connected; each opens the generator once."""
+    has = ray.cluster_resources()
+    gpus, cpus = int(has.get("GPU", 0)), int(has.get("CPU", 1))
+    wanted = workers or gpus or cpus
+    say(f"Ray: {wanted} workers, {gpus} GPUs and {cpus} CPUs in the cluster")
+    actor = ray.remote(Worker).options(**({"num_gpus": 1, "num_cpus": 0} if gpus else {"num_cpus": 1}))
+    data = ray.put(checkpoint.read_bytes()) if checkpoint.is_file() else None
+
+    def make(kind: Kind, blocks: Iterable[Block], stop: Stop) -> Iterator[tuple[Block, np.ndarray]]:
+        crew: list[Any] = []
+        try:
+            crew += [actor.remote(load, checkpoint, data) for _ in range(wanted)]
+            yield from _shared_out(ray, crew, kind, blocks, stop, say)
+        finally:
+            for one in crew:
+                ray.kill(one)
+
+    return make
 
 
 def _shared_out(
