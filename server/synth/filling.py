@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Generator as Yielding
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +15,8 @@ from server.synth.generator import Generator, Stop, Stopped, never
 from server.synth.pool import deal
 from server.synth.store import Block, Kind, Store
 
-Maker = Callable[[Kind, Iterable[Block], Stop], Iterator[tuple[Block, np.ndarray]]]
+Made = Yielding[tuple[Block, np.ndarray], None, None]
+Maker = Callable[[Kind, Iterable[Block], Stop], Made]
 """Makes blocks, in whatever order: asks for the next one only when it has hands for it; raises Stopped."""
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -82,7 +85,7 @@ def make_block(generator: Generator, kind: Kind, block: Block, stop: Stop = neve
 def made_here(load: Callable[[], Generator]) -> Maker:
     """Makes blocks in this process, one after another; `load` is called once, if there is anything to make."""
 
-    def make(kind: Kind, blocks: Iterable[Block], stop: Stop) -> Iterator[tuple[Block, np.ndarray]]:
+    def make(kind: Kind, blocks: Iterable[Block], stop: Stop) -> Made:
         generator: Generator | None = None
         for block in blocks:
             if stop():
@@ -130,17 +133,19 @@ def fill(
             else:
                 yield block
 
-    for block, images in make(kind, still_missing(), stop):
-        try:
-            sizes.append(stock.own.write(kind, block, images))
-        except OSError as error:
-            if error.errno not in _NO_ROOM:
-                raise
-            each = sum(sizes) / len(sizes) if sizes else images.nbytes
-            raise DataError(
-                f"no room left in {stock.own.root}: {total - len(left) * kind.block} of {total} samples are there and "
-                f"are kept, the other {len(left) * kind.block} need {'about' if sizes else 'at most'} "
-                f"{each * len(left) / 1e6:.2g} MB; make room and give the same command again, it goes on from there"
-            ) from error
-        left.discard(block)
-        report(SynthProgress(total - len(left) * kind.block, total))
+    with closing(make(kind, still_missing(), stop)) as made:
+        for block, images in made:
+            try:
+                sizes.append(stock.own.write(kind, block, images))
+            except OSError as error:
+                if error.errno not in _NO_ROOM:
+                    raise
+                there, lacking = total - len(left) * kind.block, len(left) * kind.block
+                each = sum(sizes) / len(sizes) if sizes else images.nbytes
+                need = f"{'about' if sizes else 'at most'} {each * len(left) / 1e6:.2g} MB"
+                raise DataError(
+                    f"no room left in {stock.own.root}: {there} of {total} samples are there and are kept, the other "
+                    f"{lacking} need {need}; make room and give the same command again, it goes on from there"
+                ) from error
+            left.discard(block)
+            report(SynthProgress(total - len(left) * kind.block, total))

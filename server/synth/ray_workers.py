@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from server.errors import ConfigError, DataError, FimiServerError
-from server.synth.filling import Maker, checked, make_block
+from server.synth.filling import Made, Maker, checked, make_block
 from server.synth.generator import Generator, Stop, Stopped
 from server.synth.store import Block, Kind
 
@@ -107,7 +107,7 @@ def ray_maker(ray: Any, load: Load, checkpoint: Path, *, workers: int | None, sa
     actor = ray.remote(Worker).options(**({"num_gpus": 1, "num_cpus": 0} if gpus else {"num_cpus": 1}))
     data = ray.put(checkpoint.read_bytes()) if checkpoint.is_file() else None
 
-    def make(kind: Kind, blocks: Iterable[Block], stop: Stop) -> Iterator[tuple[Block, np.ndarray]]:
+    def make(kind: Kind, blocks: Iterable[Block], stop: Stop) -> Made:
         crew: list[Any] = []
         try:
             crew += [actor.remote(load, checkpoint, data) for _ in range(wanted)]
@@ -121,7 +121,7 @@ def ray_maker(ray: Any, load: Load, checkpoint: Path, *, workers: int | None, sa
 
 def _shared_out(
     ray: Any, crew: list[Any], kind: Kind, blocks: Iterable[Block], stop: Stop, say: Callable[[str], None]
-) -> Iterator[tuple[Block, np.ndarray]]:
+) -> Made:
     """Each worker has one block in hand. What a lost one had goes to another; DataError where nobody is left."""
     todo, again = iter(blocks), list[Block]()
     busy: dict[Any, tuple[Any, Block | None]] = {worker.open.remote(): (worker, None) for worker in crew}
