@@ -116,8 +116,9 @@ def ready_pool(config: RunConfig, base: Path) -> Pool:
             f"no pool for {config.data.source}: make one with fimi-server train-generator, name it in synth.pool"
         )
     store = open_pool(path)
-    several = len(store.kinds()) > 1 and config.synth.generator is not None
-    return read_pool(store, ready_kind(config, store, sources._generator(config, base).digest if several else None))
+    generator = sources.asset(config, base, config.synth.generator, "generator.safetensors")
+    asked = generator is not None and len(store.kinds()) > 1  # else it need not be opened
+    return read_pool(store, ready_kind(config, store, sources._generator(config, base).digest if asked else None))
 
 
 def black_below(config: RunConfig, pool: Path | None) -> int:

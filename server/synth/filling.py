@@ -64,12 +64,12 @@ class Stock:
         hands = deal(counts, reach, seed=seed)
         if not hands:
             return []
-        kinds = range(self.kind.n_classes)
-        rows = [self.images(label, np.concatenate([hand[label] for hand in hands])) for label in kinds]
+        classes = range(self.kind.n_classes)
+        rows = [self.images(label, np.concatenate([hand[label] for hand in hands])) for label in classes]
         ends = np.cumsum(counts, axis=0)
         shards = []
         for device, end in enumerate(ends):
-            own = [rows[label][end[label] - counts[device, label] : end[label]] for label in kinds]
+            own = [rows[label][end[label] - counts[device, label] : end[label]] for label in classes]
             labels = np.repeat(np.arange(self.kind.n_classes), counts[device]).astype(np.int64)
             shards.append((np.concatenate(own), labels))
         return shards

@@ -22,7 +22,7 @@ import numpy as np
 
 from server.data.tiles import tile, untile
 from server.errors import DataError
-from server.files import write_once
+from server.files import write_atomic, write_once
 from server.synth.mosaic import png_bytes, read_noted_png
 
 FORMAT = "fimi-pool-2"
@@ -93,6 +93,10 @@ class Index(msgspec.Struct, frozen=True):
     format: str
     kind: Kind
 
+    @property
+    def file(self) -> bytes:
+        return msgspec.json.format(msgspec.json.encode(self)) + b"\n"
+
 
 class Note(msgspec.Struct, frozen=True):
     """What a block's file says of itself."""
@@ -144,8 +148,8 @@ class Store:
         if images.shape != wanted or images.dtype != np.uint8:
             raise DataError(f"the generator made {images.dtype} of shape {images.shape}, not uint8 of {wanted}")
         folder = self.root / kind.folder
-        index = msgspec.json.format(msgspec.json.encode(Index(FORMAT, kind)))
-        size = len(index) if write_once(folder / "pool.json", index + b"\n") else 0
+        index = Index(FORMAT, kind).file
+        size = len(index) if write_once(folder / "pool.json", index) else 0
         note = msgspec.json.encode(Note(FORMAT, kind, block.label, block.first, _sha256(images))).decode()
         data = png_bytes(tile(images, COLUMNS), note)
         return size + (len(data) if write_once(folder / block.file, data) else 0)
@@ -176,22 +180,20 @@ class Store:
 
     def _kind_at(self, folder: Path) -> Kind | None:
         """From pool.json; where that is lost or torn from a block, and pool.json is written again."""
-        index = folder / "pool.json"
-        kind = None
-        if index.exists():
-            try:
-                kind = msgspec.json.decode(index.read_bytes(), type=Index).kind
-            except (msgspec.MsgspecError, ValueError):
-                index.unlink()
-        if kind is None:
+        path = folder / "pool.json"
+        try:
+            index = msgspec.json.decode(path.read_bytes(), type=Index)
+        except (FileNotFoundError, msgspec.MsgspecError, ValueError):
             found = next(iter(sorted(folder.glob("class-*/[0-9]*.png"))), None)
             if found is None:
                 return None
-            kind = _note(found, read_noted_png(found)[1]).kind
-            write_once(index, msgspec.json.format(msgspec.json.encode(Index(FORMAT, kind))) + b"\n")
-        if self.root / kind.folder != folder:
-            raise DataError(f"{folder} holds samples that belong to {self.root / kind.folder}: move them there")
-        return kind
+            index = Index(FORMAT, _note(found, read_noted_png(found)[1]).kind)
+            write_atomic(path, index.file)
+        if index.format != FORMAT:
+            raise DataError(f"{path} is of the format {index.format}, this version reads {FORMAT}")
+        if self.root / index.kind.folder != folder:
+            raise DataError(f"{folder} holds samples that belong to {self.root / index.kind.folder}: move them there")
+        return index.kind
 
 
 def only(kinds: Iterable[Kind], root: Path) -> Kind | None:

@@ -80,6 +80,9 @@ def test_a_lost_index_is_made_again_from_a_block(tmp_path: Path, lost: str) -> N
         index.write_bytes(whole[:40])
     assert store.kinds() == (KIND,)
     assert index.read_bytes() == whole
+    index.write_bytes(whole.replace(b"fimi-pool-2", b"fimi-pool-9"))
+    with pytest.raises(DataError, match="is of the format fimi-pool-9, this version reads fimi-pool-2"):
+        store.kinds()
 
 
 def test_every_block_is_verified_when_it_is_read(tmp_path: Path) -> None:
