@@ -146,10 +146,10 @@ def make_shards(
 
     counts = {device.id: device.synth_counts for device in plan.plan.devices if sum(device.synth_counts)}
     names = {id_: run.folder.shard_name(strategy, id_) for id_ in counts}
-    if anew or not all(_holds(run.folder, names[id_], own) for id_, own in counts.items()):
-        wanted = np.array(list(counts.values()), dtype=np.int64).reshape(len(counts), -1)
+    if counts and (anew or not all(_holds(run.folder, names[id_], own) for id_, own in counts.items())):
+        wanted = np.array(list(counts.values()), dtype=np.int64)
         sources = (run.config, run.base, run.folder)
-        samples = synthetic_samples(*sources, wanted, run.progress.say, stop, make) if counts else []
+        samples = synthetic_samples(*sources, wanted, run.progress.say, stop, make)
         for name, (images, labels) in zip(names.values(), samples, strict=True):
             run.folder.save_arrays(name, x=images, y=labels)
     run.folder.keep_shards(strategy, counts)

@@ -105,6 +105,7 @@ def test_plans_and_shards_are_kept_and_found_again(tmp_path: Path) -> None:
     fill = make_plan(run, "fill", devices)
     assert make_shards(run, "fill", fill, data) == shards  # the same counts, the same samples
     assert make_shards(run, "tfl", make_plan(run, "tfl", devices), data) == {}
+    assert make_shards(run, "tfl", make_plan(run, "tfl", devices), data, anew=True) == {}
 
 
 def test_a_plan_says_whose_upload_it_takes_for_free(tmp_path: Path) -> None:
