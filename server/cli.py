@@ -14,7 +14,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +39,7 @@ EXIT_CODES = """exit codes:
 """
 EXTRA_OF = {"torch": "server", "diffusers": "server", "PIL": "server", "cvxpy": "server", "scipy": "server",
             "matplotlib": "server", "rich": "server", "accelerate": "server",
-            "transformers": "text2image"}  # fmt: skip
+            "transformers": "text2image", "ray": "ray"}  # fmt: skip
 INTERRUPTED = 130
 
 
@@ -107,6 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
             planning.add_options(step)
         if name == "synth":
             step.add_argument("--fresh", action="store_true", help=fresh)
+            generating.add_ray_options(step)
 
     deal = commands.add_parser("partition", help="write one data file a device, for real boards")
     deal.add_argument("config", type=Path, metavar="RUN.toml")
@@ -182,9 +183,17 @@ def synth_command(arguments: argparse.Namespace) -> None:
     run, left = _open_unstarted(arguments.run_dir)
     if arguments.fresh:
         run = replace(run, config=steps.with_fresh(run.config))
-    for strategy in left:
-        shards = steps.make_shards(run, strategy, run.folder.plan(strategy), anew=True)
-        run.progress.say(f"{strategy}: {len(shards)} shards, {sum(map(len, shards.values()))} bytes on the wire")
+    with ExitStack() as stack:
+        make = None
+        if generating.wants_ray(arguments):
+            from server.sampling import made_for_run
+
+            make = stack.enter_context(
+                made_for_run(run.config, run.base, run.folder, arguments.ray, arguments.workers, run.progress.say)
+            )
+        for strategy in left:
+            shards = steps.make_shards(run, strategy, run.folder.plan(strategy), anew=True, make=make)
+            run.progress.say(f"{strategy}: {len(shards)} shards, {sum(map(len, shards.values()))} bytes on the wire")
     if arguments.fresh:  # last: what an interruption leaves is still of the kind that the run had before
         run.folder.save("origin.json", Origin(base_dir=str(run.base), fresh=True))
 

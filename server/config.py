@@ -95,7 +95,10 @@ class SynthConfig(Section, frozen=True, kw_only=True):
     pool: str | None = None  # ready samples; left out: the data set's shipped pool where there is one
     steps: AtLeastOne | None = None  # of the sampler; left out: 20 (25 at most), of a pipeline what its kind wants
     guidance: NonNegative | None = None  # classifier-free, 1: none; left out: 1.5, of a pipeline what its kind wants
-    fresh: bool = False  # sample anew, whatever the pool holds
+    fresh: bool = False  # samples of the run's seed alone, no two devices share one; whatever the pool holds
+    store: str | None = None  # folder that keeps what runs make, for the runs after; left out: `samples` in `out`
+    black_below: Annotated[int, Meta(ge=0, le=255)] | None = None  # pixels under it are made 0; left out: as the pool
+    background: bool = True  # make what later strategies will want while devices train
 
 
 class BrokerConfig(Section, frozen=True, kw_only=True):

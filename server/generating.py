@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +16,10 @@ if TYPE_CHECKING:
     from server.config import RunConfig
     from server.data.dataset import Dataset
     from server.synth.diffusion import Sampling
+    from server.synth.filling import Maker
+    from server.synth.generator import Generator
     from server.synth.hardware import Hardware
-    from server.synth.make import GeneratorSettings
+    from server.synth.make import GeneratorSettings, PoolSettings
     from server.synth.public import PublicPart
 
 
@@ -42,6 +46,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     train.set_defaults(function=train_generator_command)
 
     pool = commands.add_parser("synth-pool", help="fill the pool of a generator that is there")
+    pool.add_argument("--status", action="store_true", help="make nothing: what the pool in --out holds")
+    add_ray_options(pool)
     pool.set_defaults(function=synth_pool_command)
 
     for command, what in ((pack, "folder"), (train, "folder"), (pool, "folder of the generator")):
@@ -53,7 +59,24 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     for command in (train, pool):
         command.add_argument("--device", default="auto", help="auto, cpu or cuda (default: a GPU where there is one)")
         command.add_argument("--per-class", type=int, default=1200, help="samples in the pool (default: 1200)")
+        block = "samples that are made and kept together (default: 50)"
+        command.add_argument("--block", type=int, default=50, help=block)
         command.add_argument("--black-below", type=int, default=0, help="darker pixels are made 0 (default: 0)")
+
+
+def add_ray_options(command: argparse.ArgumentParser) -> None:
+    """--ray and --workers."""
+    where = "sample by Ray on a cluster: HOST:PORT, auto, or local for workers on this machine alone"
+    command.add_argument("--ray", metavar="ADDRESS", help=where)
+    workers = "of --ray (default: one a GPU, without any GPU one a CPU)"
+    command.add_argument("--workers", type=int, metavar="N", help=workers)
+
+
+def wants_ray(arguments: argparse.Namespace) -> bool:
+    """Whether --ray is given; raises ConfigError where its options do not go together."""
+    if arguments.workers is not None and (arguments.ray is None or arguments.workers < 1):
+        raise ConfigError("--workers: is a number from 1 up, beside --ray")
+    return arguments.ray is not None
 
 
 def pack_public_command(arguments: argparse.Namespace) -> None:
@@ -95,7 +118,8 @@ def train_generator_command(arguments: argparse.Namespace) -> None:
     if home is None:
         print(f"{arguments.out}: trained; its pool and its scores: fimi-server synth-pool, where the data set is")
         return
-    _fill_and_score(arguments, *home)
+    _fill(arguments, *home, _own(arguments))
+    _score(arguments, *home)
 
 
 def _settings(arguments: argparse.Namespace, part: PublicPart, hardware: Hardware) -> GeneratorSettings:
@@ -122,51 +146,96 @@ def _settings(arguments: argparse.Namespace, part: PublicPart, hardware: Hardwar
 
 def synth_pool_command(arguments: argparse.Namespace) -> None:
     """fimi-server synth-pool: of the generator in --out, or of a pipeline that RUN.toml names."""
-    from server.sources import generator_source
-    from server.synth.opening import Wanted, is_pipeline, open_generator
-
-    config, dataset = data_of(arguments.config, arguments.data)
-    source = generator_source(config, Path() if arguments.config is None else arguments.config.resolve().parent)
-    if source is None or not is_pipeline(source):
-        _fill_and_score(arguments, config, dataset)
+    if arguments.status:
+        _tell_status(arguments.out)
         return
-    from server.synth.hardware import Hardware
-    from server.synth.make import PoolSettings, fill_pool
+    by_ray = wants_ray(arguments)
+    config, dataset = data_of(arguments.config, arguments.data)
+    from server.sources import generator_source
+    from server.synth.opening import is_pipeline
 
-    wanted = Wanted(dataset.class_names, dataset.image_shape)
-    generator = open_generator(source, config.synth, lambda: wanted, Hardware.here(arguments.device))
-    pool = fill_pool(
-        generator,
+    named = generator_source(config, Path() if arguments.config is None else arguments.config.resolve().parent)
+    pipeline = named is not None and is_pipeline(named)
+    source = named if named is not None and pipeline else _own(arguments)
+    if by_ray:
+        from server.synth.opening import files_to_send
+        from server.synth.ray_workers import cluster, ray_maker
+
+        load, workers = _load_on(arguments.device, config, dataset), arguments.workers
+        with cluster(arguments.ray, workers) as ray:
+            make = ray_maker(ray, load, source, files_to_send(source), workers=workers, say=print)
+            _fill(arguments, config, dataset, source, make)
+    else:
+        _fill(arguments, config, dataset, source)
+    if pipeline:
+        print(f"{arguments.out / 'pool'}: made by {source}; name it in synth.pool")
+    else:
+        _score(arguments, config, dataset)
+
+
+def _tell_status(out: Path) -> None:
+    from server.synth.store import describe, open_pool
+
+    pool = out / "pool"
+    for line in describe(open_pool(pool if pool.is_dir() else out)):
+        print(line)
+
+
+def _own(arguments: argparse.Namespace) -> Path:
+    """The checkpoint of train-generator in --out."""
+    checkpoint: Path = arguments.out / "generator.safetensors"
+    return checkpoint
+
+
+def _load_on(device: str, config: RunConfig, dataset: Dataset) -> Callable[[Path | str], Generator]:
+    """Opens a checkpoint or a pipeline for the images of a data set."""
+    from server.synth.opening import Wanted, open_on
+
+    return partial(open_on, device, config.synth, Wanted(dataset.class_names, dataset.image_shape))
+
+
+def _fill(
+    arguments: argparse.Namespace,
+    config: RunConfig,
+    dataset: Dataset,
+    source: Path | str,
+    make: Maker | None = None,
+) -> None:
+    """Make the pool in --out; `make`: who samples, if not this process."""
+    from server.synth.make import fill_pool
+    from server.synth.store import describe, open_pool
+
+    load = _load_on("cpu" if make is not None else arguments.device, config, dataset)
+    fill_pool(
+        load(source),
         arguments.out / "pool",
         dataset,
-        PoolSettings(per_class=arguments.per_class, black_below=arguments.black_below),
+        _pool_settings(arguments),
         report=lambda now: print(f"sampling: {now.done} of {now.wanted}", flush=True),
+        make=make,
     )
-    print(f"{arguments.out / 'pool'}: {int(pool.counts.sum())} samples of {source}; name it in synth.pool")
+    for line in describe(open_pool(arguments.out / "pool")):
+        print(f"{arguments.out / 'pool'}: {line}")
 
 
-def _fill_and_score(arguments: argparse.Namespace, config: RunConfig, dataset: Dataset) -> None:
-    """Make the pool and the card of the generator in --out."""
-    from server.synth.hardware import Hardware
-    from server.synth.make import PoolSettings, describe_generator, make_pool
+def _score(arguments: argparse.Namespace, config: RunConfig, dataset: Dataset) -> None:
+    """Score the pool of the checkpoint in --out and write its card."""
+    from server.synth.make import describe_generator
 
-    settings = PoolSettings(
-        per_class=arguments.per_class, black_below=arguments.black_below, sampling=_sampling(config)
-    )
-    pool = make_pool(
-        arguments.out / "generator.safetensors",
-        arguments.out / "pool",
-        dataset,
-        settings,
-        hardware=Hardware.here(arguments.device),
-        report=lambda now: print(f"sampling: {now.done} of {now.wanted}", flush=True),
-    )
-    print(f"{arguments.out / 'pool'}: {int(pool.counts.sum())} samples")
+    settings = replace(_pool_settings(arguments), sampling=_sampling(config))
     quality = describe_generator(dataset, arguments.out, settings)["quality"]
     print(
         f"{arguments.out}: a network trained on its samples alone is right on {quality['accuracy']:.1%} of real test "
         f"images, trained on real ones on {quality['accuracy_of_real']:.1%}"
     )
+
+
+def _pool_settings(arguments: argparse.Namespace) -> PoolSettings:
+    from server.synth.make import PoolSettings
+
+    if arguments.block < 1:
+        raise ConfigError(f"--block: {arguments.block}; a number from 1 up")
+    return PoolSettings(per_class=arguments.per_class, black_below=arguments.black_below, block=arguments.block)
 
 
 def _sampling(config: RunConfig) -> Sampling:

@@ -7,11 +7,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from server.errors import ConfigError, DataError
+from server.errors import ConfigError
 from server.given import data_of, numbers
 
 if TYPE_CHECKING:
     from server.config import RunConfig
+    from server.data.dataset import Dataset
     from server.synth.pool import Pool
 
 
@@ -72,7 +73,7 @@ def fit_learning_command(arguments: argparse.Namespace) -> None:
     training = config.training
     fit = fit_learning(
         dataset,
-        _pool_of(config, arguments.config),
+        _pool_of(config, arguments.config, dataset),
         arguments.out,
         LearningSettings(
             network=config.network.name,
@@ -122,7 +123,7 @@ def fit_rounds_command(arguments: argparse.Namespace) -> None:
     found = fit_rounds(
         config,
         dataset,
-        _pool_of(config, arguments.config),
+        _pool_of(config, arguments.config, dataset),
         arguments.out,
         RoundsSettings(
             fill_factors=tuple(_factors(arguments.fill_factors)),
@@ -138,16 +139,11 @@ def fit_rounds_command(arguments: argparse.Namespace) -> None:
         )
 
 
-def _pool_of(config: RunConfig, config_file: Path) -> Pool:
-    from server.sources import asset
-    from server.synth.pool import load_pool
+def _pool_of(config: RunConfig, config_file: Path, dataset: Dataset) -> Pool:
+    from server.sampling import ready_pool
+    from server.synth.opening import Wanted
 
-    path = asset(config, config_file.resolve().parent, config.synth.pool, "pool")
-    if path is None:
-        raise DataError(
-            f"no pool for {config.data.source}: make one with fimi-server train-generator, name it in synth.pool"
-        )
-    return load_pool(path)
+    return ready_pool(config, config_file.resolve().parent, Wanted(dataset.class_names, dataset.image_shape))
 
 
 def _factors(text: str) -> list[float]:

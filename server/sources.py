@@ -18,12 +18,11 @@ from server.errors import DataError
 from server.files import write_atomic
 from server.plan.problem import LearningCurve
 from server.run_dir import RunDir, RunInfo
-from server.synth.generator import Stop, never
 from server.synth.opening import HUB, Wanted, is_pipeline, look_at, open_generator, own_sampling
 
 if TYPE_CHECKING:
     from server.synth.generator import Generator
-    from server.synth.pool import Pool
+    from server.synth.hardware import Hardware
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 SHIPPED = {"fashion-mnist": "fashion-mnist"}
@@ -72,6 +71,10 @@ def check_sources(config: RunConfig, base: Path) -> None:
     for path, name in ((pool, "synth.pool"), (generator, "synth.generator")):
         if isinstance(path, Path) and not path.exists():
             raise DataError(f"{name}: {path} does not exist")
+    if pool is not None:
+        from server.synth.store import open_pool
+
+        open_pool(pool)
     if generator is None and (pool is None or config.synth.fresh):
         raise DataError(NO_GENERATOR.format(config.data.source))
 
@@ -138,84 +141,24 @@ def keep_sources(config: RunConfig, base: Path, folder: RunDir) -> None:
     if generator is not None and not is_pipeline(generator):
         card = Path(generator).with_name("generator-card.json")
     elif generator is not None and not folder.has("generator-card.json"):
-        about = look_at(generator, config.synth, _wanted(folder)).card
+        about = look_at(generator, config.synth, wanted_of(folder)).card
         write_atomic(folder.path / "generator-card.json", (json.dumps(about, indent=1) + "\n").encode())
     for path, name in ((learning, "learning.json"), (card, "generator-card.json")):
         if path is not None and path.exists() and not folder.has(name):
             write_atomic(folder.path / name, path.read_bytes())
 
 
-def synthetic_samples(
-    config: RunConfig,
-    base: Path,
-    folder: RunDir,
-    counts: np.ndarray,
-    say: Callable[[str], None],
-    stop: Stop = never,
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Counts (I, C) -> images and labels of each device: from the pool, or sampled where it does not reach.
-
-    No device gets a sample twice; devices share samples only where all together want more than there are. Where `stop`
-    asks for an early end, raises Stopped and keeps what was sampled.
-    """
-    from server.synth.pool import SynthProgress, draw, grow, load_pool
-
-    def tell(progress: SynthProgress) -> None:
-        say(f"sampling: {progress.done} of {progress.wanted}")
-
-    own = folder.path / ("pool-fresh" if config.synth.fresh else "pool")  # grown by this run
-    pool = load_pool(own) if (own / "pool.json").is_file() else _ready_pool(config, base, folder)
-    wanted = counts.sum(axis=0) if config.synth.fresh else counts.max(axis=0)
-    if pool is None or (pool.counts < wanted).any():
-        generator = _generator(config, base, folder)
-        if pool is None:
-            pool = _new_pool(config, base, folder, generator)
-        pool = grow(pool, generator, wanted, folder=own, report=tell, stop=stop)
-    return draw(pool, counts, seed=config.seed)
-
-
-def _ready_pool(config: RunConfig, base: Path, folder: RunDir) -> Pool | None:
-    """The one that was made before the run, None where there is none or new samples are asked for."""
-    path = None if config.synth.fresh else pool_path(config, base)
-    if path is None:
-        return None
-    from server.synth.pool import load_pool
-
-    pool = load_pool(path)
-    source = generator_source(config, base)
-    if source is not None and _generator(config, base, folder).digest != pool.generator:
-        settings = "these prompts or labels, steps and guidance"
-        if not is_pipeline(source):
-            settings = "{} steps and guidance {:g}".format(*own_sampling(config.synth))
-        raise DataError(
-            f"the pool at {path} was not made by this run's generator with {settings}: make one with "
-            "fimi-server synth-pool, or set synth.fresh = true"
-        )
-    return pool
-
-
-def _new_pool(config: RunConfig, base: Path, folder: RunDir, generator: Generator) -> Pool:
-    """Empty, of this run alone: its seeds are none that a shipped pool (base seed 0) was made of."""
-    from server.synth.pool import empty_pool, load_pool
-
-    network = folder.load("run.json", RunInfo).network
-    ready = pool_path(config, base)
-    return empty_pool(
-        generator.digest,
-        network.n_classes,
-        network.image_shape,
-        base_seed=config.seed + 1,
-        black_below=0 if ready is None else load_pool(ready).black_below,
-    )
-
-
-def _generator(config: RunConfig, base: Path, folder: RunDir) -> Generator:
+def run_generator(
+    config: RunConfig, base: Path, wanted: Callable[[], Wanted], hardware: Hardware | None = None
+) -> Generator:
+    """The one of a run, opened; raises DataError where it has none, and as `open_generator`."""
     source = generator_source(config, base)
     if source is None:
         raise DataError(NO_GENERATOR.format(config.data.source))
-    return open_generator(source, config.synth, lambda: _wanted(folder))
+    return open_generator(source, config.synth, wanted, hardware)
 
 
-def _wanted(folder: RunDir) -> Wanted:
+def wanted_of(folder: RunDir) -> Wanted:
+    """What images a run that is under way is in need of."""
     info = folder.load("run.json", RunInfo)
     return Wanted(info.class_names, info.network.image_shape)

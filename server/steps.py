@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -23,9 +24,11 @@ from server.sources import (
     check_generator,
     check_sources,
     keep_sources,
-    synthetic_samples,
 )
 from server.synth.generator import Stop, never
+
+if TYPE_CHECKING:
+    from server.synth.filling import Maker
 
 
 @dataclass(frozen=True)
@@ -132,18 +135,21 @@ def make_shards(
     *,
     anew: bool = False,
     stop: Stop = never,
+    make: Maker | None = None,
 ) -> dict[str, bytes]:
     """The synthetic samples of each device that gets any, as the wire carries them.
 
     From their files where these hold what the plan says; else, or with `anew`, drawn now for all devices. `stop` can
-    end a long synthesis with Stopped.
+    end a long synthesis with Stopped. `make`: who makes what is not there yet, if not this process.
     """
+    from server.sampling import synthetic_samples
+
     counts = {device.id: device.synth_counts for device in plan.plan.devices if sum(device.synth_counts)}
     names = {id_: run.folder.shard_name(strategy, id_) for id_ in counts}
-    if anew or not all(_holds(run.folder, names[id_], own) for id_, own in counts.items()):
-        wanted = np.array(list(counts.values()), dtype=np.int64).reshape(len(counts), -1)
+    if counts and (anew or not all(_holds(run.folder, names[id_], own) for id_, own in counts.items())):
+        wanted = np.array(list(counts.values()), dtype=np.int64)
         sources = (run.config, run.base, run.folder)
-        samples = synthetic_samples(*sources, wanted, run.progress.say, stop) if counts else []
+        samples = synthetic_samples(*sources, wanted, run.progress.say, stop, make)
         for name, (images, labels) in zip(names.values(), samples, strict=True):
             run.folder.save_arrays(name, x=images, y=labels)
     run.folder.keep_shards(strategy, counts)

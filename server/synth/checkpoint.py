@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -47,16 +48,10 @@ def write_checkpoint(path: Path, weights: Mapping[str, torch.Tensor], shape: UNe
 
 def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], UNetShape, str]:
     """Weights as float32, the network's shape, the digest; raises DataError where a part is missing or broken."""
-    if not path.exists():
-        raise DataError(f"no generator at {path}; train one with: fimi-server train-generator")
-    weights, about = _read(path)
-    if about.get("format") != FORMAT:
-        raise DataError(f"{path} is not a generator of this format: {about.get('format')!r}, expected {FORMAT!r}")
-    parts = [part_path(path, number) for number in range(1, 1 + about.get("parts", 1))]
-    for part in parts[1:]:
-        if not part.exists():
-            raise DataError(f"{part} is missing: {path.name} is the first of {len(parts)} files of one generator")
-        weights |= _read(part)[0]
+    about, parts = _about(path), parts_of(path)
+    weights: dict[str, torch.Tensor] = {}
+    for part in parts:
+        weights |= _read(part)
     if odd := [name for name, own in weights.items() if not bool(torch.isfinite(own).all())]:
         raise DataError(f"{path}: {odd[0]} holds numbers that are not finite; train the generator anew")
     fields = about["shape"]
@@ -64,9 +59,19 @@ def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], UNetShape, str
     return weights, shape, _digest([part.read_bytes() for part in parts])
 
 
+def parts_of(path: Path) -> list[Path]:
+    """All files of the checkpoint `path`, itself first; reads no weights. Raises DataError as `read_checkpoint`."""
+    about = _about(path)
+    parts = [part_path(path, number) for number in range(1, 1 + about.get("parts", 1))]
+    for part in parts:
+        if not part.exists():
+            raise DataError(f"{part} is missing: {path.name} is the first of {len(parts)} files of one generator")
+    return parts
+
+
 def size_bytes(path: Path) -> int:
     """Of all parts of a checkpoint that is there."""
-    return sum(part.stat().st_size for part in (path, *path.parent.glob(f"{path.stem}.[0-9]*{path.suffix}")))
+    return sum(part.stat().st_size for part in parts_of(path))
 
 
 def _digest(files: list[bytes]) -> str:
@@ -89,14 +94,30 @@ def _groups(weights: dict[str, torch.Tensor]) -> Iterator[dict[str, torch.Tensor
     yield group
 
 
-def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def _about(path: Path) -> dict[str, Any]:
+    """What the first part says of the checkpoint."""
+    if not path.exists():
+        raise DataError(f"no generator at {path}; train one with: fimi-server train-generator")
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+    about = json.loads(metadata.get("fimi", "{}")) or _first_format(metadata)
+    if about.get("format") != FORMAT:
+        raise DataError(f"{path} is not a generator of this format: {about.get('format')!r}, expected {FORMAT!r}")
+    return about
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    with _opened(path) as file:
+        return {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a dict
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a dict
+            yield file
     except SafetensorError as error:
         raise DataError(f"{path} is not a safetensors file: {error}") from error
-    return weights, json.loads(metadata.get("fimi", "{}")) or _first_format(metadata)
 
 
 def _first_format(metadata: dict[str, str]) -> dict[str, Any]:

@@ -22,13 +22,15 @@ from server.run_dir import versions
 from server.synth.card import FORMAT, read_card, write_card
 from server.synth.checkpoint import size_bytes
 from server.synth.diffusion import Sampling, load_generator
+from server.synth.filling import Maker, Stock, SynthProgress, fill, made_here
 from server.synth.generator import Generator
 from server.synth.hardware import Hardware
 from server.synth.mosaic import write_png
-from server.synth.pool import Pool, SynthProgress, empty_pool, grow, load_pool
+from server.synth.pool import read_pool
 from server.synth.public import PublicPart, public_indices
 from server.synth.quality import class_accuracy, sample_grid
 from server.synth.snapshots import write_snapshot
+from server.synth.store import BLOCK, Kind, Store
 from server.synth.train import Progress, TrainSettings, steps_per_s, train
 
 
@@ -45,11 +47,12 @@ class GeneratorSettings:
 
 @dataclass(frozen=True)
 class PoolSettings:
-    """`per_class` samples of each class; pixels under `black_below` become 0 (see `Pool`)."""
+    """`per_class` samples of each class, rounded up to whole blocks; for the others see `store.Kind`."""
 
     per_class: int = 1200
     black_below: int = 0
     base_seed: int = 0
+    block: int = BLOCK
     sampling: Sampling = field(default_factory=Sampling)
 
 
@@ -93,6 +96,18 @@ def steps_for(minutes: float, part: PublicPart, folder: Path, settings: Generato
     return max(1, int(60 * minutes * rate))
 
 
+def pool_kind(digest: str, dataset: Dataset, settings: PoolSettings) -> Kind:
+    """What the samples of such a pool are."""
+    return Kind(
+        generator=digest,
+        n_classes=dataset.n_classes,
+        image_shape=dataset.image_shape,
+        base_seed=settings.base_seed,
+        black_below=settings.black_below,
+        block=settings.block,
+    )
+
+
 def make_pool(
     checkpoint: Path,
     folder: Path,
@@ -101,9 +116,11 @@ def make_pool(
     *,
     hardware: Hardware | None = None,
     report: Callable[[SynthProgress], None] = lambda _: None,
-) -> Pool:
-    """Fill the pool at `folder` up to `per_class` samples of each class, behind `fimi-server synth-pool`."""
-    return fill_pool(load_generator(checkpoint, settings.sampling, hardware), folder, dataset, settings, report=report)
+    make: Maker | None = None,
+) -> Kind:
+    """Fill the store at `folder` with samples of a checkpoint; for the rest see `fill_pool`."""
+    generator = load_generator(checkpoint, settings.sampling, hardware)
+    return fill_pool(generator, folder, dataset, settings, report=report, make=make)
 
 
 def fill_pool(
@@ -113,26 +130,14 @@ def fill_pool(
     settings: PoolSettings,
     *,
     report: Callable[[SynthProgress], None] = lambda _: None,
-) -> Pool:
-    """The same with a generator that is open; raises DataError where the pool that is there is another one's."""
-    if (folder / "pool.json").exists():
-        pool = load_pool(folder)
-    else:
-        pool = empty_pool(
-            generator.digest,
-            dataset.n_classes,
-            dataset.image_shape,
-            base_seed=settings.base_seed,
-            black_below=settings.black_below,
-        )
-    if (pool.base_seed, pool.black_below) != (settings.base_seed, settings.black_below):
-        raise DataError(f"{folder} holds a pool of other settings: move it away or choose another folder")
-    if pool.generator != generator.digest:
-        raise DataError(
-            f"the pool at {folder} was made by another generator or with other sampling settings: move it away or "
-            "choose another folder"
-        )
-    return grow(pool, generator, np.full(dataset.n_classes, settings.per_class), folder=folder, report=report)
+    make: Maker | None = None,
+) -> Kind:
+    """Fill the store at `folder` up to `per_class` samples of each class, behind `fimi-server synth-pool`; `make`: who
+    makes them, if not this process. Samples of other generators and settings that are there stay."""
+    kind = pool_kind(generator.digest, dataset, settings)
+    wanted = np.full(kind.n_classes, settings.per_class)
+    fill(Stock(kind, Store(folder)), wanted, make or made_here(lambda: generator), report=report)
+    return kind
 
 
 def describe_generator(
@@ -149,11 +154,12 @@ def describe_generator(
     if facts is None:
         raise DataError(f"{card_path} is missing: what the generator was trained on is not known")
     public = public_indices(dataset, facts["data"]["public_fraction"], facts["data"]["split_seed"])
-    pool = load_pool(folder / "pool")
     checkpoint = folder / "generator.safetensors"
     generator = load_generator(checkpoint, pool_settings.sampling)
-    if generator.digest != pool.generator:
+    store, kind = Store(folder / "pool"), pool_kind(generator.digest, dataset, pool_settings)
+    if kind not in store.kinds():
         raise DataError(f"the pool in {folder} was not made by {checkpoint.name} with these sampling settings")
+    pool = read_pool(store, kind)
     quality = class_accuracy(pool, dataset, public, recipe or Recipe(), network=network)
     write_png(folder / "samples.png", sample_grid(pool, dataset, public))
     card: dict[str, Any] = {
@@ -165,7 +171,8 @@ def describe_generator(
             "by_class": pool.counts.tolist(),
             "base_seed": pool.base_seed,
             "black_below": pool.black_below,
-            "bytes": sum(path.stat().st_size for path in (folder / "pool").iterdir()),
+            "block": kind.block,
+            "bytes": sum(path.stat().st_size for path in (store.root / kind.folder).glob("class-*/*.png")),
         },
         "quality": {**asdict(quality), "accuracy_by_class": list(quality.accuracy_by_class)},
         "versions": versions(),

@@ -96,6 +96,23 @@ def open_generator(
     return load_generator(Path(source), Sampling(steps=steps, guidance=guidance), hardware)
 
 
+def open_on(device: str, synth: SynthConfig, wanted: Wanted, source: str | Path) -> Generator:
+    """`open_generator` on a device ("auto", "cpu", "cuda") of whatever machine this is called on: can be pickled up to
+    its last argument."""
+    from server.synth.hardware import Hardware
+
+    return open_generator(source, synth, lambda: wanted, Hardware.here(device))
+
+
+def files_to_send(source: str | Path) -> list[Path]:
+    """What another machine lacks to open it: all parts of a checkpoint. A pipeline must be found there."""
+    if is_pipeline(source):
+        return []
+    from server.synth.checkpoint import parts_of
+
+    return parts_of(Path(source))
+
+
 def own_sampling(synth: SynthConfig) -> tuple[int, float]:
     """Steps and guidance of a checkpoint of ours; raises ConfigError for settings that it does not heed."""
     for name in ("template", "prompts", "negative_prompt", "labels"):

@@ -11,7 +11,7 @@ import pytest
 
 from edge_client.protocol.shards import unpack_shard
 from edge_client.training.data import load
-from server import cli, steps
+from server import cli, sampling
 from server.config import RunConfig, load_config
 from server.data.dataset import Split
 from server.errors import DataError, InfeasibleError
@@ -105,6 +105,7 @@ def test_plans_and_shards_are_kept_and_found_again(tmp_path: Path) -> None:
     fill = make_plan(run, "fill", devices)
     assert make_shards(run, "fill", fill, data) == shards  # the same counts, the same samples
     assert make_shards(run, "tfl", make_plan(run, "tfl", devices), data) == {}
+    assert make_shards(run, "tfl", make_plan(run, "tfl", devices), data, anew=True) == {}
 
 
 def test_a_plan_says_whose_upload_it_takes_for_free(tmp_path: Path) -> None:
@@ -163,7 +164,7 @@ def test_shards_stay_until_new_ones_are_drawn(tmp_path: Path, monkeypatch: pytes
     def broken(*_: object) -> None:
         raise DataError("the pool is gone")
 
-    monkeypatch.setattr(steps, "synthetic_samples", broken)
+    monkeypatch.setattr(sampling, "synthetic_samples", broken)
     with pytest.raises(DataError, match="the pool is gone"):
         make_shards(run, "fimi", plan, data, anew=True)
     assert make_shards(run, "fimi", plan, data) == shards

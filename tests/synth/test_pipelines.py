@@ -309,12 +309,15 @@ def test_a_pool_of_a_pipeline_is_made_by_the_command(
         '[fleet]\ndevices = 1\n[data]\nsource = "mine.npz"\n'
         f'[synth]\ngenerator = "{saved["class"]}"\nsteps = 1\nlabels = {{ cat = "house cat" }}\n'
     )
-    assert cli.main(["synth-pool", str(run), "--out", str(tmp_path), "--per-class", "2", "--device", "cpu"]) == 0
+    options = ["--per-class", "2", "--block", "2", "--device", "cpu"]
+    assert cli.main(["synth-pool", str(run), "--out", str(tmp_path), *options]) == 0
     pool = load_pool(tmp_path / "pool")
     assert pool.counts.tolist() == [2, 2]
     synth = SynthConfig(steps=1, labels={"cat": 3})
     assert pool.generator == opened(saved["class"], synth, Wanted(("cat", "dog"), (8, 8, 1))).digest
-    assert "4 samples of" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "4 samples, 2 of each of 2 classes" in said
+    assert said.endswith(f"made by {saved['class']}; name it in synth.pool\n")
 
 
 def test_settings_of_pipelines_are_not_for_checkpoints() -> None:
