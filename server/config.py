@@ -90,6 +90,7 @@ class SynthConfig(Section, frozen=True, kw_only=True):
     pool: str | None = None  # ready samples; left out: the data set's shipped pool where there is one
     steps: Annotated[int, Meta(ge=1, le=25)] = 20  # of the sampler
     guidance: Annotated[float, Meta(ge=1)] = 1.5  # classifier-free guidance, 1: none
+    select: Annotated[float, Meta(ge=0, le=1)] = 0.0  # least probability its judges give a sample's class; 0: all pass
     fresh: bool = False  # sample anew, whatever the pool holds
 
 

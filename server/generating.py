@@ -128,7 +128,10 @@ def _fill_and_score(arguments: argparse.Namespace, config: RunConfig, dataset: D
     from server.synth.make import PoolSettings, describe_generator, make_pool
 
     settings = PoolSettings(
-        per_class=arguments.per_class, black_below=arguments.black_below, sampling=_sampling(config)
+        per_class=arguments.per_class,
+        black_below=arguments.black_below,
+        select=config.synth.select,
+        sampling=_sampling(config),
     )
     pool = make_pool(
         arguments.out / "generator.safetensors",

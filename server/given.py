@@ -34,3 +34,11 @@ def numbers(text: str, option: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise ConfigError(f"{option}: {text!r}; whole numbers with commas between them") from None
+
+
+def decimals(text: str, option: str) -> list[float]:
+    """ "1,1.5" -> [1.0, 1.5]; raises ConfigError that names `option`."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"{option}: {text!r}; numbers with commas between them") from None

@@ -168,17 +168,24 @@ def _ready_pool(config: RunConfig, base: Path) -> Pool | None:
 
 def _new_pool(config: RunConfig, base: Path, folder: RunDir, generator: Generator) -> Pool:
     """Empty, of this run alone: its seeds are none that a shipped pool (base seed 0) was made of."""
-    from server.synth.pool import empty_pool, load_pool
+    from server.synth.pool import empty_pool
 
     network = folder.load("run.json", RunInfo).network
-    ready = pool_path(config, base)
     return empty_pool(
         generator.digest,
         network.n_classes,
         network.image_shape,
         base_seed=config.seed + 1,
-        black_below=0 if ready is None else load_pool(ready).black_below,
+        black_below=_black_below(config, base),
     )
+
+
+def _black_below(config: RunConfig, base: Path) -> int:
+    """As in the pool that was made before the run, 0 where there is none."""
+    from server.synth.pool import load_pool
+
+    ready = pool_path(config, base)
+    return 0 if ready is None else load_pool(ready).black_below
 
 
 def _generator(config: RunConfig, base: Path) -> Generator:
@@ -186,5 +193,8 @@ def _generator(config: RunConfig, base: Path) -> Generator:
     if path is None:
         raise DataError(NO_GENERATOR.format(config.data.source))
     from server.synth.diffusion import Sampling, load_generator
+    from server.synth.selection import selected
 
-    return load_generator(path, Sampling(steps=config.synth.steps, guidance=config.synth.guidance))
+    generator = load_generator(path, Sampling(steps=config.synth.steps, guidance=config.synth.guidance))
+    black_below = _black_below(config, base) if config.synth.select else 0
+    return selected(generator, path.parent, config.synth.select, black_below=black_below)

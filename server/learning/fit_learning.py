@@ -29,8 +29,8 @@ from server.synth.public import public_part
 
 FORMAT = "fimi-learning-1"
 CAVEAT = (
-    "Errors are of the data set's test part, never seen by the generator; rounds are evaluated on the same images, from "
-    "which the plan here takes no more than four numbers."
+    "Errors are of the data set's test part, which the generator has never seen. Rounds are evaluated on the same "
+    "images; of them the plan takes four numbers, no more."
 )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -48,10 +49,18 @@ def trained_once(
     seed: int,
     facts: Mapping[str, Any],
 ) -> Weights:
-    """The network at `path` if it is of these `facts`, else trained and written there."""
+    """The network at `path` if it is of these `facts`, else trained and written there.
+
+    On one thread: on networks as small as these a second one waits more than it helps.
+    """
     held = read_kept(path)
     if held is not None and held[1] == json.loads(json.dumps(facts)):
         return held[0]
-    weights = train_network(network, images, labels, recipe, seed=seed)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        weights = train_network(network, images, labels, recipe, seed=seed)
+    finally:
+        torch.set_num_threads(threads)
     write_kept(path, weights, facts)
     return weights

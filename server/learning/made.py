@@ -1,4 +1,4 @@
-"""Synthetic samples as the measurements take them: arrays, and what names them. Where they came from is others' matter."""
+"""Synthetic samples as the measurements take them: arrays, and what names them, wherever they came from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from server.errors import DataError
 
 @dataclass(frozen=True)
 class Made:
-    """Images (N, H, W, C) uint8 with labels (N,) int64; `facts` (JSON values) say which generator made them, and how."""
+    """Images (N, H, W, C) uint8 with labels (N,) int64; `facts` (JSON values) say what made them, and how."""
 
     images: np.ndarray
     labels: np.ndarray

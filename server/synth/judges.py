@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class JudgeSettings:
 
     members: int = 3
     network: str = "small"
-    recipe: Recipe = Recipe(steps=1500, batch_size=32, learning_rate=0.1)
+    recipe: Recipe = field(default_factory=lambda: Recipe(steps=1500, batch_size=32, learning_rate=0.1))
     mirror: bool = False
 
 
@@ -95,7 +95,8 @@ def train_judges(
     images, labels = part.images, part.labels
     if settings.mirror:
         images, labels = np.concatenate([images, images[:, :, ::-1]]), np.concatenate([labels, labels])
-    members, parts = {}, []
+    members: Weights = {}
+    parts: list[Path] = []
     for number in range(settings.members):
         report(number, settings.members)
         parts.append(folder / f"judge-{number}.partial.safetensors")
@@ -115,15 +116,15 @@ def load_judges(folder: Path, public_digest: str | None = None) -> Judges:
     path = folder / FILE
     held = read_kept(path)
     if held is None:
-        raise DataError(f"no judges at {path}, which selection needs: train them with fimi-server assess-generator --select")
+        raise DataError(
+            f"no judges at {path}, which selection needs: train them with fimi-server assess-generator --select"
+        )
     weights, facts = held
     if facts.get("format") != FORMAT:
         raise DataError(f"{path} is {facts.get('format')!r}, expected {FORMAT!r}")
     if public_digest is not None and facts["public_digest"] != public_digest:
         raise DataError(f"{path} was trained on another public part: its judges may have seen the devices' images")
-    spec = NetworkSpec(
-        name=facts["network"], image_shape=tuple(facts["image_shape"]), n_classes=facts["n_classes"]
-    )
+    spec = NetworkSpec(name=facts["network"], image_shape=tuple(facts["image_shape"]), n_classes=facts["n_classes"])
     members = tuple(
         {name.split(".", 1)[1]: own for name, own in weights.items() if name.startswith(f"{number}.")}
         for number in range(facts["members"])

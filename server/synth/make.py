@@ -27,6 +27,7 @@ from server.synth.mosaic import write_png
 from server.synth.pool import Pool, SynthProgress, empty_pool, grow, load_pool
 from server.synth.public import PublicPart, public_indices
 from server.synth.quality import class_accuracy, sample_grid
+from server.synth.selection import selected
 from server.synth.snapshots import write_snapshot
 from server.synth.train import Progress, TrainSettings, steps_per_s, train
 
@@ -42,11 +43,12 @@ class GeneratorSettings:
 
 @dataclass(frozen=True)
 class PoolSettings:
-    """`per_class` samples of each class; pixels under `black_below` become 0 (see `Pool`)."""
+    """`per_class` samples of each class; pixels under `black_below` become 0 (see `Pool`); `select` as `selected`."""
 
     per_class: int = 1200
     black_below: int = 0
     base_seed: int = 0
+    select: float = 0.0
     sampling: Sampling = field(default_factory=Sampling)
 
 
@@ -100,7 +102,8 @@ def make_pool(
     report: Callable[[SynthProgress], None] = lambda _: None,
 ) -> Pool:
     """Fill the pool at `folder` up to `per_class` samples of each class, behind `fimi-server synth-pool`."""
-    generator = load_generator(checkpoint, settings.sampling, hardware)
+    inner = load_generator(checkpoint, settings.sampling, hardware)
+    generator = selected(inner, checkpoint.parent, settings.select, black_below=settings.black_below)
     if (folder / "pool.json").exists():
         pool = load_pool(folder)
     else:
@@ -137,13 +140,18 @@ def describe_generator(
     public = public_indices(dataset, facts["data"]["public_fraction"], facts["data"]["split_seed"])
     pool = load_pool(folder / "pool")
     checkpoint = folder / "generator.safetensors"
-    generator = load_generator(checkpoint, pool_settings.sampling)
+    inner = load_generator(checkpoint, pool_settings.sampling)
+    generator = selected(inner, folder, pool_settings.select, black_below=pool_settings.black_below)
     if generator.digest != pool.generator:
         raise DataError(f"the pool in {folder} was not made by {checkpoint.name} with these sampling settings")
     quality = class_accuracy(pool, dataset, public, recipe or Recipe(), network=network)
     write_png(folder / "samples.png", sample_grid(pool, dataset, public))
     card: dict[str, Any] = {
-        **{name: own for name, own in facts.items() if name in ("format", "data", "network", "training", "hardware")},
+        **{
+            name: own
+            for name, own in facts.items()
+            if name in ("format", "data", "network", "training", "hardware", "selection")
+        },
         "checkpoint": {"file": checkpoint.name, "bytes": checkpoint.stat().st_size, "sha256": sha256_of(checkpoint)},
         "sampling": {**asdict(pool_settings.sampling), "digest": generator.digest},
         "pool": {
@@ -151,6 +159,7 @@ def describe_generator(
             "by_class": pool.counts.tolist(),
             "base_seed": pool.base_seed,
             "black_below": pool.black_below,
+            "select": pool_settings.select,
             "bytes": sum(path.stat().st_size for path in (folder / "pool").iterdir()),
         },
         "quality": {**asdict(quality), "accuracy_by_class": list(quality.accuracy_by_class)},

@@ -22,10 +22,10 @@ ATTEMPTS = 8
 class Selected:
     """Another generator's images without those that `judges` do not recognise; implements `Generator` itself.
 
-    One (class, seed) is one image as far as it is with the generator inside: attempt 0 is the seed's own image, attempt
-    k that of `seed_of_attempt(seed, k)`, and the first to pass is taken. Should all `attempts` fail, the best recognised
-    of them stands. Where the generator itself gives an image that differs by a grey level in another batch, a verdict on
-    the edge may turn.
+    One (class, seed) is one image as far as it is with the generator inside: attempt 0 is the seed's own image,
+    attempt k that of `seed_of_attempt(seed, k)`, and the first to pass is taken. Should all `attempts` fail, the best
+    recognised of them stands. Where the generator itself gives an image that differs by a grey level in another batch,
+    a verdict on the edge may turn.
     """
 
     def __init__(

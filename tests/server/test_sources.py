@@ -146,3 +146,28 @@ def test_what_plans_rest_on_is_kept_with_the_run(tmp_path: Path) -> None:
     assert not folder.has("learning.json")
     keep_sources(config, tmp_path, folder)
     assert (folder.path / "learning.json").read_text() == "{}"
+
+
+def test_selection_wraps_the_generator_and_needs_its_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from server.synth import diffusion, selection
+
+    monkeypatch.setattr(diffusion, "load_generator", lambda *_: Shades())
+    (tmp_path / "generator.safetensors").write_bytes(b"")
+    plain, selecting = (
+        config_of(synth=SynthConfig(generator="generator.safetensors", select=select)) for select in (0.0, 0.5)
+    )
+    assert isinstance(sources._generator(plain, tmp_path), Shades)
+    with pytest.raises(DataError, match="no judges at .*which selection needs"):
+        sources._generator(selecting, tmp_path)
+    given: list[tuple] = []
+
+    class Seen:
+        digest = "1" * 64
+
+        def __init__(self, *own: object, **named: object) -> None:
+            given.append((own[2], named))
+
+    monkeypatch.setattr(selection, "load_judges", lambda folder: folder)
+    monkeypatch.setattr(selection, "Selected", Seen)
+    assert sources._generator(selecting, tmp_path).digest == Seen.digest
+    assert given == [(0.5, {"black_below": 0})]

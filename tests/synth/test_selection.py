@@ -23,7 +23,9 @@ def part(seed: int = 0) -> PublicPart:
     """Two classes that a glance tells apart: dark and light noise."""
     labels = np.arange(40) % 2
     noise = np.random.default_rng(seed).integers(0, 60, (40, 8, 8, 1))
-    return PublicPart("shades", (noise + 150 * labels[:, None, None, None]).astype(np.uint8), labels, ("d", "l"), 0.5, 0)
+    return PublicPart(
+        "shades", (noise + 150 * labels[:, None, None, None]).astype(np.uint8), labels, ("d", "l"), 0.5, 0
+    )
 
 
 class Mistaken:

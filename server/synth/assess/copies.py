@@ -1,4 +1,4 @@
-"""Whether a generator gives away what it was trained on: samples that lie nearer to one public image than chance has it.
+"""Whether a generator gives away what it was trained on: samples nearer to one public image than chance has it.
 
 A sample's ratio is the distance to its nearest public image over the mean distance to its K nearest (after Carlini et
 al., arXiv 2301.13188): near 1 in the midst of the data, small where one image is much nearer than all others. Dense
@@ -83,7 +83,7 @@ def pixels(images: np.ndarray) -> np.ndarray:
 
 
 def planted_copies(public: np.ndarray, *, grey: float = 8.0, n: int = 500, seed: int = 0) -> np.ndarray:
-    """At most `n` of the public images with noise of `grey` grey levels on them: what a copying generator would give."""
+    """At most `n` of the public images, with noise of `grey` grey levels: what a copying generator would give."""
     rng = np.random.default_rng(seed)
     own = public[rng.permutation(len(public))[:n]]
     return (own + rng.normal(0.0, grey, own.shape)).clip(0, 255).round().astype(np.uint8)
