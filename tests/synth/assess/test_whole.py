@@ -19,7 +19,7 @@ from server.errors import ConfigError, DataError
 from server.learning.training import Recipe
 from server.synth import judges as judges_module
 from server.synth.assess import whole
-from server.synth.assess.drawing import draw_all
+from server.synth.assess.drawing import MAY_BE_SHOWN, closest_pairs, draw_all
 from server.synth.assess.tables import page
 from server.synth.assess.trained import Amounts
 from server.synth.assess.whole import Assessed, AssessSettings, Source, Variant, assess, best
@@ -84,10 +84,16 @@ def run(dataset: Dataset, out: Path, generator: Patterns, said: list[str], **cha
     return assess(dataset, part, VARIANTS, lambda _: Source(generator), out, settings, judges=judges, say=said.append)
 
 
-def test_a_whole_assessment_and_what_selection_does(dataset: Dataset, tmp_path: Path) -> None:
-    said: list[str] = []
-    plain, chosen = run(dataset, tmp_path, Patterns(), said)
-    content = json.loads((tmp_path / "assessment.json").read_text())
+@pytest.fixture(scope="module")
+def assessed(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Assessed], list[str]]:
+    """Where it was written, what was found, what was said."""
+    out, said = tmp_path_factory.mktemp("out"), []
+    return out, run(dataset, out, Patterns(), said), said
+
+
+def test_a_whole_assessment_and_what_selection_does(assessed: tuple[Path, list[Assessed], list[str]]) -> None:
+    out, (plain, chosen), said = assessed
+    content = json.loads((out / "assessment.json").read_text())
     assert [v["name"] for v in content["variants"]] == ["5 steps, guidance 1", "5 steps, guidance 1, select 0.5"]
     assert content["variants"][0] == json.loads(json.dumps(plain.values))
     # a quarter of the seeds are of a wrong class; the judges, who know the patterns, throw most of these out
@@ -106,7 +112,8 @@ def test_a_whole_assessment_and_what_selection_does(dataset: Dataset, tmp_path: 
     assert likeness["copies"]["pixels"][0]["made"] < 0.1
     # five real amounts, and alone, 6 + 24 and 6 + 90 of either variant, two seeds of each
     assert "training 22 of 22: 6 real and 90 synthetic samples" in said[-4]
-    assert any(line.startswith("sampling, 5 steps, guidance 1: 100 of 120") for line in said)
+    assert said[0].startswith("5 steps, guidance 1 (1 of 2): sampling 100 of 120, ")
+    assert 0.0 <= chosen.values["rejected_of_real"] < chosen.values["rejected"]
 
 
 def test_it_goes_on_where_it_ended_and_mixes_nothing_stale_in(
@@ -120,7 +127,7 @@ def test_it_goes_on_where_it_ended_and_mixes_nothing_stale_in(
     again = run(dataset, tmp_path, generator, said := [])
     assert [own.values for own in again] == [own.values for own in first]
     assert generator.drawn == drawn
-    assert not [line for line in said if line.startswith(("training", "sampling"))]
+    assert not [line for line in said if "training" in line or "sampling" in line]
     monkeypatch.undo()
     other = run(dataset, tmp_path, Patterns(wrong=1000), said := [])
     assert other[0].values["samples_digest"] != first[0].values["samples_digest"]
@@ -155,18 +162,27 @@ def test_no_eta_is_no_reason_to_lose_the_rest(dataset: Dataset, tmp_path: Path) 
     text = page(json.loads((tmp_path / "assessment.json").read_text()), figures)
     assert "eta: none" in text
     assert "| 5 steps, guidance 1 " in text
+    header, _, first, *_ = text[text.index("| class ") :].splitlines()
+    names = [cell.strip() for cell in header.split("|")[1:-1]]
+    assert names[2:] == ["recall, 5 steps, guidance 1", "recall, 5 steps, guidance 1, select 0.5", "drawn again"]
+    assert first.startswith("| a ")
 
 
-def test_no_real_image_is_shown_of_data_without_a_licence(dataset: Dataset, tmp_path: Path) -> None:
-    found = run(dataset, tmp_path, Patterns(), [])
+def test_no_real_image_is_shown_of_data_without_a_licence(
+    dataset: Dataset, assessed: tuple[Path, list[Assessed], list[str]], tmp_path: Path
+) -> None:
+    _, found, _ = assessed
     part = public_part(dataset, 0.5, 0)
     names = draw_all(found, part, tmp_path, mirror=False)
     assert names == ["score.png", "augmentation.png", "recall.png", "copies.png", "variants.png"]
     assert all((tmp_path / name).stat().st_size > 1000 for name in names)
-    for forbidden in ("cifar10", "gtsrb", "patterns"):
-        assert "closest-pairs.png" not in draw_all(found, replace(part, name=forbidden), tmp_path, mirror=False)
-    assert not (tmp_path / "closest-pairs.png").exists()
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == sorted(names)
+    assert sorted(MAY_BE_SHOWN) == ["fashion-mnist", "fashion-mnist-full"]
     assert draw_all(found, replace(part, name="fashion-mnist"), tmp_path, mirror=True)[-1] == "closest-pairs.png"
+    shown = closest_pairs(found[0], part, mirror=False)
+    made, public = found[0].likeness.pairs[0]
+    assert np.array_equal(shown[:8, :8], found[0].made.images[made])
+    assert np.array_equal(shown[:8, 8:16], part.images[public])
 
 
 def test_variants_of_the_command_line() -> None:
