@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -156,6 +160,39 @@ def test_an_interruption_loses_no_point(tmp_path: Path) -> None:
     assert calls == [2, 3]
     assert [p.error for p in go(run_two)] == [0.25] * 4
     assert calls == [2, 3]
+
+
+def hang(own: Job) -> Point:
+    print(own.point.seed, flush=True)
+    threading.Event().wait()
+    return own.point
+
+
+HANGING = """
+from pathlib import Path
+from server.learning.curve import Point
+from server.learning.measure import measure
+from tests.learning.test_fit_learning import hang, job
+
+if __name__ == "__main__":
+    points = [Point(40, 0, seed, float("nan")) for seed in range(2)]
+    measure(points, job, hang, Path("never.jsonl"), "k", workers=2, report=print)
+"""
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "hanging.py").write_text(HANGING)
+    root = str(Path(__file__).parents[2])
+    parent = subprocess.Popen(
+        [sys.executable, str(tmp_path / "hanging.py")], stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": root}
+    )
+    assert parent.stdout is not None
+    with parent.stdout as said:
+        assert sorted([said.readline(), said.readline()]) == [b"0\n", b"1\n"]
+        parent.kill()
+        parent.wait()
+        assert said.read() == b""  # it comes to its end only when nobody can write any more
 
 
 @pytest.mark.slow
