@@ -68,7 +68,7 @@ class StoredGenerator:
             self._keep(own_classes, own_seeds, self._inner.sample(own_classes, own_seeds, stop))
             done = start + len(part)
             self._report(Drawn(done, len(lacking), (time.monotonic() - started) / done * (len(lacking) - done)))
-        return np.stack([self._images[one] for one in wanted])
+        return np.stack([self._images[one] for one in wanted]) if wanted else self._inner.sample(classes, seeds)
 
     def _keep(self, classes: np.ndarray, seeds: np.ndarray, images: np.ndarray) -> None:
         buffer = io.BytesIO()

@@ -35,8 +35,8 @@ def page(content: Mapping[str, Any], figures: Sequence[str]) -> str:
 def variants_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """One row a variant."""
     cells = [
-        ["variant", "score", "of real", "eta (95 %)", "kernel", "Frechet", "precision", "recall", "coverage",
-         "near-copies", "drawn again (of real)"]
+        ["variant", "score", "of real", "eta (95 %)", "error above first", "kernel", "Frechet", "precision", "recall",
+         "coverage", "near-copies", "drawn again (of real)"]
     ]  # fmt: skip
     for row in rows:
         score, strictest = row["score"][-1], row["copies"]["pixels"][0]
@@ -47,6 +47,7 @@ def variants_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
                 _percent(score["made"]),
                 _percent(score["real"]),
                 eta_cell(row["worth"]),
+                _above(row["error_above_first"]),
                 f"{row['kernel']:.4f}{error}",
                 f"{row['frechet']:.3f}",
                 *(f"{row['manifold'][name]:.2f}" for name in ("precision", "recall", "coverage")),
@@ -121,6 +122,14 @@ def table(cells: Sequence[Sequence[str]]) -> list[str]:
         "| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |" for row in cells
     ]
     return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
+
+
+def _above(paired: Mapping[str, float | None]) -> str:
+    """Points of error with mixtures, run by run, and the standard error: "+0.4 ± 0.2"; a dash for the first itself."""
+    mean, error = paired["mean"] or 0.0, paired["standard_error"]
+    if mean == 0.0 and not error:
+        return "-"
+    return f"{100 * mean:+.1f}" + ("" if error is None else f" ± {100 * error:.1f}")
 
 
 def _percent(spread: Mapping[str, float]) -> str:

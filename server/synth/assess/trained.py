@@ -150,6 +150,23 @@ def worth(trained: Sequence[Trained], amounts: Amounts, *, refits: int, test_ima
         return str(error)
 
 
+def paired(trained: Sequence[Trained], first: Sequence[Trained], amounts: Amounts) -> dict[str, float | None]:
+    """How much larger the error with mixtures is than the first variant's: mean over pairs, and its standard error.
+
+    A pair is one mixture and seed: the same real samples, first weights and order, the same noise behind the samples.
+    What is chance to both falls out, so that this tells two variants apart sooner than their etas' intervals do.
+    """
+    errors, others = (
+        {(t.real, t.synthetic, t.seed): t.error for t in runs if t.synthetic} for runs in (trained, first)
+    )
+    cells = [(real, synthetic, seed) for real, synthetic in amounts.mixtures for seed in amounts.seeds]
+    more = np.array([errors[cell] - others[cell] for cell in cells])
+    return {
+        "mean": float(more.mean()),
+        "standard_error": float(more.std(ddof=1) / np.sqrt(len(more))) if len(more) > 1 else None,
+    }
+
+
 def augmentation(trained: Sequence[Trained], amounts: Amounts, fit: Fit | str) -> list[dict[str, Any]]:
     """Errors with N real and k N synthetic samples; `worth` of one by the curve, None where that says nothing."""
     rows = []

@@ -31,6 +31,7 @@ from server.synth.assess.trained import (
     Trained,
     TrainJob,
     augmentation,
+    paired,
     recalls,
     run_trained,
     scores,
@@ -140,6 +141,8 @@ def assess(
         like = _remembered(out / "likeness.jsonl", key, find)
         runs = [t for t in trained if t.source in ("", own.digest)]
         values = {"name": variant.name, **asdict(variant), **_values(own, runs, settings, facts), **like.values}
+        first = [t for t in trained if t.source == made[0].digest]
+        values["error_above_first"] = paired(runs, first, settings.amounts)
         if judges is not None and variant.select:
             verdict = judges.recognised(dataset.x_test[tested], dataset.y_test[tested]) < variant.select
             values["rejected_of_real"] = float(verdict.mean())

@@ -30,6 +30,7 @@ def test_nothing_is_drawn_twice_not_even_after_an_interruption(tmp_path: Path) -
     twice = np.array([2, 2]), np.array([7, 7])
     assert np.array_equal(stored.sample(*twice), FakeGenerator().sample(*twice))
     assert len(inner.asked) == 50
+    assert stored.sample(np.zeros(0, int), np.zeros(0, int)).shape == (0, 8, 8, 1)
     with pytest.raises(Stopped):
         stored.sample(np.array([0]), np.array([9999]), lambda: True)
 

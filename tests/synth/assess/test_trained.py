@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from server.learning.curve import Fit
-from server.synth.assess.trained import Amounts, Trained, augmentation, recalls, scores, worth
+from server.synth.assess.trained import Amounts, Trained, augmentation, paired, recalls, scores, worth
 
 AMOUNTS = Amounts(real=(25, 400, 1600), alone=(400,), bases=(100,), times=(1.0, 6.0), seeds=(0, 1))
 
@@ -48,6 +50,18 @@ def test_eta_is_found_and_each_mixture_says_its_own() -> None:
     assert rows[0]["worth"] is None
     assert [r["worth"] for r in rows[1:]] == [pytest.approx(0.5, rel=0.02)] * 2
     assert rows[2]["error"]["mean"] == pytest.approx(0.2)
+
+
+def test_variants_are_compared_run_by_run() -> None:
+    first = measured()
+    assert paired(first, first, AMOUNTS) == {"mean": 0.0, "standard_error": 0.0}
+    shift = {100: 0.01, 600: 0.03}
+    worse = [replace(r, error=r.error + shift[r.synthetic]) if r.real and r.synthetic else r for r in first]
+    found = paired(worse, first, AMOUNTS)
+    # 0.01, 0.01, 0.03, 0.03: mean 0.02, deviation sqrt(4 / 3) * 0.01, over sqrt(4)
+    assert found == {"mean": pytest.approx(0.02), "standard_error": pytest.approx(0.01 / 3**0.5)}
+    single = replace(AMOUNTS, times=(1.0,), seeds=(0,))
+    assert paired(worse, first, single) == {"mean": pytest.approx(0.01), "standard_error": None}
 
 
 def test_no_eta_is_a_sentence_and_no_number() -> None:
