@@ -64,7 +64,7 @@ def assess_command(arguments: argparse.Namespace) -> None:
     part = public_part(dataset, config.data.public_fraction, config.data.split_seed)
     check_trained_on(folder / "generator.safetensors", part.facts["digest"])
     card = read_card(folder / "generator-card.json") or {}
-    mirror = bool(card["training"]["mirror"])
+    mirror = bool(card.get("training", {}).get("mirror", False))
     chosen = variants_of(arguments.sweep, arguments.select, config)
     settings = _settings(arguments, config, folder, len(part.class_names), mirror=mirror)
     judges = _judges(part, folder, mirror=mirror) if any(own.select for own in chosen) else None
@@ -119,13 +119,11 @@ def _amounts(arguments: argparse.Namespace) -> Amounts:
     def given(name: str) -> str:
         return str(getattr(arguments, name) or usual[name])
 
-    return Amounts(
-        real=tuple(numbers(given("amounts"), "--amounts")),
-        alone=tuple(sorted(numbers(given("alone"), "--alone"))),
-        bases=tuple(sorted(numbers(given("bases"), "--bases"))),
-        times=tuple(sorted(decimals(given("times"), "--times"))),
-        seeds=tuple(numbers(given("seeds"), "--seeds")),
-    )
+    def whole(name: str) -> tuple[int, ...]:
+        return tuple(sorted(set(numbers(given(name), f"--{name}"))))
+
+    times = tuple(sorted(set(decimals(given("times"), "--times"))))
+    return Amounts(whole("amounts"), whole("alone"), whole("bases"), times, whole("seeds"))
 
 
 def _settings(

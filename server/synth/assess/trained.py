@@ -94,7 +94,8 @@ class Amounts:
 
     def check(self, n_real: int, n_synthetic: int) -> None:
         """Raise DataError where more is asked for than there is."""
-        if min((*self.all_real, *self.alone, *self.bases), default=0) < 1 or not self.alone or not self.mixtures:
+        least = min([*self.all_real, *self.alone, *(synthetic for _, synthetic in self.mixtures)], default=0)
+        if least < 1 or not self.alone or not self.mixtures:
             raise DataError("amounts of samples start at 1, and each list needs one: without any there is no error")
         if (most := self.all_real[-1]) > n_real:
             raise DataError(f"{most} real samples are asked for, the public part has {n_real}")

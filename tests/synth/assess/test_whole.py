@@ -144,6 +144,7 @@ def test_amounts_that_do_not_fit_are_refused_before_anything_is_drawn(dataset: D
         (replace(amounts, real=(6, 24, 90, 301)), "301 real samples are asked for, the public part has 300"),
         (replace(amounts, alone=(121,)), "121 synthetic samples are asked for, each variant has 120"),
         (replace(amounts, bases=(0,)), "amounts of samples start at 1"),
+        (replace(amounts, times=(0.05,)), "amounts of samples start at 1"),
         (replace(amounts, alone=()), "each list needs one"),
     ):
         generator = Patterns()
@@ -199,6 +200,7 @@ def test_variants_of_the_command_line() -> None:
         (["steps=2.5"], None, "whole numbers from 1 to 100"),
         (["guidance=0.5"], None, "guidance is 1 or more"),
         (["guidance=a"], None, "--sweep guidance: 'a'"),
+        (["guidance=1,nan"], None, "--sweep guidance: '1,nan'"),
         ([], "1.5", "probabilities from 0 to 1"),
     ):
         with pytest.raises(ConfigError, match=words):
