@@ -14,7 +14,8 @@ from server.given import data_of, decimals, numbers
 if TYPE_CHECKING:
     from server.config import RunConfig
     from server.synth.assess.trained import Amounts
-    from server.synth.assess.whole import AssessSettings, Source, Variant
+    from server.synth.assess.variants import Source, Variant
+    from server.synth.assess.whole import AssessSettings
     from server.synth.judges import Judges
     from server.synth.public import PublicPart
 
@@ -82,7 +83,7 @@ def assess_command(arguments: argparse.Namespace) -> None:
 
 def variants_of(sweeps: list[str], select: str | None, config: RunConfig) -> list[Variant]:
     """All combinations, the run's own sampling where nothing is swept; with --select without selection first."""
-    from server.synth.assess.whole import Variant
+    from server.synth.assess.variants import Variant
 
     swept: dict[str, list[float]] = {"steps": [config.synth.steps], "guidance": [config.synth.guidance]}
     for text in sweeps:
@@ -172,7 +173,7 @@ def _judges(part: PublicPart, folder: Path, *, mirror: bool) -> Judges:
 
 
 def _source(folder: Path, variant: Variant, device: str) -> Source:
-    from server.synth.assess.whole import Source
+    from server.synth.assess.variants import Source
     from server.synth.diffusion import Sampling, load_generator
     from server.synth.hardware import Hardware
     from server.synth.ready import ready_images

@@ -25,7 +25,6 @@ from server.learning.training import Recipe, balanced_draw
 from server.run_dir import versions
 from server.synth.assess.features import feature_network
 from server.synth.assess.likeness import VERSION, Likeness, likeness
-from server.synth.assess.store import Drawn, StoredGenerator
 from server.synth.assess.trained import (
     Amounts,
     Trained,
@@ -37,28 +36,11 @@ from server.synth.assess.trained import (
     scores,
     worth,
 )
-from server.synth.generator import Generator
+from server.synth.assess.variants import Say, Source, Variant, samples_of
 from server.synth.judges import Judges
 from server.synth.public import PublicPart
-from server.synth.ready import seeds_of
-from server.synth.selection import Selected, blackened
 
 FORMAT = "fimi-assessment-1"
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One way to draw samples: solver steps, guidance, and the threshold of selection (0: none)."""
-
-    steps: int
-    guidance: float
-    select: float = 0.0
-
-    @property
-    def name(self) -> str:
-        """For tables: "20 steps, guidance 1.5, select 0.5"."""
-        chosen = f", select {self.select:g}" if self.select else ""
-        return f"{self.steps} steps, guidance {self.guidance:g}{chosen}"
 
 
 @dataclass(frozen=True)
@@ -79,14 +61,6 @@ class AssessSettings:
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where a variant's images come from: a generator, and those of it that lie ready, by class (n, H, W, C)."""
-
-    generator: Generator
-    ready: Mapping[int, np.ndarray] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Assessed:
     """A variant with its samples, all that was measured of it (`values`, JSON), and what its figures need."""
 
@@ -94,9 +68,6 @@ class Assessed:
     made: Made
     values: dict[str, Any]
     likeness: Likeness
-
-
-Say = Callable[[str], None]
 
 
 def assess(
@@ -123,7 +94,18 @@ def assess(
         def tell(line: str, which: str = f"{variant.name} ({number + 1} of {len(variants)})") -> None:
             say(f"{which}: {line}")
 
-        made.append(_samples(variant, source(variant), out, settings, part, judges, tell))
+        made.append(
+            samples_of(
+                variant,
+                source(variant),
+                out / "samples",
+                n_classes=dataset.n_classes,
+                per_class=settings.per_class,
+                black_below=settings.black_below,
+                judges=judges,
+                say=tell,
+            )
+        )
         made[-1].check_fits(dataset)
     trained = _trainings(dataset, part, made, out, settings, facts, tested, say)
     say("the network for features")
@@ -187,46 +169,6 @@ def _facts(dataset: Dataset, part: PublicPart, settings: AssessSettings, tested:
         "test_digest": images_digest(dataset.x_test[tested], dataset.y_test[tested]),
         "whole_test_digest": images_digest(dataset.x_test, dataset.y_test),
     }
-
-
-def _samples(
-    variant: Variant,
-    source: Source,
-    out: Path,
-    settings: AssessSettings,
-    part: PublicPart,
-    judges: Judges | None,
-    say: Say,
-) -> Made:
-    """`per_class` images of each class, blackened; `facts` say how many of them selection drew again."""
-    n_classes = len(part.class_names)
-
-    def tell(now: Drawn) -> None:
-        say(f"sampling {now.done} of {now.wanted}, {now.left_s / 60:.1f} min left")
-
-    known = {
-        (label, int(seed)): image
-        for label, images in source.ready.items()
-        for seed, image in zip(seeds_of(label, len(images)), images, strict=True)
-    }
-    stored = StoredGenerator(source.generator, out / "samples", known=known, report=tell)
-    classes = np.repeat(np.arange(n_classes), settings.per_class).astype(np.int64)
-    seeds = np.concatenate([seeds_of(label, settings.per_class) for label in range(n_classes)])
-    images = stored.sample(classes, seeds)
-    facts: dict[str, Any] = {"generator": stored.digest, "pool_black_below": settings.black_below}
-    if variant.select:
-        assert judges is not None
-        failed = judges.recognised(blackened(images, settings.black_below), classes) < variant.select
-        chosen = Selected(stored, judges, variant.select, black_below=settings.black_below)
-        images = chosen.sample(classes, seeds)
-        still = judges.recognised(blackened(images, settings.black_below), classes) < variant.select
-        facts |= {
-            "generator": chosen.digest,
-            "rejected": float(failed.mean()),
-            "rejected_by_class": [float(failed[classes == label].mean()) for label in range(n_classes)],
-            "never_recognised": float(still.mean()),
-        }
-    return Made(blackened(images, settings.black_below), classes, facts)
 
 
 def _trainings(

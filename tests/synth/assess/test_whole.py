@@ -22,7 +22,8 @@ from server.synth.assess import whole
 from server.synth.assess.drawing import MAY_BE_SHOWN, closest_pairs, draw_all
 from server.synth.assess.tables import page
 from server.synth.assess.trained import Amounts
-from server.synth.assess.whole import Assessed, AssessSettings, Source, Variant, assess, best
+from server.synth.assess.variants import Source, Variant, samples_of
+from server.synth.assess.whole import Assessed, AssessSettings, assess, best
 from server.synth.card import read_card
 from server.synth.generator import Stop, never
 from server.synth.judges import FILE, JudgeSettings, train_judges
@@ -151,6 +152,10 @@ def test_amounts_that_do_not_fit_are_refused_before_anything_is_drawn(dataset: D
         with pytest.raises(DataError, match=words):
             run(dataset, tmp_path, generator, [], amounts=changed)
         assert generator.drawn == 0
+    with pytest.raises(DataError, match="5 steps, guidance 1, select 0.5: selection needs judges"):
+        samples_of(
+            VARIANTS[1], Source(Patterns()), tmp_path, n_classes=3, per_class=1, black_below=0, judges=None, say=print
+        )
 
 
 def test_no_eta_is_no_reason_to_lose_the_rest(dataset: Dataset, tmp_path: Path) -> None:
