@@ -35,47 +35,88 @@ class Likeness:
     pairs: list[tuple[int, int]]
 
 
-def likeness(
-    made: Made, part: PublicPart, dataset: Dataset, network: tuple[NetworkSpec, Weights], *, mirror: bool
-) -> Likeness:
+@dataclass(frozen=True)
+class Reference:
+    """What all variants are held against: computed once. Features are rows, as the network gives them.
+
+    `near_test` and `near_planted` are ratios (see `copies`), by "pixels" and "features"; `public_*` hold mirrored ones
+    after all others where training mirrored.
+    """
+
+    network: tuple[NetworkSpec, Weights]
+    public_pixels: np.ndarray
+    public_features: np.ndarray
+    test_features: np.ndarray
+    near_test: dict[str, np.ndarray]
+    near_planted: dict[str, np.ndarray]
+
+
+def reference(part: PublicPart, dataset: Dataset, network: tuple[NetworkSpec, Weights], *, mirror: bool) -> Reference:
+    """Of the public part and the whole test part."""
+    public = with_mirrored(part.images, mirror=mirror)
+    planted = planted_copies(part.images)
+    rows, seen = pixels(public), features_of(*network, public)
+    test_seen = features_of(*network, dataset.x_test)
+    return Reference(
+        network,
+        rows,
+        seen,
+        test_seen,
+        {
+            "pixels": nearness(pixels(dataset.x_test), rows).ratio,
+            "features": nearness(test_seen, seen).ratio,
+        },
+        {
+            "pixels": nearness(pixels(planted), rows).ratio,
+            "features": nearness(features_of(*network, planted), seen).ratio,
+        },
+    )
+
+
+def likeness(made: Made, dataset: Dataset, against: Reference) -> Likeness:
     """Samples against one half of the test part, and the other half against it, too: the floor.
 
     The public part is the reference for near-copies alone; all three sets have equal numbers of each class.
     """
-    rng = np.random.default_rng(0)
-    first, second, own = stratified(rng, dataset.y_test, made.labels, dataset.n_classes)
-    sets = {"made": made.images[own], "first": dataset.x_test[first], "second": dataset.x_test[second]}
-    raw = {name: features_of(*network, images) for name, images in sets.items()}
-    unit = float(np.sqrt((raw["first"].astype(np.float64) ** 2).mean())) or 1.0
-    seen = {name: (rows / unit).astype(np.float32) for name, rows in raw.items()}
-    kernel, kernel_error = kernel_distance(seen["made"], seen["first"])
-    floor, floor_error = kernel_distance(seen["second"], seen["first"])
+    first, second, own = stratified(np.random.default_rng(0), dataset.y_test, made.labels, dataset.n_classes)
+    raw = features_of(*against.network, made.images[own])
+    unit = float(np.sqrt((against.test_features[first].astype(np.float64) ** 2).mean())) or 1.0
+    a, b, c = (rows / np.float32(unit) for rows in (against.test_features[first], against.test_features[second], raw))
+    kernel, kernel_error = kernel_distance(c, a)
+    floor, floor_error = kernel_distance(b, a)
+    near = {
+        "pixels": nearness(pixels(made.images[own]), against.public_pixels),
+        "features": nearness(raw, against.public_features),
+    }
     values: dict[str, Any] = {
         "images_a_side": len(first),
-        "frechet": frechet(seen["made"], seen["first"]),
-        "frechet_floor": frechet(seen["second"], seen["first"]),
+        "frechet": frechet(c, a),
+        "frechet_floor": frechet(b, a),
         "kernel": kernel,
         "kernel_error": kernel_error,
         "kernel_floor": floor,
         "kernel_floor_error": floor_error,
-        "manifold": asdict(manifold(seen["first"], seen["made"])),
-        "manifold_of_real": asdict(manifold(seen["first"], seen["second"])),
+        "manifold": asdict(manifold(a, c)),
+        "manifold_of_real": asdict(manifold(a, b)),
+        "copies": {
+            kind: [
+                asdict(share)
+                for share in copy_shares(
+                    found.ratio,
+                    against.near_test[kind][first],
+                    against.near_test[kind][second],
+                    against.near_planted[kind],
+                )
+            ]
+            for kind, found in near.items()
+        },
     }
-    public = with_mirrored(part.images, mirror=mirror)
-    sets["planted"] = planted_copies(part.images)
-    near = {name: nearness(pixels(images), pixels(public)) for name, images in sets.items()}
-    public_seen = (features_of(*network, public) / unit).astype(np.float32)
-    seen["planted"] = (features_of(*network, sets["planted"]) / unit).astype(np.float32)
-    near_seen = {name: nearness(rows, public_seen) for name, rows in seen.items()}
-    values["copies"] = {
-        kind: [
-            asdict(share) for share in copy_shares(*(n[name].ratio for name in ("made", "first", "second", "planted")))
-        ]
-        for kind, n in (("pixels", near), ("features", near_seen))
-    }
-    closest = np.argsort(near["made"].ratio, kind="stable")[:PAIRS]
+    closest = np.argsort(near["pixels"].ratio, kind="stable")[:PAIRS]
     return Likeness(
         values,
-        {name: near[name].ratio.round(5).tolist() for name in ("made", "second")},
-        [(int(own[i]), int(near["made"].index[i])) for i in closest],
+        {
+            "made": near["pixels"].ratio.round(5).tolist(),
+            "second": against.near_test["pixels"][second].round(5).tolist(),
+        },
+        [(int(own[i]), int(near["pixels"].index[i])) for i in closest],
     )

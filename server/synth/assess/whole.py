@@ -6,6 +6,7 @@ that a changed generator, pool or data set finds nothing of the old one's.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,7 @@ from server.learning.measure import MeasureProgress, measure
 from server.learning.training import Recipe, balanced_draw
 from server.run_dir import versions
 from server.synth.assess.features import feature_network
-from server.synth.assess.likeness import VERSION, Likeness, likeness
+from server.synth.assess.likeness import VERSION, Likeness, Reference, likeness, reference
 from server.synth.assess.trained import (
     Amounts,
     Trained,
@@ -112,13 +113,18 @@ def assess(
     network = feature_network(
         out / "features.safetensors", part, settings.feature_network, settings.feature_recipe, mirror=settings.mirror
     )
+
+    @functools.cache
+    def against() -> Reference:  # minutes for a large public part; not needed where all variants are known
+        return reference(part, dataset, network, mirror=settings.mirror)
+
     found = []
     for number, (variant, own) in enumerate(zip(variants, made, strict=True)):
         say(f"distances and near-copies: {number + 1} of {len(variants)}, {variant.name}")
         key = _digest([VERSION, own.digest, facts["public_digest"], facts["whole_test_digest"], _features(settings)])
 
         def find(own: Made = own) -> Likeness:
-            return likeness(own, part, dataset, network, mirror=settings.mirror)
+            return likeness(own, dataset, against())
 
         like = _remembered(out / "likeness.jsonl", key, find)
         runs = [t for t in trained if t.source in ("", own.digest)]
