@@ -83,6 +83,9 @@ def draw_augmentation(values: dict[str, Any]) -> Drawing:
         else:
             ax.set_title("No worth of a synthetic sample could be fitted")
         ax.set_xscale("log")
+        ticks = sorted({row["real"] + row["synthetic"] for row in rows})
+        ax.set_xticks(ticks, [str(n) for n in ticks])
+        ax.minorticks_off()
         ax.set_xlabel("Samples trained on")
         ax.set_ylabel("Error on real test images, %")
         ax.legend()
@@ -122,7 +125,7 @@ def draw_copies(found: Assessed) -> Drawing:
         ax.set_ylabel("Density")
         ax.legend(loc="upper left")
         strictest = found.values["copies"]["pixels"][0]
-        said = f"of {strictest['held_out']:.2%} of held-out real ones"
+        said = f"{strictest['held_out']:.2%} of held-out real ones"
         ax.set_title(f"Nearer than the {strictest['rate']:.1%} line: {strictest['made']:.2%} of samples, {said}")
     return Drawing("copies", "Near-copies", "Ratios of synthetic and of held-out real images.", figure)
 
