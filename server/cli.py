@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from server import checking, generating, making, planning
+from server import assessing, checking, generating, making, planning
 from server.errors import ConfigError, FimiServerError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ def build_parser() -> argparse.ArgumentParser:
     deal.set_defaults(function=partition_command)
     making.add_commands(commands)
     generating.add_commands(commands)
+    assessing.add_commands(commands)
     checking.add_commands(commands)
     return parser
 

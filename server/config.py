@@ -95,6 +95,7 @@ class SynthConfig(Section, frozen=True, kw_only=True):
     pool: str | None = None  # ready samples; left out: the data set's shipped pool where there is one
     steps: AtLeastOne | None = None  # of the sampler; left out: 20 (25 at most), of a pipeline what its kind wants
     guidance: NonNegative | None = None  # classifier-free, 1: none; left out: 1.5, of a pipeline what its kind wants
+    select: Annotated[float, Meta(ge=0, le=1)] = 0.0  # least probability its judges give a sample's class; 0: all pass
     fresh: bool = False  # samples of the run's seed alone, no two devices share one; whatever the pool holds
     store: str | None = None  # folder that keeps what runs make, for the runs after; left out: `samples` in `out`
     black_below: Annotated[int, Meta(ge=0, le=255)] | None = None  # pixels under it are made 0; left out: as the pool

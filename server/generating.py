@@ -161,9 +161,9 @@ def synth_pool_command(arguments: argparse.Namespace) -> None:
         from server.synth.opening import files_to_send
         from server.synth.ray_workers import cluster, ray_maker
 
-        load, workers = _load_on(arguments.device, config, dataset), arguments.workers
+        load, workers = _load_on(arguments.device, config, dataset, arguments.black_below), arguments.workers
         with cluster(arguments.ray, workers) as ray:
-            make = ray_maker(ray, load, source, files_to_send(source), workers=workers, say=print)
+            make = ray_maker(ray, load, source, files_to_send(source, config.synth), workers=workers, say=print)
             _fill(arguments, config, dataset, source, make)
     else:
         _fill(arguments, config, dataset, source)
@@ -187,11 +187,14 @@ def _own(arguments: argparse.Namespace) -> Path:
     return checkpoint
 
 
-def _load_on(device: str, config: RunConfig, dataset: Dataset) -> Callable[[Path | str], Generator]:
+def _load_on(device: str, config: RunConfig, dataset: Dataset, black_below: int) -> Callable[[Path | str], Generator]:
     """Opens a checkpoint or a pipeline for the images of a data set."""
+    import msgspec
+
     from server.synth.opening import Wanted, open_on
 
-    return partial(open_on, device, config.synth, Wanted(dataset.class_names, dataset.image_shape))
+    synth = msgspec.structs.replace(config.synth, black_below=black_below)
+    return partial(open_on, device, synth, Wanted(dataset.class_names, dataset.image_shape))
 
 
 def _fill(
@@ -205,7 +208,7 @@ def _fill(
     from server.synth.make import fill_pool
     from server.synth.store import describe, open_pool
 
-    load = _load_on("cpu" if make is not None else arguments.device, config, dataset)
+    load = _load_on("cpu" if make is not None else arguments.device, config, dataset, arguments.black_below)
     fill_pool(
         load(source),
         arguments.out / "pool",
@@ -222,7 +225,7 @@ def _score(arguments: argparse.Namespace, config: RunConfig, dataset: Dataset) -
     """Score the pool of the checkpoint in --out and write its card."""
     from server.synth.make import describe_generator
 
-    settings = replace(_pool_settings(arguments), sampling=_sampling(config))
+    settings = replace(_pool_settings(arguments), select=config.synth.select, sampling=_sampling(config))
     quality = describe_generator(dataset, arguments.out, settings)["quality"]
     print(
         f"{arguments.out}: a network trained on its samples alone is right on {quality['accuracy']:.1%} of real test "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,3 +35,14 @@ def numbers(text: str, option: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise ConfigError(f"{option}: {text!r}; whole numbers with commas between them") from None
+
+
+def decimals(text: str, option: str) -> list[float]:
+    """ "1,1.5" -> [1.0, 1.5]; raises ConfigError that names `option`."""
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = [math.nan]
+    if not all(map(math.isfinite, values)):
+        raise ConfigError(f"{option}: {text!r}; numbers with commas between them")
+    return values

@@ -62,6 +62,7 @@ def fit_learning_command(arguments: argparse.Namespace) -> None:
     from server.learning.fit_learning import LearningSettings, fit_learning
     from server.learning.measure import MeasureProgress
     from server.learning.training import Recipe
+    from server.synth.ready import samples_of
 
     def tell(now: MeasureProgress) -> None:
         what = f"{now.point.real} real and {now.point.synthetic} synthetic samples"
@@ -73,7 +74,7 @@ def fit_learning_command(arguments: argparse.Namespace) -> None:
     training = config.training
     fit = fit_learning(
         dataset,
-        _pool_of(config, arguments.config, dataset),
+        samples_of(_pool_of(config, arguments.config, dataset)),
         arguments.out,
         LearningSettings(
             network=config.network.name,
@@ -95,7 +96,8 @@ def fit_learning_command(arguments: argparse.Namespace) -> None:
     )
     print(
         f"{arguments.out}: error = {fit.alpha:.3f} * x**-{fit.beta:.3f} + {fit.gamma:.3f} (R2 {fit.r2:.3f}), "
-        f"a synthetic sample is worth {fit.eta:.2f} real ones"
+        f"a synthetic sample is worth {fit.eta:.2f} real ones ({fit.intervals['eta'][0]:.2f} to "
+        f"{fit.intervals['eta'][1]:.2f})"
     )
 
 

@@ -82,7 +82,7 @@ def open_supply(config: RunConfig, base: Path, folder: RunDir) -> Supply:
             n_classes=network.n_classes,
             image_shape=(height, width, channels),
             base_seed=config.seed + 1 if fresh else 0,  # ready pools and runs that share theirs are made from 0
-            black_below=black_below(config, path),
+            black_below=sources.black_below(config, base),
         )
         none = np.zeros(kind.n_classes, dtype=np.int64)
         return Supply(Stock(kind, own), none, shared=not fresh, make=made_here(load))
@@ -105,6 +105,8 @@ def ready_kind(config: RunConfig, base: Path, pool: Store, digest: str | None) -
         source = sources.generator_source(config, base)
         if source is None or not is_pipeline(source):
             settings = "{} steps and guidance {:g}".format(*own_sampling(config.synth))
+        if config.synth.select:
+            settings += f", selected at {config.synth.select:g}"
         raise DataError(
             f"the pool at {pool.root} was not made by this run's generator with {settings}: make one with "
             "fimi-server synth-pool, or set synth.fresh = true"
@@ -126,16 +128,6 @@ def ready_pool(config: RunConfig, base: Path, wanted: Wanted) -> Pool:
     return read_pool(store, ready_kind(config, base, store, digest))
 
 
-def black_below(config: RunConfig, pool: Path | None) -> int:
-    """Of samples that a run makes itself: as configured, else as the run's pool has it, else 0."""
-    if config.synth.black_below is not None:
-        return config.synth.black_below
-    found = set() if pool is None else {kind.black_below for kind in open_pool(pool).kinds()}
-    if len(found) > 1:
-        raise DataError(f"the pool at {pool} has samples with black_below {sorted(found)}: set synth.black_below")
-    return found.pop() if found else 0
-
-
 def store_path(config: RunConfig, base: Path, folder: RunDir) -> Path:
     """Where samples that runs make are kept: synth.store, else beside the run directories."""
     if config.synth.store is None:
@@ -154,8 +146,9 @@ def made_for_run(
         source = sources.generator_source(config, base)
         if source is None:
             raise DataError(sources.NO_GENERATOR.format(config.data.source))
-        load = partial(open_on, "auto", config.synth, sources.wanted_of(folder))
-        yield ray_maker(ray, load, source, files_to_send(source), workers=workers, say=say)
+        synth = sources.settled(config, base)
+        load = partial(open_on, "auto", synth, sources.wanted_of(folder))
+        yield ray_maker(ray, load, source, files_to_send(source, synth), workers=workers, say=say)
 
 
 def sample_ahead(

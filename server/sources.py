@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from server.config import RunConfig
+from server.config import RunConfig, SynthConfig
 from server.data.dataset import Dataset, images_digest
 from server.data.fashion_mnist import FROM_A_CLONE
 from server.errors import DataError
 from server.files import write_atomic
 from server.plan.problem import LearningCurve
 from server.run_dir import RunDir, RunInfo
-from server.synth.opening import HUB, Wanted, is_pipeline, look_at, open_generator, own_sampling
+from server.synth.opening import HUB, Wanted, is_pipeline, judges_folder, look_at, open_generator, own_sampling
 
 if TYPE_CHECKING:
     from server.synth.generator import Generator
@@ -97,7 +97,8 @@ def generator_source(config: RunConfig, base: Path) -> Path | str | None:
 def check_generator(
     config: RunConfig, base: Path, data: Dataset, public: np.ndarray, say: Callable[[str], None] = lambda _: None
 ) -> None:
-    """Raise DataError if the generator was trained on other images than this run's public part (indices `public`).
+    """Raise DataError if the generator, or a judge of its samples, was trained on other images than this run's public
+    part (indices `public`).
 
     A pipeline that others trained was not, and what it has seen nobody knows: `say` is told so. It is looked at here,
     so that what is wrong with it is found before devices are measured.
@@ -105,13 +106,18 @@ def check_generator(
     source = generator_source(config, base)
     if not needs_synthetic(config) or source is None:
         return
+    seen = images_digest(data.x_train[public], data.y_train[public])
+    if config.synth.select:
+        from server.synth.judges import load_judges
+
+        load_judges(judges_folder(source), seen)
     if is_pipeline(source):
         say(look_at(source, config.synth, Wanted(data.class_names, data.image_shape)).describe())
         return
     own_sampling(config.synth)
     from server.synth.card import check_trained_on
 
-    check_trained_on(Path(source), images_digest(data.x_train[public], data.y_train[public]))
+    check_trained_on(Path(source), seen)
 
 
 def learning_values(config: RunConfig, base: Path) -> tuple[LearningCurve, float]:
@@ -151,11 +157,31 @@ def keep_sources(config: RunConfig, base: Path, folder: RunDir) -> None:
 def run_generator(
     config: RunConfig, base: Path, wanted: Callable[[], Wanted], hardware: Hardware | None = None
 ) -> Generator:
-    """The one of a run, opened; raises DataError where it has none, and as `open_generator`."""
+    """The one of a run, opened, with its selection; raises DataError where it has none, and as `open_generator`."""
     source = generator_source(config, base)
     if source is None:
         raise DataError(NO_GENERATOR.format(config.data.source))
-    return open_generator(source, config.synth, wanted, hardware)
+    return open_generator(source, settled(config, base), wanted, hardware)
+
+
+def settled(config: RunConfig, base: Path) -> SynthConfig:
+    """[synth] with what a generator depends on and only the pool says: selection judges images as they will be."""
+    if not config.synth.select:
+        return config.synth
+    return msgspec.structs.replace(config.synth, black_below=black_below(config, base))
+
+
+def black_below(config: RunConfig, base: Path) -> int:
+    """Of samples that a run makes itself: as configured, else as the run's pool has it, else 0."""
+    from server.synth.store import open_pool
+
+    if config.synth.black_below is not None:
+        return config.synth.black_below
+    pool = pool_path(config, base)
+    found = set() if pool is None else {kind.black_below for kind in open_pool(pool).kinds()}
+    if len(found) > 1:
+        raise DataError(f"the pool at {pool} has samples with black_below {sorted(found)}: set synth.black_below")
+    return found.pop() if found else 0
 
 
 def wanted_of(folder: RunDir) -> Wanted:

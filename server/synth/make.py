@@ -29,6 +29,7 @@ from server.synth.mosaic import write_png
 from server.synth.pool import read_pool
 from server.synth.public import PublicPart, public_indices
 from server.synth.quality import class_accuracy, sample_grid
+from server.synth.selection import selected
 from server.synth.snapshots import write_snapshot
 from server.synth.store import BLOCK, Kind, Store
 from server.synth.train import Progress, TrainSettings, steps_per_s, train
@@ -47,12 +48,13 @@ class GeneratorSettings:
 
 @dataclass(frozen=True)
 class PoolSettings:
-    """`per_class` samples of each class, rounded up to whole blocks; for the others see `store.Kind`."""
+    """`per_class` samples of each class, rounded up to whole blocks; `select` as `selected`; others: `store.Kind`."""
 
     per_class: int = 1200
     black_below: int = 0
     base_seed: int = 0
     block: int = BLOCK
+    select: float = 0.0
     sampling: Sampling = field(default_factory=Sampling)
 
 
@@ -119,7 +121,8 @@ def make_pool(
     make: Maker | None = None,
 ) -> Kind:
     """Fill the store at `folder` with samples of a checkpoint; for the rest see `fill_pool`."""
-    generator = load_generator(checkpoint, settings.sampling, hardware)
+    inner = load_generator(checkpoint, settings.sampling, hardware)
+    generator = selected(inner, checkpoint.parent, settings.select, black_below=settings.black_below)
     return fill_pool(generator, folder, dataset, settings, report=report, make=make)
 
 
@@ -155,7 +158,8 @@ def describe_generator(
         raise DataError(f"{card_path} is missing: what the generator was trained on is not known")
     public = public_indices(dataset, facts["data"]["public_fraction"], facts["data"]["split_seed"])
     checkpoint = folder / "generator.safetensors"
-    generator = load_generator(checkpoint, pool_settings.sampling)
+    inner = load_generator(checkpoint, pool_settings.sampling)
+    generator = selected(inner, folder, pool_settings.select, black_below=pool_settings.black_below)
     store, kind = Store(folder / "pool"), pool_kind(generator.digest, dataset, pool_settings)
     if kind not in store.kinds():
         raise DataError(f"the pool in {folder} was not made by {checkpoint.name} with these sampling settings")
@@ -163,8 +167,12 @@ def describe_generator(
     quality = class_accuracy(pool, dataset, public, recipe or Recipe(), network=network)
     write_png(folder / "samples.png", sample_grid(pool, dataset, public))
     card: dict[str, Any] = {
-        **{name: own for name, own in facts.items() if name in ("format", "data", "network", "training", "hardware")},
-        "checkpoint": {"file": checkpoint.name, "bytes": size_bytes(checkpoint), "digest": generator.weights_digest},
+        **{
+            name: own
+            for name, own in facts.items()
+            if name in ("format", "data", "network", "training", "hardware", "selection")
+        },
+        "checkpoint": {"file": checkpoint.name, "bytes": size_bytes(checkpoint), "digest": inner.weights_digest},
         "sampling": {**asdict(pool_settings.sampling), "digest": generator.digest},
         "pool": {
             "samples": int(pool.counts.sum()),
@@ -172,6 +180,7 @@ def describe_generator(
             "base_seed": pool.base_seed,
             "black_below": pool.black_below,
             "block": kind.block,
+            "select": pool_settings.select,
             "bytes": sum(path.stat().st_size for path in (store.root / kind.folder).glob("class-*/*.png")),
         },
         "quality": {**asdict(quality), "accuracy_by_class": list(quality.accuracy_by_class)},

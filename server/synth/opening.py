@@ -84,10 +84,22 @@ def open_generator(
 ) -> Generator:
     """A Path, or a text that begins with "hub:" -> what samples it, with the settings of [synth].
 
+    With synth.select, its samples pass its judges, with pixels under synth.black_below, else 0, made 0 for that.
     Raises ConfigError for settings that do not go with it, DataError for files that are missing, broken or unsafe,
     MissingExtraError for a package that is not there. `wanted` is asked by pipelines alone. `hardware`: for a
     checkpoint the CPU, for a pipeline a GPU where there is one, unless it is given.
     """
+    generator = _unselected(source, synth, wanted, hardware)
+    if not synth.select:
+        return generator
+    from server.synth.selection import selected
+
+    return selected(generator, judges_folder(source), synth.select, black_below=synth.black_below or 0)
+
+
+def _unselected(
+    source: str | Path, synth: SynthConfig, wanted: Callable[[], Wanted], hardware: Hardware | None
+) -> Generator:
     if is_pipeline(source):
         return _pipeline_generator(look_at(source, synth, wanted()), wanted().image_shape, hardware)
     from server.synth.diffusion import Sampling, load_generator
@@ -104,13 +116,21 @@ def open_on(device: str, synth: SynthConfig, wanted: Wanted, source: str | Path)
     return open_generator(source, synth, lambda: wanted, Hardware.here(device))
 
 
-def files_to_send(source: str | Path) -> list[Path]:
-    """What another machine lacks to open it: all parts of a checkpoint. A pipeline must be found there."""
+def files_to_send(source: str | Path, synth: SynthConfig) -> list[Path]:
+    """What another machine lacks to open it: all parts of a checkpoint, its judges. A pipeline must be found there."""
     if is_pipeline(source):
         return []
     from server.synth.checkpoint import parts_of
+    from server.synth.judges import FILE
 
-    return parts_of(Path(source))
+    return [*parts_of(Path(source)), *([judges_folder(source) / FILE] if synth.select else [])]
+
+
+def judges_folder(source: str | Path) -> Path:
+    """Where judges.safetensors of a generator lies: beside a checkpoint, in a pipeline's folder."""
+    if isinstance(source, str):
+        raise ConfigError(f"synth.select: {source} has no place for judges.safetensors; fetch it into a folder")
+    return source if is_pipeline(source) else source.parent
 
 
 def own_sampling(synth: SynthConfig) -> tuple[int, float]:

@@ -13,10 +13,17 @@ from server import sources
 from server.config import DataConfig, FleetConfig, NetworkConfig, PlanConfig, RunConfig, SynthConfig
 from server.data.dataset import Dataset
 from server.data.fashion_mnist import load_embedded
-from server.errors import DataError
+from server.errors import ConfigError, DataError
+from server.learning.training import Recipe
 from server.run_dir import RunDir, RunInfo
 from server.sampling import synthetic_samples
 from server.sources import check_generator, check_sources, generator_source, keep_sources, learning_values, pool_path
+from server.synth import diffusion, selection
+from server.synth.judges import JudgeSettings, train_judges
+from server.synth.opening import Wanted
+from server.synth.public import public_part
+from server.synth.store import Block, Kind, Store
+from tests.synth.fake_generator import FakeGenerator
 from tests.synth.stores import write_pool
 from tests.synth.tiny_pipelines import save_text_pipeline
 
@@ -123,3 +130,56 @@ def test_a_pipeline_of_the_hub_is_no_file(tmp_path: Path) -> None:
     config = config_of(plan=PlanConfig(learning="learning.json"), synth=synth)
     check_sources(config, tmp_path)
     assert generator_source(config, tmp_path) == "hub:someone/tiny"
+
+
+def test_selection_wraps_the_generator_and_needs_its_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shades = FakeGenerator()
+
+    def not_asked() -> Wanted:
+        raise AssertionError("only pipelines ask")
+
+    monkeypatch.setattr(diffusion, "load_generator", lambda *_: shades)
+    (tmp_path / "generator.safetensors").write_bytes(b"")
+    plain, selecting = (
+        config_of(synth=SynthConfig(generator="generator.safetensors", select=select)) for select in (0.0, 0.5)
+    )
+    assert sources.run_generator(plain, tmp_path, not_asked) is shades
+    with pytest.raises(DataError, match="no judges at .*which selection needs"):
+        sources.run_generator(selecting, tmp_path, not_asked)
+    given: list[tuple] = []
+
+    class Seen:
+        digest = "1" * 64
+
+        def __init__(self, *own: object, **named: object) -> None:
+            given.append((own[2], named))
+
+    monkeypatch.setattr(selection, "load_judges", lambda folder: folder)
+    monkeypatch.setattr(selection, "Selected", Seen)
+    assert sources.run_generator(selecting, tmp_path, not_asked).digest == Seen.digest
+    assert given == [(0.5, {"black_below": 0})]
+
+
+def test_selection_judges_images_as_dark_as_the_pool_has_them(tmp_path: Path) -> None:
+    kind = Kind("0" * 64, 1, (4, 4, 1), black_below=9, block=1)
+    Store(tmp_path / "pool").write(kind, Block(0, 0), np.zeros((1, 4, 4, 1), np.uint8))
+    for given, expected in ((None, 9), (3, 3)):
+        config = config_of(synth=SynthConfig(pool="pool", select=0.5, black_below=given))
+        assert sources.settled(config, tmp_path).black_below == expected
+    assert sources.settled(config_of(synth=SynthConfig(pool="pool")), tmp_path).black_below is None
+    other = Kind("1" * 64, 1, (4, 4, 1), black_below=5, block=1)
+    Store(tmp_path / "pool").write(other, Block(0, 0), np.zeros((1, 4, 4, 1), np.uint8))
+    with pytest.raises(DataError, match=r"samples with black_below \[5, 9\]: set synth\.black_below"):
+        sources.settled(config_of(synth=SynthConfig(pool="pool", select=0.5)), tmp_path)
+
+
+def test_judges_that_may_have_seen_the_devices_images_are_refused_before_these_are_measured(tmp_path: Path) -> None:
+    x, y = np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 1, 0, 1])
+    data = Dataset("mine", x, y, x, y, ("cat", "dog"))
+    train_judges(public_part(data, 0.5, 0), tmp_path, JudgeSettings(1, "tiny", Recipe(steps=1, batch_size=2)))
+    config = config_of(synth=SynthConfig(generator="generator.safetensors", select=0.5))
+    with pytest.raises(DataError, match="trained on another public part: its judges may have seen"):
+        check_generator(config, tmp_path, data, np.array([0, 1, 2]))
+    with pytest.raises(ConfigError, match=r"hub:a/b has no place for judges\.safetensors; fetch it into a folder"):
+        hub = config_of(synth=SynthConfig(generator="hub:a/b", select=0.5))
+        check_generator(hub, tmp_path, data, np.array([0, 1, 2]))

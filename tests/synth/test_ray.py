@@ -16,13 +16,16 @@ import torch
 from models.unet import UNetShape, build_unet
 from server.config import SynthConfig
 from server.errors import ConfigError, DataError
+from server.learning.training import Recipe
 from server.synth import checkpoint as checkpoints
 from server.synth.diffusion import save_checkpoint
 from server.synth.filling import Stock, fill, made_here
 from server.synth.generator import Stop, Stopped, never
+from server.synth.judges import JudgeSettings, train_judges
 from server.synth.opening import Wanted, files_to_send, open_on
+from server.synth.public import PublicPart
 from server.synth.ray_workers import HERE, cluster, ray_maker
-from server.synth.store import Kind, Store
+from server.synth.store import Block, Kind, Store
 from tests.synth.fake_generator import FakeGenerator
 from tests.synth.test_filling import files_of, grow, stock
 from tests.synth.tiny_pipelines import save_class_pipeline
@@ -41,8 +44,9 @@ def connected() -> Iterator[Any]:
         yield found
 
 
+@pytest.mark.parametrize("select", [0.0, 0.4])
 def test_two_workers_make_what_one_process_makes_byte_for_byte(
-    connected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    connected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, select: float
 ) -> None:
     torch.manual_seed(0)
     shape = UNetShape(8, 1, 3, (32, 32), 1)
@@ -50,10 +54,20 @@ def test_two_workers_make_what_one_process_makes_byte_for_byte(
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints, "PART_BYTES", 300_000)
         save_checkpoint(checkpoint, build_unet(shape), shape)
-    files = files_to_send(checkpoint)
-    assert len(files) > 1
-    load = partial(open_on, "cpu", SynthConfig(steps=2), Wanted(("a", "b", "c"), (8, 8, 1)))
+    noise = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 1), dtype=np.uint8)
+    part = PublicPart("noise", noise, np.arange(12) % 3, ("a", "b", "c"), 0.5, 0)
+    judging = JudgeSettings(members=1, network="tiny", recipe=Recipe(steps=2, batch_size=4))
+    judges = train_judges(part, checkpoint.parent, judging)
+    synth = SynthConfig(steps=2, select=select)
+    files = files_to_send(checkpoint, synth)
+    assert len(files) > 1 + bool(select)
+    assert (checkpoint.with_name("judges.safetensors") in files) == bool(select)
+    load = partial(open_on, "cpu", synth, Wanted(("a", "b", "c"), (8, 8, 1)))
     generator = load(checkpoint)
+    if select:
+        unselected = open_on("cpu", SynthConfig(steps=2), Wanted((), (8, 8, 1)), checkpoint)
+        drawn = unselected.sample(np.array([0, 0, 0, 0]), Block(0, 0).seeds(Kind("g", 3, (8, 8, 1), block=4)))
+        assert (judges.recognised(drawn, np.array([0, 0, 0, 0])) < select).any()  # there is something to draw again
     kind, wanted, said = Kind(generator.digest, 3, (8, 8, 1), block=4), np.array([9, 4, 7]), list[str]()
 
     fill(Stock(kind, Store(tmp_path / "alone")), wanted, made_here(lambda: generator))
@@ -71,7 +85,7 @@ def test_two_workers_make_what_one_process_makes_byte_for_byte(
 
 def test_workers_sample_a_pipeline_that_they_find_where_it_is(connected: Any, tmp_path: Path) -> None:
     folder = save_class_pipeline(tmp_path / "dit")
-    assert files_to_send(folder) == []
+    assert files_to_send(folder, SynthConfig()) == []
     synth = SynthConfig(steps=1, labels={"a": 3, "b": 4, "c": 5})
     load = partial(open_on, "cpu", synth, Wanted(("a", "b", "c"), (8, 8, 1)))
     kind, wanted = Kind(load(folder).digest, 3, (8, 8, 1), block=2), np.array([3, 0, 2])
