@@ -51,6 +51,13 @@ class Samples:
         self._answer: asyncio.Future[ShardPart] | None = None
         self._sure: str | None = None  # the list whose samples were last found complete
 
+    async def begin(self) -> None:
+        """Let go of what the owner has no room for any more."""
+        try:
+            await in_thread(self._store.fit)
+        except StorageError as error:
+            log.warning("%s", error)
+
     def doubt(self) -> None:
         """Something went wrong: what is on disk is looked at again before it is relied on."""
         self._sure = None

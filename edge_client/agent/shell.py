@@ -108,6 +108,7 @@ class Shell:
     async def run(self) -> None:
         """Serve until stopped; raises LinkError where the broker will not be joined by trying again."""
         self._work.sampler.start()
+        await self._samples.begin()
         link = asyncio.create_task(self._link.run())
         others = [asyncio.create_task(job()) for job in (self._take_events, self._beat, self._tick)]
         if (rules := self._setup.rules).any:

@@ -138,12 +138,12 @@ def unpack_shard(blob: bytes, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, n
         raise ProtocolError(f"the shard is larger than {max_bytes} bytes")
     stretcher = pixels.Stretcher(blob[_PART.size :])
     labels = np.frombuffer(stretcher.take(4 * n), "<u4").astype(np.int64)
-    parts = []
+    images = np.empty((n, *shape), np.uint8)
     for group in pixels.groups(n):
         in_group = (group.stop - group.start, *shape)
-        parts.append(pixels.unfiltered(stretcher.take(math.prod(in_group)), in_group, filter_))
+        images[group] = pixels.unfiltered(stretcher.take(math.prod(in_group)), in_group, filter_)
     stretcher.end()
-    return np.concatenate(parts) if parts else np.empty((0, *shape), np.uint8), labels
+    return images, labels
 
 
 def most_bytes(shape: Iterable[int], n: int) -> int:

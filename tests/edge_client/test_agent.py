@@ -27,6 +27,7 @@ from edge_client.protocol.weights import pack, unpack
 from tests.edge_client import trees
 from tests.edge_client.agents import NETWORK, TOPICS, fleet, make_shell, served, shard, start_round, task, weights
 from tests.edge_client.conftest import Broker
+from tests.edge_client.fleet_server import CHUNK_BYTES
 
 
 async def test_a_round_from_the_join_to_the_last_word(tmp_path: Path, broker: Broker) -> None:
