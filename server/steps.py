@@ -153,6 +153,7 @@ def make_shards(
         if data is not None and arrays["x"].shape[1:] != data.image_shape:
             raise DataError(f"{name} holds images {arrays['x'].shape[1:]}, the data set has {data.image_shape}")
         shards[id_] = Shard(arrays["x"], arrays["y"])
+        len(shards[id_].packed_list)  # hashed here, in this thread, and not later among the fleet's messages
     return shards
 
 

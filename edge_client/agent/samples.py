@@ -76,6 +76,10 @@ class Samples:
         Raises ProtocolError where what comes is not what was asked for, StorageError where it cannot be kept.
         """
         assert task.shard is not None
+        if task.shard.size_bytes != (right := shards.list_bytes(task.synth_samples)):
+            raise ProtocolError(
+                f"a list of {task.synth_samples} samples has {right} bytes, not {task.shard.size_bytes}"
+            )
         self.listing = await self._list(task.shard)
         listing = shards.unpack_list(self.listing)
         if (len(listing.names), listing.shape) != (task.synth_samples, tuple(task.network.image_shape)):
@@ -112,7 +116,7 @@ class Samples:
             )
         log.info("%d of %d samples lack: %d bytes", count, len(listing.names), part.part.size_bytes)
         blob = await self._collector.collect(part.part, Partial(self._folder, part.part))
-        images, labels = await in_thread(shards.unpack_shard, blob)
+        images, labels = await in_thread(shards.unpack_shard, blob, shards.decoded_bytes(listing.shape, count))
         if images.shape[1:] != listing.shape or not np.array_equal(
             await in_thread(shards.sample_names, images, labels), listing.names[lacking]
         ):

@@ -77,6 +77,11 @@ class SetDigest:
         return self._sha.hexdigest()
 
 
+def list_bytes(n: int) -> int:
+    """What the list of `n` samples takes."""
+    return _LIST.size + n * NAME_BYTES
+
+
 def pack_list(images: np.ndarray, labels: np.ndarray) -> bytes:
     """The list of these samples: images (N, H, W, C) uint8, labels (N,)."""
     images, labels = _checked(images, labels)
@@ -91,8 +96,8 @@ def unpack_list(blob: bytes) -> Listing:
     if len(blob) < _LIST.size or not blob.startswith(_LIST_MAGIC):
         raise ProtocolError("these bytes are no list of a shard's samples")
     _, height, width, channels, n, whole = _LIST.unpack_from(blob)
-    if len(blob) != _LIST.size + n * NAME_BYTES:
-        raise ProtocolError(f"a list of {n} samples has {_LIST.size + n * NAME_BYTES} bytes, not {len(blob)}")
+    if len(blob) != list_bytes(n):
+        raise ProtocolError(f"a list of {n} samples has {list_bytes(n)} bytes, not {len(blob)}")
     names = np.frombuffer(blob, "<u8", offset=_LIST.size).astype(np.uint64)
     return Listing((height, width, channels), names, whole.hex())
 
@@ -134,7 +139,7 @@ def unpack_shard(blob: bytes, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, n
     _, filter_, *shape, n = _PART.unpack_from(blob)
     if filter_ not in pixels.FILTERS or 0 in shape:
         raise ProtocolError(f"these bytes are no shard: filter {filter_} on images {shape}")
-    if n * (math.prod(shape) + 4) > max_bytes:
+    if decoded_bytes(shape, n) > max_bytes:
         raise ProtocolError(f"the shard is larger than {max_bytes} bytes")
     stretcher = pixels.Stretcher(blob[_PART.size :])
     labels = np.frombuffer(stretcher.take(4 * n), "<u4").astype(np.int64)
@@ -146,9 +151,14 @@ def unpack_shard(blob: bytes, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, n
     return images, labels
 
 
+def decoded_bytes(shape: Iterable[int], n: int) -> int:
+    """What `n` samples take in memory: pixels, and labels as they are sent."""
+    return n * (math.prod(shape) + 4)
+
+
 def most_bytes(shape: Iterable[int], n: int) -> int:
     """What `n` samples can take at most: LZMA adds 3 bytes to each 64 KiB that it cannot make smaller."""
-    raw = n * (math.prod(shape) + 4)
+    raw = decoded_bytes(shape, n)
     return _PART.size + raw + raw // 16384 + 64
 
 

@@ -171,6 +171,20 @@ async def test_a_set_whose_digest_is_wrong_is_asked_for_whole_and_then_given_up(
         assert asked(server) == [20, 0, 20]
 
 
+async def test_samples_that_were_not_asked_for_close_the_task(tmp_path: Path, broker: Broker) -> None:
+    async with fleet(tmp_path, broker) as (server, _):
+        ref = server.offer_shard(*some(range(20)))
+        server.shards[ref.digest] = some(range(30, 50))
+        await server.say(task(synth=ref))
+        closed = await server.wait_for(TaskClosed)
+        assert closed.reason == "the samples that came are not those that were asked for"
+        await server.say(task(1, synth=ref, synth_samples=21))
+        closed = await server.wait_for(TaskClosed, 2)
+        assert closed.reason == "a list of 21 samples has 213 bytes, not 205"  # 45 + 8 * 21
+        assert SampleStore(tmp_path / "state", SHAPE, 30).held() == 0
+        await round_of(server, 2, *some(range(20)))
+
+
 async def test_a_full_disk_closes_the_task_with_a_sentence(
     tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge_client.protocol.chunks import blob_ref
-from edge_client.protocol.messages import NetworkSpec, ProfileRequest, Segment, ServerHello, Task
+from edge_client.protocol.messages import NetworkSpec, ProfileRequest, Segment, ServerHello, ShardNeeds, Task
 from edge_client.protocol.tasks import end
 from edge_client.protocol.weights import pack
 from server.broker import embedded_broker
@@ -194,6 +194,22 @@ async def test_a_device_is_sent_what_it_lacks(tmp_path: Path) -> None:
     assert (three.sent, three.spared) == (10, 30)
     assert three.bytes_sent == len(second.packed_list) + len(second.part(lacking))
     assert three.bytes_spared == len(second.part(~lacking))  # all 30 are weighed, for they are few
+
+
+async def test_needs_that_fit_no_shard_are_noted_and_those_of_another_round_ignored(tmp_path: Path) -> None:
+    shard = some_samples(40)
+    async with fleet_of(tmp_path, {"silent": True}) as table:
+        device = table.devices["d0"]
+        running = asyncio.create_task(table.round(1, shards={"d0": shard}, deadline_s=2.0))
+        await asyncio.wait_for(device.seen.wait(), 10)
+        assert device.task is not None and device.task.shard is not None
+        of_list = device.task.shard.digest
+        for number, listing, bits in ((1, of_list, b"\xff"), (9, of_list, b""), (1, "0" * 64, b"")):
+            needs = ShardNeeds(device="d0", run="r", round=number, shard=listing, lacking=bits)
+            await device._send(needs)
+        await running
+        errors = [fields["reason"] for kind, fields in table.events if kind == "protocol-error"]
+    assert errors == ["1 bytes do not say which of 40 samples are meant"]
 
 
 async def test_profiles_come_from_all_at_once_and_a_starved_one_is_measured_again(tmp_path: Path) -> None:
