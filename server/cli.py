@@ -194,7 +194,7 @@ def synth_command(arguments: argparse.Namespace) -> None:
             )
         for strategy in left:
             shards = steps.make_shards(run, strategy, run.folder.plan(strategy), anew=True, make=make)
-            run.progress.say(f"{strategy}: {len(shards)} shards, {sum(map(len, shards.values()))} bytes on the wire")
+            run.progress.say(f"{strategy}: {len(shards)} shards, {sum(map(len, shards.values()))} samples")
     if arguments.fresh:  # last: what an interruption leaves is still of the kind that the run had before
         run.folder.save("origin.json", Origin(base_dir=str(run.base), fresh=True))
 

@@ -31,6 +31,7 @@ from server.replanning import replans, revise_plan
 from server.rounds.enrolment import enrol_devices, wake_devices
 from server.rounds.last_words import Earlier, file_words, note_round, owners, wire_name
 from server.rounds.live import LiveFleet, open_fleet
+from server.rounds.samples import Shard
 from server.rounds.training import Course, train_strategy
 from server.run_dir import Enrolled, Origin, RoundRecord, RunDir, RunInfo, StrategyPlan
 from server.run_plans import make_plan, participants
@@ -64,7 +65,7 @@ async def plan_again(
     later: Sequence[Strategy],
     present: StrategyPlan,
     records: tuple[RoundRecord, ...],
-) -> tuple[StrategyPlan, dict[str, bytes]] | None:
+) -> tuple[StrategyPlan, dict[str, Shard]] | None:
     """The loop closes: a better plan by what the rounds have measured, with its shards, kept on record; or None."""
     revised = await asyncio.to_thread(revise_plan, run, strategy, enrolled, present, records)
     if revised is None:
@@ -73,7 +74,7 @@ async def plan_again(
         return revised, await draw_shards(run, strategy, revised, data)
 
 
-async def draw_shards(run: Run, strategy: Strategy, plan: StrategyPlan, data: Dataset) -> dict[str, bytes]:
+async def draw_shards(run: Run, strategy: Strategy, plan: StrategyPlan, data: Dataset) -> dict[str, Shard]:
     """`make_shards` beside the fleet's messages. A thread cannot be cancelled: it asks whether we were."""
     ended = threading.Event()
     try:

@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 
 from edge_client.protocol.messages import NetworkSpec
-from edge_client.protocol.shards import pack_shard
 from server.config import RunConfig, Strategy
 from server.data.dataset import Dataset, Split, cut_public_private
 from server.data.devices import write_device
@@ -19,6 +18,7 @@ from server.data.load import load_dataset
 from server.data.partition import draw_groups, partition
 from server.errors import DataError
 from server.progress import Progress
+from server.rounds.samples import Shard
 from server.run_dir import RunDir, RunInfo, StrategyPlan, versions
 from server.sources import (
     check_generator,
@@ -136,8 +136,8 @@ def make_shards(
     anew: bool = False,
     stop: Stop = never,
     make: Maker | None = None,
-) -> dict[str, bytes]:
-    """The synthetic samples of each device that gets any, as the wire carries them.
+) -> dict[str, Shard]:
+    """The synthetic samples of each device that gets any.
 
     From their files where these hold what the plan says; else, or with `anew`, drawn now for all devices. `stop` can
     end a long synthesis with Stopped. `make`: who makes what is not there yet, if not this process.
@@ -158,7 +158,8 @@ def make_shards(
         arrays = run.folder.load_arrays(name)
         if data is not None and arrays["x"].shape[1:] != data.image_shape:
             raise DataError(f"{name} holds images {arrays['x'].shape[1:]}, the data set has {data.image_shape}")
-        shards[id_] = pack_shard(arrays["x"], arrays["y"])
+        shards[id_] = Shard(arrays["x"], arrays["y"])
+        len(shards[id_].packed_list)  # hashed here, in this thread, and not later among the fleet's messages
     return shards
 
 
