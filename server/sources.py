@@ -22,7 +22,6 @@ from server.synth.opening import HUB, Wanted, is_pipeline, judges_folder, look_a
 
 if TYPE_CHECKING:
     from server.synth.generator import Generator
-    from server.synth.hardware import Hardware
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 SHIPPED = {"fashion-mnist": "fashion-mnist"}
@@ -154,14 +153,12 @@ def keep_sources(config: RunConfig, base: Path, folder: RunDir) -> None:
             write_atomic(folder.path / name, path.read_bytes())
 
 
-def run_generator(
-    config: RunConfig, base: Path, wanted: Callable[[], Wanted], hardware: Hardware | None = None
-) -> Generator:
+def run_generator(config: RunConfig, base: Path, wanted: Callable[[], Wanted]) -> Generator:
     """The one of a run, opened, with its selection; raises DataError where it has none, and as `open_generator`."""
     source = generator_source(config, base)
     if source is None:
         raise DataError(NO_GENERATOR.format(config.data.source))
-    return open_generator(source, settled(config, base), wanted, hardware)
+    return open_generator(source, settled(config, base), wanted)
 
 
 def settled(config: RunConfig, base: Path) -> SynthConfig:
