@@ -117,6 +117,7 @@ class Collector:
                     wanted.partial.clear()
             except StorageError as full:
                 self._fail(wanted, full)
+                return
             self._say(assembler.progress(self._device, stalled=True))
             return
         if assembler.complete:

@@ -9,7 +9,8 @@ Sender:   ref = blob_ref(blob, chunk_bytes); window = SendWindow(ref, receivers,
 Receiver: assembler = Assembler(ref); new = assembler.add(chunk); publish assembler.progress(me) every `ACK_EVERY` new
           chunks, when complete, and at once for a chunk that was not new (the sender probes: it waits for word);
           publish assembler.progress(me, stalled=True) when nothing came for a while. Who has the blob already (a shard
-          in the cache, an update sent again) says `complete` to the first chunk or the reference it sees.
+          in the cache, an update sent again) says `complete` to the first chunk or the reference it sees. What a shard
+          needs is sent only once its receiver has said which chunks lack: `SendWindow(..., resumes=True)`.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class _Transfer:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a device lacks of its shard, and the part with it, once that is packed."""
+    """What a device lacks of its shard, and the task that packs and offers it."""
 
     lacking: bytes
     packing: asyncio.Task[None]

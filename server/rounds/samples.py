@@ -1,7 +1,7 @@
 """Synthetic samples on their way to devices: what each task's list means, and the parts of it that are sent.
 
-A device is asked for nothing and remembered for nothing: it says what it lacks of a list, and gets that. Parts are
-packed in a thread, for that takes seconds; the same needs again, of a device that is impatient, find the same part.
+A device is asked for nothing and remembered for nothing: it says what it lacks of a list, and gets that. The same needs
+give the same bytes at any time, so that a device which was interrupted, or whose server was, goes on where it was.
 """
 
 from __future__ import annotations
