@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from models.unet import UNetShape, build_unet
-from server.errors import DataError
-from server.synth import checkpoint
+from server.config import SynthConfig
+from server.errors import ConfigError, DataError
+from server.synth import checkpoint, opening
 from server.synth.checkpoint import part_path, read_checkpoint, size_bytes, write_checkpoint
 
 SHAPE = UNetShape(image_size=8, channels=1, n_classes=2, widths=(32, 32), layers=1)
@@ -65,3 +66,14 @@ def test_weights_that_are_not_finite_are_named(weights: dict[str, torch.Tensor],
     write_checkpoint(tmp_path / "g.safetensors", weights | {name: weights[name] * float("nan")}, SHAPE)
     with pytest.raises(DataError, match=f"{name} holds numbers that are not finite"):
         read_checkpoint(tmp_path / "g.safetensors")
+
+
+def test_settings_of_pipelines_are_not_for_checkpoints() -> None:
+    for name, value in (("template", "{class}"), ("prompts", {"a": "b"}), ("labels", {"a": 1})):
+        with pytest.raises(ConfigError, match=rf"synth\.{name}: is for pipelines, and the generator is a checkpoint"):
+            opening.own_sampling(SynthConfig(**{name: value}))
+    assert opening.own_sampling(SynthConfig()) == (20, 1.5)
+    with pytest.raises(ConfigError, match=r"synth\.steps: is 26; at most 25 for a checkpoint"):
+        opening.own_sampling(SynthConfig(steps=26))
+    with pytest.raises(ConfigError, match=r"synth\.guidance: is 0\.5; at least 1 for a checkpoint"):
+        opening.own_sampling(SynthConfig(guidance=0.5))

@@ -9,14 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from server import cli
 from server.config import SynthConfig
 from server.errors import ConfigError, DataError, MissingExtraError
-from server.synth import opening
 from server.synth.generator import Generator, Stopped
 from server.synth.hardware import Hardware
 from server.synth.opening import Wanted, look_at, open_generator
-from server.synth.pool import load_pool
 from tests.synth.tiny_pipelines import edit_json, save_class_pipeline, save_consistency_pipeline, save_text_pipeline
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers, numpy 2
@@ -297,35 +294,3 @@ def test_what_is_known_of_a_pipeline_is_kept(mine: Path) -> None:
     assert (
         "a StableDiffusionPipeline that others trained (licence: other, sai-nc-community), not on" in about.describe()
     )
-
-
-def test_a_pool_of_a_pipeline_is_made_by_the_command(
-    saved: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    x, y = np.zeros((8, 8, 8, 1), np.uint8), np.arange(8) % 2
-    np.savez(tmp_path / "mine.npz", x_train=x, y_train=y, x_test=x, y_test=y, class_names=np.array(["cat", "dog"]))
-    run = tmp_path / "RUN.toml"
-    run.write_text(
-        '[fleet]\ndevices = 1\n[data]\nsource = "mine.npz"\n'
-        f'[synth]\ngenerator = "{saved["class"]}"\nsteps = 1\nlabels = {{ cat = "house cat" }}\n'
-    )
-    options = ["--per-class", "2", "--block", "2", "--device", "cpu"]
-    assert cli.main(["synth-pool", str(run), "--out", str(tmp_path), *options]) == 0
-    pool = load_pool(tmp_path / "pool")
-    assert pool.counts.tolist() == [2, 2]
-    synth = SynthConfig(steps=1, labels={"cat": 3})
-    assert pool.generator == opened(saved["class"], synth, Wanted(("cat", "dog"), (8, 8, 1))).digest
-    said = capsys.readouterr().out
-    assert "4 samples, 2 of each of 2 classes" in said
-    assert said.endswith(f"made by {saved['class']}; name it in synth.pool\n")
-
-
-def test_settings_of_pipelines_are_not_for_checkpoints() -> None:
-    for name, value in (("template", "{class}"), ("prompts", {"a": "b"}), ("labels", {"a": 1})):
-        with pytest.raises(ConfigError, match=rf"synth\.{name}: is for pipelines, and the generator is a checkpoint"):
-            opening.own_sampling(SynthConfig(**{name: value}))
-    assert opening.own_sampling(SynthConfig()) == (20, 1.5)
-    with pytest.raises(ConfigError, match=r"synth\.steps: is 26; at most 25 for a checkpoint"):
-        opening.own_sampling(SynthConfig(steps=26))
-    with pytest.raises(ConfigError, match=r"synth\.guidance: is 0\.5; at least 1 for a checkpoint"):
-        opening.own_sampling(SynthConfig(guidance=0.5))
