@@ -6,8 +6,6 @@ message with `ProtocolError`, it never guesses. Units are SI and stand in the na
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import msgspec
@@ -30,6 +28,7 @@ from edge_client.protocol.values import (
     SegmentOutcome,
     UploadOutcome,
     Value,
+    finite,
 )
 
 __all__ = [
@@ -283,21 +282,3 @@ def decode(payload: bytes | bytearray | memoryview) -> AnyMessage:
         raise ProtocolError(f"not a message of protocol version {VERSION}: {error}") from error
     finite(message)
     return message
-
-
-def finite(value: Value) -> None:
-    """Raise `ProtocolError` unless every number in a message, or a part of one, is finite."""
-    if odd := next(_not_finite(value, type(value).__name__), None):
-        raise ProtocolError(f"{odd}; every number in a message must be finite")
-
-
-def _not_finite(value: object, path: str) -> Iterator[str]:
-    """What in a message is not finite: "<path> is <value>"."""
-    if isinstance(value, float) and not math.isfinite(value):
-        yield f"{path} is {value}"
-    elif isinstance(value, Value):
-        for name in value.__struct_fields__:
-            yield from _not_finite(getattr(value, name), f"{path}.{name}")
-    elif isinstance(value, tuple):
-        for index, item in enumerate(value):
-            yield from _not_finite(item, f"{path}[{index}]")
