@@ -170,10 +170,7 @@ class ProfileReport(Message, frozen=True, kw_only=True):
 
 class ShardNeeds(Message, frozen=True, kw_only=True):
     """Which samples of the list `shard` the device lacks: bits, the first sample in the highest bit of the first byte.
-
-    It is said for each task with a shard, also where nothing lacks, and again while no `ShardPart` answers. The device
-    looks at its store for it, and nobody else keeps account of what is there.
-    """
+    Said for each task with a shard, also where nothing lacks, and again while no `ShardPart` answers."""
 
     device: Name
     run: Name
