@@ -9,7 +9,7 @@ from edge_client.hardware.modelled import same_board
 from edge_client.protocol.calibrations import Calibration as Offer
 from edge_client.protocol.calibrations import CalibrationLaw, CalibrationPoint
 from edge_client.protocol.errors import ProtocolError
-from edge_client.protocol.messages import finite
+from edge_client.protocol.values import finite
 from firmware_profiles.calibrated import Calibration
 
 

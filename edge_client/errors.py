@@ -6,6 +6,7 @@ FimiClientError
 ├── LinkError          the broker refuses us or is not to be trusted, a message too big  exit 5
 ├── HardwareError      a setting of the board could not be written or restored           exit 6
 ├── MissingExtraError  a package of an extra is not installed                            exit 7
+├── StorageError       samples could not be kept, or are damaged: the task has failed    exit 8
 └── TrainingError      the worker died, or the weights do not fit: the task has failed   exit 8
 
 A broken configuration file raises `firmware_profiles.strict.ConfigError`, which also means exit 2.
@@ -41,4 +42,8 @@ class MissingExtraError(FimiClientError):
 
 
 class TrainingError(FimiClientError):
+    exit_code = 8
+
+
+class StorageError(FimiClientError):
     exit_code = 8

@@ -110,7 +110,7 @@ class Profiled:
 
 @dataclass(frozen=True)
 class BlobReady:
-    """Model or shard is complete, its digest verified."""
+    """The model, or all samples of the shard, are here; the digest is verified."""
 
     work: int
     digest: str

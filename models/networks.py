@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from models.small import Small
 from models.tiny import Tiny
 from models.vgg9 import Vgg9
 
-NAMES = ("vgg9", "tiny")
+NAMES = ("vgg9", "tiny", "small")
 
 
 def build(name: str, image_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
@@ -26,6 +27,8 @@ def build(name: str, image_shape: tuple[int, int, int], n_classes: int) -> nn.Mo
         return Vgg9(image_shape, n_classes)
     if name == "tiny":
         return Tiny(image_shape, n_classes)
+    if name == "small":
+        return Small(image_shape, n_classes)
     raise ValueError(f"no network {name!r}; known: {', '.join(NAMES)}")
 
 

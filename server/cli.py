@@ -14,12 +14,12 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from server import checking, making, planning
+from server import assessing, checking, generating, making, planning
 from server.errors import ConfigError, FimiServerError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ EXIT_CODES = """exit codes:
   130  ended by Ctrl-C, SIGTERM or SIGHUP; `run --resume RUN_DIR` goes on
 """
 EXTRA_OF = {"torch": "server", "diffusers": "server", "PIL": "server", "cvxpy": "server", "scipy": "server",
-            "matplotlib": "server", "rich": "server"}  # fmt: skip
+            "matplotlib": "server", "rich": "server", "accelerate": "server",
+            "transformers": "text2image", "ray": "ray"}  # fmt: skip
 INTERRUPTED = 130
 
 
@@ -106,12 +107,15 @@ def build_parser() -> argparse.ArgumentParser:
             planning.add_options(step)
         if name == "synth":
             step.add_argument("--fresh", action="store_true", help=fresh)
+            generating.add_ray_options(step)
 
     deal = commands.add_parser("partition", help="write one data file a device, for real boards")
     deal.add_argument("config", type=Path, metavar="RUN.toml")
     deal.add_argument("--out", type=Path, required=True, metavar="DIR")
     deal.set_defaults(function=partition_command)
     making.add_commands(commands)
+    generating.add_commands(commands)
+    assessing.add_commands(commands)
     checking.add_commands(commands)
     return parser
 
@@ -180,9 +184,17 @@ def synth_command(arguments: argparse.Namespace) -> None:
     run, left = _open_unstarted(arguments.run_dir)
     if arguments.fresh:
         run = replace(run, config=steps.with_fresh(run.config))
-    for strategy in left:
-        shards = steps.make_shards(run, strategy, run.folder.plan(strategy), anew=True)
-        run.progress.say(f"{strategy}: {len(shards)} shards, {sum(map(len, shards.values()))} bytes on the wire")
+    with ExitStack() as stack:
+        make = None
+        if generating.wants_ray(arguments):
+            from server.sampling import made_for_run
+
+            make = stack.enter_context(
+                made_for_run(run.config, run.base, run.folder, arguments.ray, arguments.workers, run.progress.say)
+            )
+        for strategy in left:
+            shards = steps.make_shards(run, strategy, run.folder.plan(strategy), anew=True, make=make)
+            run.progress.say(f"{strategy}: {len(shards)} shards, {sum(map(len, shards.values()))} samples")
     if arguments.fresh:  # last: what an interruption leaves is still of the kind that the run had before
         run.folder.save("origin.json", Origin(base_dir=str(run.base), fresh=True))
 

@@ -86,11 +86,20 @@ class PlanConfig(Section, frozen=True, kw_only=True):
 class SynthConfig(Section, frozen=True, kw_only=True):
     """[synth]: where synthetic samples come from."""
 
-    generator: str | None = None  # checkpoint of `fimi-server train-generator`; left out: the data set's shipped one
+    generator: str | None = None  # checkpoint of `fimi-server train-generator`, folder of a diffusers pipeline, or
+    # "hub:OWNER/NAME[@REVISION]"; left out: the data set's shipped checkpoint
+    template: str | None = None  # of text-to-image pipelines: the prompt, "{class}" where the class's name goes
+    prompts: dict[str, str | tuple[str, ...]] = {}  # by class name, in place of the template; of several, in turn
+    negative_prompt: str | None = None  # what images are to keep clear of; needs guidance above 1
+    labels: dict[str, int | str | tuple[int | str, ...]] = {}  # of class-conditional pipelines: theirs, by class name
     pool: str | None = None  # ready samples; left out: the data set's shipped pool where there is one
-    steps: Annotated[int, Meta(ge=1, le=25)] = 20  # of the sampler
-    guidance: Annotated[float, Meta(ge=1)] = 1.5  # classifier-free guidance, 1: none
-    fresh: bool = False  # sample anew, whatever the pool holds
+    steps: AtLeastOne | None = None  # of the sampler; left out: 20 (25 at most), of a pipeline what its kind wants
+    guidance: NonNegative | None = None  # classifier-free, 1: none; left out: 1.5, of a pipeline what its kind wants
+    select: Annotated[float, Meta(ge=0, le=1)] = 0.0  # least probability its judges give a sample's class; 0: all pass
+    fresh: bool = False  # samples of the run's seed alone, no two devices share one; whatever the pool holds
+    store: str | None = None  # folder that keeps what runs make, for the runs after; left out: `samples` in `out`
+    black_below: Annotated[int, Meta(ge=0, le=255)] | None = None  # pixels under it are made 0; left out: as the pool
+    background: bool = True  # make what later strategies will want while devices train
 
 
 class BrokerConfig(Section, frozen=True, kw_only=True):
@@ -219,6 +228,12 @@ def check_config(config: RunConfig, file: str) -> None:
         refuse("broker.port", f"is {config.broker.port}", "the port of your own broker stands in broker.url")
     if config.broker.ca_file is not None and not config.broker.url.startswith("mqtts://"):
         refuse("broker.ca_file", "is given for a broker without TLS", "give broker.url mqtts://..., or leave it out")
+    if config.synth.template is not None and "{class}" not in config.synth.template:
+        refuse(
+            "synth.template",
+            f'"{config.synth.template}" has no place for the class',
+            'write {class} where its name goes, as in "a photo of a {class}"',
+        )
     if not is_loopback(config.broker.listen) and not config.broker.open_to_network:
         refuse(
             "broker.listen",

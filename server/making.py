@@ -1,5 +1,5 @@
-"""The commands that get or make what runs need, once for a data set: the data, a generator, a pool of its samples, a
-learning curve."""
+"""The commands that get or measure what runs need, once for a data set: the data, a
+learning curve, accuracy over rounds."""
 
 from __future__ import annotations
 
@@ -7,33 +7,22 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from server.errors import ConfigError, DataError
+from server.errors import ConfigError
+from server.given import data_of, numbers
 
 if TYPE_CHECKING:
     from server.config import RunConfig
     from server.data.dataset import Dataset
-    from server.synth.diffusion import Sampling
     from server.synth.pool import Pool
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """fetch, train-generator, synth-pool and fit-learning."""
+    """fetch, fit-learning and fit-rounds."""
     fetch = commands.add_parser("fetch", help="download a data set that does not ship, and verify it")
     fetch.add_argument("name", choices=["cifar10"])
     fetch.add_argument("--out", type=Path, default=Path("data/cifar10"), help="folder (default: data/cifar10)")
     fetch.add_argument("--url", help="of a mirror of cifar-10-binary.tar.gz (default: the official place)")
     fetch.set_defaults(function=fetch_command)
-
-    train = commands.add_parser("train-generator", help="train a generator on the public part, and make its pool")
-    train.add_argument("--steps", type=int, default=20_000, help="of training (default: 20000, hours on two cores)")
-    train.add_argument("--batch", type=int, default=64, help="images a step (default: 64)")
-    train.add_argument("--widths", default="64,96", help="channels of the network's levels (default: 64,96)")
-    mirror = "show images mirrored, too: for things, whose left may be their right; not for signs and letters"
-    train.add_argument("--mirror", action="store_true", help=mirror)
-    train.set_defaults(function=train_generator_command)
-
-    pool = commands.add_parser("synth-pool", help="fill the pool of a generator that is there")
-    pool.set_defaults(function=synth_pool_command)
 
     fit = commands.add_parser("fit-learning", help="measure the learning curve and the worth of synthetic samples")
     fit.add_argument("--steps", type=int, default=500, help="of each training (default: 500)")
@@ -50,17 +39,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     rounds.add_argument("--workers", type=int, default=2, help="federations side by side (default: 2)")
     rounds.set_defaults(function=fit_rounds_command)
 
-    for command, what in (
-        (train, "folder"),
-        (pool, "folder of the generator"),
-        (fit, "learning.json to write"),
-        (rounds, "rounds.json to write"),
-    ):
+    for command, what in ((fit, "learning.json to write"), (rounds, "rounds.json to write")):
         command.add_argument("config", type=Path, metavar="RUN.toml", help="of a run that will use the result")
         command.add_argument("--out", type=Path, required=True, help=what)
-    for command in (train, pool):
-        command.add_argument("--per-class", type=int, default=1200, help="samples in the pool (default: 1200)")
-        command.add_argument("--black-below", type=int, default=0, help="darker pixels are made 0 (default: 0)")
 
 
 def fetch_command(arguments: argparse.Namespace) -> None:
@@ -75,66 +56,13 @@ def fetch_command(arguments: argparse.Namespace) -> None:
     print(f"{arguments.out}: the official files, verified" + ("" if fetched else "; they were there already"))
 
 
-def train_generator_command(arguments: argparse.Namespace) -> None:
-    """fimi-server train-generator"""
-    config, dataset = _data_of(arguments.config)
-    from server.synth.make import GeneratorSettings, PoolSettings, train_generator
-    from server.synth.pool import SynthProgress
-    from server.synth.train import Progress, TrainSettings
-
-    def on_training(now: Progress) -> None:
-        left = f"{now.left_s / 60:.0f} min left"
-        print(
-            f"step {now.step} of {now.steps}, loss {now.loss:.4f}, {now.images_per_s:.0f} images/s, {left}", flush=True
-        )
-
-    def on_sampling(now: SynthProgress) -> None:
-        print(f"sampling: {now.done} of {now.wanted}", flush=True)
-
-    card = train_generator(
-        dataset,
-        arguments.out,
-        GeneratorSettings(
-            public_fraction=config.data.public_fraction,
-            split_seed=config.data.split_seed,
-            widths=tuple(_numbers(arguments.widths, "--widths")),
-            train=TrainSettings(steps=arguments.steps, batch=arguments.batch, mirror=arguments.mirror),
-        ),
-        PoolSettings(per_class=arguments.per_class, black_below=arguments.black_below, sampling=_sampling(config)),
-        on_training=on_training,
-        on_sampling=on_sampling,
-    )
-    quality = card["quality"]
-    print(
-        f"{arguments.out}: a network trained on its samples alone is right on {quality['accuracy']:.1%} of real test "
-        f"images, trained on real ones on {quality['accuracy_of_real']:.1%}"
-    )
-
-
-def synth_pool_command(arguments: argparse.Namespace) -> None:
-    """fimi-server synth-pool"""
-    config, dataset = _data_of(arguments.config)
-    from server.synth.make import PoolSettings, make_pool
-
-    settings = PoolSettings(
-        per_class=arguments.per_class, black_below=arguments.black_below, sampling=_sampling(config)
-    )
-    pool = make_pool(
-        arguments.out / "generator.safetensors",
-        arguments.out / "pool",
-        dataset,
-        settings,
-        report=lambda now: print(f"sampling: {now.done} of {now.wanted}", flush=True),
-    )
-    print(f"{arguments.out / 'pool'}: {int(pool.counts.sum())} samples")
-
-
 def fit_learning_command(arguments: argparse.Namespace) -> None:
     """fimi-server fit-learning"""
-    config, dataset = _data_of(arguments.config)
+    config, dataset = data_of(arguments.config)
     from server.learning.fit_learning import LearningSettings, fit_learning
     from server.learning.measure import MeasureProgress
     from server.learning.training import Recipe
+    from server.synth.ready import samples_of
 
     def tell(now: MeasureProgress) -> None:
         what = f"{now.point.real} real and {now.point.synthetic} synthetic samples"
@@ -146,13 +74,13 @@ def fit_learning_command(arguments: argparse.Namespace) -> None:
     training = config.training
     fit = fit_learning(
         dataset,
-        _pool_of(config, arguments.config),
+        samples_of(_pool_of(config, arguments.config, dataset)),
         arguments.out,
         LearningSettings(
             network=config.network.name,
-            amounts=tuple(_numbers(arguments.amounts, "--amounts")),
+            amounts=tuple(numbers(arguments.amounts, "--amounts")),
             mixtures=tuple(_mixture(text) for text in arguments.mixtures.split(",")),
-            seeds=tuple(_numbers(arguments.seeds, "--seeds")),
+            seeds=tuple(numbers(arguments.seeds, "--seeds")),
             recipe=Recipe(
                 steps=arguments.steps,
                 batch_size=training.batch_size,
@@ -168,13 +96,14 @@ def fit_learning_command(arguments: argparse.Namespace) -> None:
     )
     print(
         f"{arguments.out}: error = {fit.alpha:.3f} * x**-{fit.beta:.3f} + {fit.gamma:.3f} (R2 {fit.r2:.3f}), "
-        f"a synthetic sample is worth {fit.eta:.2f} real ones"
+        f"a synthetic sample is worth {fit.eta:.2f} real ones ({fit.intervals['eta'][0]:.2f} to "
+        f"{fit.intervals['eta'][1]:.2f})"
     )
 
 
 def fit_rounds_command(arguments: argparse.Namespace) -> None:
     """fimi-server fit-rounds"""
-    config, dataset = _data_of(arguments.config)
+    config, dataset = data_of(arguments.config)
     import msgspec
 
     from server.learning.federated import Progression
@@ -196,11 +125,11 @@ def fit_rounds_command(arguments: argparse.Namespace) -> None:
     found = fit_rounds(
         config,
         dataset,
-        _pool_of(config, arguments.config),
+        _pool_of(config, arguments.config, dataset),
         arguments.out,
         RoundsSettings(
             fill_factors=tuple(_factors(arguments.fill_factors)),
-            seeds=tuple(_numbers(arguments.seeds, "--seeds")),
+            seeds=tuple(numbers(arguments.seeds, "--seeds")),
             workers=arguments.workers,
         ),
         report=tell,
@@ -212,26 +141,11 @@ def fit_rounds_command(arguments: argparse.Namespace) -> None:
         )
 
 
-def _data_of(config_file: Path) -> tuple[RunConfig, Dataset]:
-    from server.config import load_config
-    from server.data.load import load_dataset
+def _pool_of(config: RunConfig, config_file: Path, dataset: Dataset) -> Pool:
+    from server.sampling import ready_pool
+    from server.synth.opening import Wanted
 
-    config = load_config(config_file)
-    data = config.data
-    base = config_file.resolve().parent
-    return config, load_dataset(data.source, image_size=data.image_size, seed=data.split_seed, base=base)
-
-
-def _pool_of(config: RunConfig, config_file: Path) -> Pool:
-    from server.sources import asset
-    from server.synth.pool import load_pool
-
-    path = asset(config, config_file.resolve().parent, config.synth.pool, "pool")
-    if path is None:
-        raise DataError(
-            f"no pool for {config.data.source}: make one with fimi-server train-generator, name it in synth.pool"
-        )
-    return load_pool(path)
+    return ready_pool(config, config_file.resolve().parent, Wanted(dataset.class_names, dataset.image_shape))
 
 
 def _factors(text: str) -> list[float]:
@@ -242,19 +156,6 @@ def _factors(text: str) -> list[float]:
     if not factors or min(factors) < 1 or len(set(factors)) < len(factors):
         raise ConfigError(f"--fill-factors: {text!r}; different numbers of 1 or more with commas between them")
     return factors
-
-
-def _sampling(config: RunConfig) -> Sampling:
-    from server.synth.diffusion import Sampling
-
-    return Sampling(steps=config.synth.steps, guidance=config.synth.guidance)
-
-
-def _numbers(text: str, option: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ConfigError(f"{option}: {text!r}; whole numbers with commas between them") from None
 
 
 def _mixture(text: str) -> tuple[int, int]:

@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 
 from edge_client.protocol.messages import Heartbeat, ServerHello, TaskClosed
 from models.networks import initial_weights
+from server.ahead import Ahead, sampling_ahead
 from server.boards import open_boards
 from server.broker import open_broker
 from server.config import Strategy, load_config
@@ -30,6 +31,7 @@ from server.replanning import replans, revise_plan
 from server.rounds.enrolment import enrol_devices, wake_devices
 from server.rounds.last_words import Earlier, file_words, note_round, owners, wire_name
 from server.rounds.live import LiveFleet, open_fleet
+from server.rounds.samples import Shard
 from server.rounds.training import Course, train_strategy
 from server.run_dir import Enrolled, Origin, RoundRecord, RunDir, RunInfo, StrategyPlan
 from server.run_plans import make_plan, participants
@@ -41,12 +43,15 @@ from server.steps import Run, make_shards, prepare_data, report, with_fresh
 async def whole_run(run: Run) -> None:
     """From a configuration to a report."""
     data = prepare_data(run)
-    async with connected_fleet(run, data) as (fleet, course):
+    async with connected_fleet(run, data) as (fleet, course), sampling_ahead(run) as ahead:
         enrolled = participants(run, await enrol(run, fleet, course))
-        for strategy in run.config.strategies:
+        strategies = run.config.strategies
+        for at, strategy in enumerate(strategies):
             plan = make_plan(run, strategy, enrolled)
-            shards = await draw_shards(run, strategy, plan, data)
-            revise = partial(plan_again, run, strategy, enrolled, data) if replans(run, plan) else None
+            later = strategies[at if replans(run, plan) else at + 1 :]
+            async with ahead.aside(later):
+                shards = await draw_shards(run, strategy, plan, data)
+            revise = partial(plan_again, run, strategy, enrolled, data, ahead, later) if replans(run, plan) else None
             await train_strategy(course, fleet, run.folder, strategy, plan, enrolled, shards, run.progress, revise)
     report(run)
 
@@ -56,15 +61,20 @@ async def plan_again(
     strategy: Strategy,
     enrolled: tuple[Enrolled, ...],
     data: Dataset,
+    ahead: Ahead,
+    later: Sequence[Strategy],
     present: StrategyPlan,
     records: tuple[RoundRecord, ...],
-) -> tuple[StrategyPlan, dict[str, bytes]] | None:
+) -> tuple[StrategyPlan, dict[str, Shard]] | None:
     """The loop closes: a better plan by what the rounds have measured, with its shards, kept on record; or None."""
     revised = await asyncio.to_thread(revise_plan, run, strategy, enrolled, present, records)
-    return None if revised is None else (revised, await draw_shards(run, strategy, revised, data))
+    if revised is None:
+        return None
+    async with ahead.aside(later, finish=False):  # devices wait, and the block in hand is none of theirs
+        return revised, await draw_shards(run, strategy, revised, data)
 
 
-async def draw_shards(run: Run, strategy: Strategy, plan: StrategyPlan, data: Dataset) -> dict[str, bytes]:
+async def draw_shards(run: Run, strategy: Strategy, plan: StrategyPlan, data: Dataset) -> dict[str, Shard]:
     """`make_shards` beside the fleet's messages. A thread cannot be cancelled: it asks whether we were."""
     ended = threading.Event()
     try:

@@ -109,6 +109,18 @@ class PlannedWork(Record, frozen=True, kw_only=True):
     link: LinkShare | None = None
 
 
+class SamplesSent(Record, frozen=True, kw_only=True):
+    """What a device's synthetic samples took in a round: samples and bytes (their list counted, and what was sent
+    again) that were sent, and those that were spared because the device had them. Spared ones are counted when the set
+    of a device changes, not in every round; their bytes are judged by some of them."""
+
+    device: str
+    sent: int = 0
+    spared: int = 0
+    bytes_sent: int = 0
+    bytes_spared: int = 0
+
+
 class RoundRecord(Record, frozen=True, kw_only=True):
     """One round of one strategy.
 
@@ -116,7 +128,8 @@ class RoundRecord(Record, frozen=True, kw_only=True):
     global model's after the round on `test_samples` images; `loss` is None where it was not finite.
     `verdicts` tells what became of each device's update: accepted, late, duplicate, rejected, or none (nothing came).
     `closed` is the last word of each device on its task (joules of aborted and late work included), `stray` what came
-    of earlier rounds after they were on record, `lost` the devices that said no last word.
+    of earlier rounds after they were on record, `lost` the devices that said no last word; `samples` what became of the
+    synthetic ones.
     """
 
     strategy: str
@@ -135,6 +148,7 @@ class RoundRecord(Record, frozen=True, kw_only=True):
     lost: tuple[str, ...]
     planned: dict[str, PlannedWork]
     model_digest: str
+    samples: tuple[SamplesSent, ...] = ()
 
 
 class RevisedPlan(Record, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ start again from disk.
     plan-<strategy>.json            StrategyPlan
     replans-<strategy>.jsonl        RevisedPlan: with plan.replan, those that took its place, from which round on
     shards/<strategy>/<device>.npz  x, y: the synthetic samples a device gets
-    pool/, pool-fresh/              samples that the run itself made
+    ahead.log                       what was sampled while devices trained; the samples are in ../samples (synth.store)
     learning.json, generator-card.json  copies of what the plans and the synthetic samples came from
     rounds-<strategy>.jsonl         RoundRecord, one a line, appended after each round
     model-<strategy>.safetensors    the global model after the last round on record

@@ -3,6 +3,7 @@ the data set. Nobody types these numbers."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,18 +11,17 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from server.config import RunConfig
+from server.config import RunConfig, SynthConfig
 from server.data.dataset import Dataset, images_digest
 from server.data.fashion_mnist import FROM_A_CLONE
 from server.errors import DataError
 from server.files import write_atomic
 from server.plan.problem import LearningCurve
 from server.run_dir import RunDir, RunInfo
-from server.synth.generator import Stop, never
+from server.synth.opening import HUB, Wanted, is_pipeline, judges_folder, look_at, open_generator, own_sampling
 
 if TYPE_CHECKING:
     from server.synth.generator import Generator
-    from server.synth.pool import Pool
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 SHIPPED = {"fashion-mnist": "fashion-mnist"}
@@ -66,10 +66,14 @@ def check_sources(config: RunConfig, base: Path) -> None:
         return
     learning_values(config, base)
     pool = pool_path(config, base)
-    generator = asset(config, base, config.synth.generator, "generator.safetensors")
+    generator = generator_source(config, base)
     for path, name in ((pool, "synth.pool"), (generator, "synth.generator")):
-        if path is not None and not path.exists():
+        if isinstance(path, Path) and not path.exists():
             raise DataError(f"{name}: {path} does not exist")
+    if pool is not None:
+        from server.synth.store import open_pool
+
+        open_pool(pool)
     if generator is None and (pool is None or config.synth.fresh):
         raise DataError(NO_GENERATOR.format(config.data.source))
 
@@ -81,14 +85,38 @@ def pool_path(config: RunConfig, base: Path) -> Path | None:
     return asset(config, base, config.synth.pool, "pool")
 
 
-def check_generator(config: RunConfig, base: Path, data: Dataset, public: np.ndarray) -> None:
-    """Raise DataError if the generator was trained on other images than this run's public part (indices `public`)."""
-    path = asset(config, base, config.synth.generator, "generator.safetensors")
-    if not needs_synthetic(config) or path is None:
+def generator_source(config: RunConfig, base: Path) -> Path | str | None:
+    """What makes the run's samples: a file or folder, hub:OWNER/NAME as it stands, None where there is nothing."""
+    given = config.synth.generator
+    if given is not None and given.startswith(HUB):
+        return given
+    return asset(config, base, given, "generator.safetensors")
+
+
+def check_generator(
+    config: RunConfig, base: Path, data: Dataset, public: np.ndarray, say: Callable[[str], None] = lambda _: None
+) -> None:
+    """Raise DataError if the generator, or a judge of its samples, was trained on other images than this run's public
+    part (indices `public`).
+
+    A pipeline that others trained was not, and what it has seen nobody knows: `say` is told so. It is looked at here,
+    so that what is wrong with it is found before devices are measured.
+    """
+    source = generator_source(config, base)
+    if not needs_synthetic(config) or source is None:
         return
+    seen = images_digest(data.x_train[public], data.y_train[public])
+    if config.synth.select:
+        from server.synth.judges import load_judges
+
+        load_judges(judges_folder(source), seen)
+    if is_pipeline(source):
+        say(look_at(source, config.synth, Wanted(data.class_names, data.image_shape)).describe())
+        return
+    own_sampling(config.synth)
     from server.synth.card import check_trained_on
 
-    check_trained_on(path, images_digest(data.x_train[public], data.y_train[public]))
+    check_trained_on(Path(source), seen)
 
 
 def learning_values(config: RunConfig, base: Path) -> tuple[LearningCurve, float]:
@@ -113,78 +141,47 @@ def keep_sources(config: RunConfig, base: Path, folder: RunDir) -> None:
     if not needs_synthetic(config):
         return
     learning = asset(config, base, config.plan.learning, "learning.json")
-    generator = asset(config, base, config.synth.generator, "generator.safetensors")
-    card = None if generator is None else generator.with_name("generator-card.json")
+    generator = generator_source(config, base)
+    card = None
+    if generator is not None and not is_pipeline(generator):
+        card = Path(generator).with_name("generator-card.json")
+    elif generator is not None and not folder.has("generator-card.json"):
+        about = look_at(generator, config.synth, wanted_of(folder)).card
+        write_atomic(folder.path / "generator-card.json", (json.dumps(about, indent=1) + "\n").encode())
     for path, name in ((learning, "learning.json"), (card, "generator-card.json")):
         if path is not None and path.exists() and not folder.has(name):
             write_atomic(folder.path / name, path.read_bytes())
 
 
-def synthetic_samples(
-    config: RunConfig,
-    base: Path,
-    folder: RunDir,
-    counts: np.ndarray,
-    say: Callable[[str], None],
-    stop: Stop = never,
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Counts (I, C) -> images and labels of each device: from the pool, or sampled where it does not reach.
-
-    No device gets a sample twice; devices share samples only where all together want more than there are. Where `stop`
-    asks for an early end, raises Stopped and keeps what was sampled.
-    """
-    from server.synth.pool import SynthProgress, draw, grow, load_pool
-
-    def tell(progress: SynthProgress) -> None:
-        say(f"sampling: {progress.done} of {progress.wanted}")
-
-    own = folder.path / ("pool-fresh" if config.synth.fresh else "pool")  # grown by this run
-    pool = load_pool(own) if (own / "pool.json").is_file() else _ready_pool(config, base)
-    wanted = counts.sum(axis=0) if config.synth.fresh else counts.max(axis=0)
-    if pool is None or (pool.counts < wanted).any():
-        generator = _generator(config, base)
-        if pool is None:
-            pool = _new_pool(config, base, folder, generator)
-        pool = grow(pool, generator, wanted, folder=own, report=tell, stop=stop)
-    return draw(pool, counts, seed=config.seed)
-
-
-def _ready_pool(config: RunConfig, base: Path) -> Pool | None:
-    """The one that was made before the run, None where there is none or new samples are asked for."""
-    path = None if config.synth.fresh else pool_path(config, base)
-    if path is None:
-        return None
-    from server.synth.pool import load_pool
-
-    pool = load_pool(path)
-    generator = asset(config, base, config.synth.generator, "generator.safetensors")
-    if generator is not None and _generator(config, base).digest != pool.generator:
-        raise DataError(
-            f"the pool at {path} was not made by this run's generator with {config.synth.steps} steps and guidance "
-            f"{config.synth.guidance:g}: make one with fimi-server synth-pool, or set synth.fresh = true"
-        )
-    return pool
-
-
-def _new_pool(config: RunConfig, base: Path, folder: RunDir, generator: Generator) -> Pool:
-    """Empty, of this run alone: its seeds are none that a shipped pool (base seed 0) was made of."""
-    from server.synth.pool import empty_pool, load_pool
-
-    network = folder.load("run.json", RunInfo).network
-    ready = pool_path(config, base)
-    return empty_pool(
-        generator.digest,
-        network.n_classes,
-        network.image_shape,
-        base_seed=config.seed + 1,
-        black_below=0 if ready is None else load_pool(ready).black_below,
-    )
-
-
-def _generator(config: RunConfig, base: Path) -> Generator:
-    path = asset(config, base, config.synth.generator, "generator.safetensors")
-    if path is None:
+def run_generator(config: RunConfig, base: Path, wanted: Callable[[], Wanted]) -> Generator:
+    """The one of a run, opened, with its selection; raises DataError where it has none, and as `open_generator`."""
+    source = generator_source(config, base)
+    if source is None:
         raise DataError(NO_GENERATOR.format(config.data.source))
-    from server.synth.diffusion import Sampling, load_generator
+    return open_generator(source, settled(config, base), wanted)
 
-    return load_generator(path, Sampling(steps=config.synth.steps, guidance=config.synth.guidance))
+
+def settled(config: RunConfig, base: Path) -> SynthConfig:
+    """[synth] with what a generator depends on and only the pool says: selection judges images as they will be."""
+    if not config.synth.select:
+        return config.synth
+    return msgspec.structs.replace(config.synth, black_below=black_below(config, base))
+
+
+def black_below(config: RunConfig, base: Path) -> int:
+    """Of samples that a run makes itself: as configured, else as the run's pool has it, else 0."""
+    from server.synth.store import open_pool
+
+    if config.synth.black_below is not None:
+        return config.synth.black_below
+    pool = pool_path(config, base)
+    found = set() if pool is None else {kind.black_below for kind in open_pool(pool).kinds()}
+    if len(found) > 1:
+        raise DataError(f"the pool at {pool} has samples with black_below {sorted(found)}: set synth.black_below")
+    return found.pop() if found else 0
+
+
+def wanted_of(folder: RunDir) -> Wanted:
+    """What images a run that is under way is in need of."""
+    info = folder.load("run.json", RunInfo)
+    return Wanted(info.class_names, info.network.image_shape)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
 from edge_client.protocol.messages import NetworkSpec
-from edge_client.protocol.shards import pack_shard
 from server.config import RunConfig, Strategy
 from server.data.dataset import Dataset, Split, cut_public_private
 from server.data.devices import write_device
@@ -18,14 +18,17 @@ from server.data.load import load_dataset
 from server.data.partition import draw_groups, partition
 from server.errors import DataError
 from server.progress import Progress
+from server.rounds.samples import Shard
 from server.run_dir import RunDir, RunInfo, StrategyPlan, versions
 from server.sources import (
     check_generator,
     check_sources,
     keep_sources,
-    synthetic_samples,
 )
 from server.synth.generator import Stop, never
+
+if TYPE_CHECKING:
+    from server.synth.filling import Maker
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def prepare_data(run: Run) -> Dataset:
     config = run.config.data
     data = load_dataset(config.source, image_size=config.image_size, seed=config.split_seed, base=run.base)
     split = cut(run.config, data)
-    check_generator(run.config, run.base, data, split.public)
+    check_generator(run.config, run.base, data, split.public, run.progress.say)
     ids = [board.id for board in run.config.boards]
     parts = []
     if ids and not all(run.folder.has(f"data/{device}.npz") for device in ids):
@@ -132,18 +135,21 @@ def make_shards(
     *,
     anew: bool = False,
     stop: Stop = never,
-) -> dict[str, bytes]:
-    """The synthetic samples of each device that gets any, as the wire carries them.
+    make: Maker | None = None,
+) -> dict[str, Shard]:
+    """The synthetic samples of each device that gets any.
 
     From their files where these hold what the plan says; else, or with `anew`, drawn now for all devices. `stop` can
-    end a long synthesis with Stopped.
+    end a long synthesis with Stopped. `make`: who makes what is not there yet, if not this process.
     """
+    from server.sampling import synthetic_samples
+
     counts = {device.id: device.synth_counts for device in plan.plan.devices if sum(device.synth_counts)}
     names = {id_: run.folder.shard_name(strategy, id_) for id_ in counts}
-    if anew or not all(_holds(run.folder, names[id_], own) for id_, own in counts.items()):
-        wanted = np.array(list(counts.values()), dtype=np.int64).reshape(len(counts), -1)
+    if counts and (anew or not all(_holds(run.folder, names[id_], own) for id_, own in counts.items())):
+        wanted = np.array(list(counts.values()), dtype=np.int64)
         sources = (run.config, run.base, run.folder)
-        samples = synthetic_samples(*sources, wanted, run.progress.say, stop) if counts else []
+        samples = synthetic_samples(*sources, wanted, run.progress.say, stop, make)
         for name, (images, labels) in zip(names.values(), samples, strict=True):
             run.folder.save_arrays(name, x=images, y=labels)
     run.folder.keep_shards(strategy, counts)
@@ -152,7 +158,8 @@ def make_shards(
         arrays = run.folder.load_arrays(name)
         if data is not None and arrays["x"].shape[1:] != data.image_shape:
             raise DataError(f"{name} holds images {arrays['x'].shape[1:]}, the data set has {data.image_shape}")
-        shards[id_] = pack_shard(arrays["x"], arrays["y"])
+        shards[id_] = Shard(arrays["x"], arrays["y"])
+        len(shards[id_].packed_list)  # hashed here, in this thread, and not later among the fleet's messages
     return shards
 
 

@@ -37,11 +37,11 @@ SETTINGS = [
 
 def test_every_extra_that_is_named_exists() -> None:
     extras = PROJECT["project"]["optional-dependencies"].keys()
-    assert extras >= {"torch", "onnx", "tflite", "jetson", "server", "dev"}
+    assert extras >= {"torch", "onnx", "tflite", "jetson", "server", "text2image", "dev"}
     named = {
         extra
         for file in [*SOURCES, *ROOT.glob("*.md")]
-        for group in re.findall(r"fimi\[([a-z]+(?:,[a-z]+)*)\]", file.read_text())
+        for group in re.findall(r"fimi\[([a-z0-9]+(?:,[a-z0-9]+)*)\]", file.read_text())
         for extra in group.split(",")
     }
     runtimes = set(get_args(get_type_hints(ClientConfig)["runtime"])) - {"numpy"}

@@ -1,84 +1,127 @@
-"""Collects a task's blobs: the global model and the synthetic shard. What is held already is not sent again.
+"""Collects a task's blobs: the global model, and what of its synthetic samples is not here yet.
 
-The model last collected and the shard last collected are kept by digest, the shard on disk too: it is sent once in a
-run, and a restarted client still has it. No more than one of each is ever held (a board's storage is small).
+The model last collected is kept by its digest. What a shard needs is asked for by `samples.py`, and waits on disk chunk
+by chunk (`partial.py`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 
+from edge_client.agent.partial import Partial
+from edge_client.errors import StorageError
 from edge_client.protocol.chunks import ACK_EVERY, Assembler
 from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.messages import BlobProgress, BlobRef, Chunk
-from edge_client.protocol.weights import digest
 
 log = logging.getLogger(__name__)
 
 STALL_S = 3.0
 """Without a new chunk for so long, a receiver asks for what lacks; the wait grows while nobody answers."""
 
-_LONGEST_STALL_S = 24.0
+LONGEST_STALL_S = 24.0
+
+
+@dataclass(frozen=True)
+class Received:
+    """A chunk; `addressed`: it came to this device alone."""
+
+    chunk: Chunk
+    addressed: bool
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A blob on its way: who waits for it, and where its chunks are kept meanwhile (None: in memory alone)."""
+
+    assembler: Assembler
+    arrived: asyncio.Future[bytes]
+    partial: Partial | None
 
 
 class Collector:
-    """`say(progress)` speaks to the server, `ready(digest)` is called when a blob is complete."""
+    """`say(progress)` speaks to the server, `ready(digest)` is called when the model is complete."""
 
-    def __init__(
-        self, device: str, folder: Path, say: Callable[[BlobProgress], None], ready: Callable[[str], None]
-    ) -> None:
+    def __init__(self, device: str, say: Callable[[BlobProgress], None], ready: Callable[[str], None]) -> None:
         self._device = device
-        self._folder = folder
         self._say = say
         self._ready = ready
-        self._wanted: dict[str, Assembler] = {}
-        self._held: dict[str, bytes] = {}
-        self._shard: str | None = None
+        self._wanted: dict[str, _Wanted] = {}
+        self._model: tuple[str, bytes] | None = None
+        self._done: set[str] = set()
         self._quiet_since = 0.0
         self._stall_s = STALL_S
 
-    def want(self, model: BlobRef, shard: BlobRef | None, now: float) -> None:
-        """Begin to collect; blobs that are here are reported complete at once."""
-        refs = {ref.digest: ref for ref in (model, shard) if ref is not None}
-        if shard is not None and shard.digest not in self._held and (blob := self._from_disk(shard)) is not None:
-            self._held[shard.digest] = blob
-        self._held = {name: blob for name, blob in self._held.items() if name in refs}
-        self._wanted = {name: Assembler(ref) for name, ref in refs.items() if name not in self._held}
-        self._shard = shard.digest if shard is not None else None
+    def want(self, model: BlobRef, now: float) -> None:
+        """Begin to collect the model; one that is here is reported complete at once."""
+        self._wanted.clear()
+        self._done.clear()
         self._quiet_since, self._stall_s = now, STALL_S
-        for name in list(self._held):
-            self._complete(name, refs[name])
+        if self._model is not None and self._model[0] == model.digest:
+            self._done.add(model.digest)
+            self._say(_complete(self._device, model.digest, Assembler(model).count))
+            self._ready(model.digest)
+        else:
+            self._model = None
+            self._expect(model).add_done_callback(lambda arrived: self._take_model(model.digest, arrived))
+
+    async def collect(self, ref: BlobRef, partial: Partial | None = None) -> bytes:
+        """A blob whose sender waits to hear what of it is here; raises StorageError where it cannot be kept."""
+        arrived = self._expect(ref, partial)
+        wanted = self._wanted[ref.digest]
+        if partial is not None:
+            partial.restore(wanted.assembler)
+        if wanted.assembler.complete:
+            self._finish(wanted)
+        else:
+            self._say(wanted.assembler.progress(self._device, stalled=True))
+        return await arrived
+
+    def has(self, name: str, count: int) -> None:
+        """Tell the server of a blob of `count` chunks that need not be sent."""
+        self._done.add(name)
+        self._say(_complete(self._device, name, count))
 
     def forget(self) -> None:
         """Collect no more; what is complete stays."""
-        self._wanted = {}
+        self._wanted.clear()
 
-    def blob(self, name: str) -> bytes:
-        """A blob that is complete."""
-        return self._held[name]
+    def model(self, name: str) -> bytes:
+        """The model, which is complete."""
+        if self._model is None or self._model[0] != name:
+            raise ProtocolError(f"the model {name[:12]} is not here")
+        return self._model[1]
 
     def add(self, chunk: Chunk, now: float, *, addressed: bool) -> None:
         """Take a chunk; `addressed`: it came to this device alone, so its sender waits for word."""
-        assembler = self._wanted.get(chunk.digest)
-        if assembler is None:
-            if addressed and chunk.digest in self._held:
+        wanted = self._wanted.get(chunk.digest)
+        if wanted is None:
+            if addressed and chunk.digest in self._done:
                 self._say(_complete(self._device, chunk.digest, chunk.count))
             return
+        assembler = wanted.assembler
         try:
             new = assembler.add(chunk)
+            if wanted.partial is not None and new:
+                wanted.partial.keep(chunk)
+        except StorageError as error:
+            self._fail(wanted, error)
+            return
         except ProtocolError as error:
             log.warning("%s", error)
+            try:
+                if wanted.partial is not None and not assembler.received:
+                    wanted.partial.clear()
+            except StorageError as full:
+                self._fail(wanted, full)
+                return
             self._say(assembler.progress(self._device, stalled=True))
             return
         if assembler.complete:
-            del self._wanted[chunk.digest]
-            self._held[chunk.digest] = assembler.blob
-            if chunk.digest == self._shard:
-                self._to_disk(chunk.digest, assembler.blob)
-            self._say(assembler.progress(self._device))
-            self._ready(chunk.digest)
+            self._finish(wanted)
         elif (new and assembler.received % ACK_EVERY == 0) or (addressed and not new):
             self._say(assembler.progress(self._device))
         if new:
@@ -87,33 +130,32 @@ class Collector:
     def tick(self, now: float, *, reconnected: bool = False) -> None:
         """Ask for what lacks where nothing came for a while, or chunks may have been lost with a connection."""
         if self._wanted and (reconnected or now - self._quiet_since >= self._stall_s):
-            for assembler in self._wanted.values():
-                self._say(assembler.progress(self._device, stalled=True))
-            self._quiet_since, self._stall_s = now, min(2 * self._stall_s, _LONGEST_STALL_S)
+            for wanted in self._wanted.values():
+                self._say(wanted.assembler.progress(self._device, stalled=True))
+            self._quiet_since, self._stall_s = now, min(2 * self._stall_s, LONGEST_STALL_S)
 
-    def _complete(self, name: str, ref: BlobRef) -> None:
-        self._say(_complete(self._device, name, Assembler(ref).count))
-        self._ready(name)
+    def _expect(self, ref: BlobRef, partial: Partial | None = None) -> asyncio.Future[bytes]:
+        arrived: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._wanted[ref.digest] = _Wanted(Assembler(ref), arrived, partial)
+        return arrived
 
-    # ---- the shard on disk ----
+    def _finish(self, wanted: _Wanted) -> None:
+        name = wanted.assembler.digest
+        del self._wanted[name]
+        self._done.add(name)
+        self._say(wanted.assembler.progress(self._device))
+        if not wanted.arrived.done():  # whoever waited may have been cancelled
+            wanted.arrived.set_result(wanted.assembler.blob)
 
-    def _from_disk(self, shard: BlobRef) -> bytes | None:
-        try:
-            blob = (self._folder / f"shard-{shard.digest}").read_bytes()
-        except OSError:
-            return None
-        return blob if digest(blob) == shard.digest else None
+    def _fail(self, wanted: _Wanted, error: StorageError) -> None:
+        del self._wanted[wanted.assembler.digest]
+        if not wanted.arrived.done():
+            wanted.arrived.set_exception(error)
 
-    def _to_disk(self, name: str, blob: bytes) -> None:
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            for old in self._folder.glob("shard-*"):
-                old.unlink()
-            fresh = self._folder / "shard.partial"
-            fresh.write_bytes(blob)
-            fresh.replace(self._folder / f"shard-{name}")
-        except OSError as error:
-            log.warning("the shard is not kept on disk: %s", error)
+    def _take_model(self, name: str, arrived: asyncio.Future[bytes]) -> None:
+        if not arrived.cancelled():
+            self._model = (name, arrived.result())
+            self._ready(name)
 
 
 def _complete(device: str, name: str, count: int) -> BlobProgress:

@@ -11,15 +11,15 @@ import contextlib
 import logging
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass
 
 from edge_client import session
 from edge_client.agent import conditions, profile
 from edge_client.agent.books import Account, IdleFloor
-from edge_client.agent.collect import Collector
+from edge_client.agent.collect import Collector, Received
 from edge_client.agent.known_work import KnownWork, circumstances
 from edge_client.agent.link import Link
 from edge_client.agent.obedience import Obedience
+from edge_client.agent.samples import Samples
 from edge_client.agent.setup import Setup
 from edge_client.agent.share import Share
 from edge_client.agent.upload import Pacer, Uploader, chunk_bytes_at
@@ -59,26 +59,18 @@ from edge_client.protocol.messages import (
     Heartbeat,
     NetworkSpec,
     ProfileRequest,
+    ShardPart,
     Task,
     TaskClosed,
     Update,
 )
 from edge_client.protocol.tasks import end
-from edge_client.training import frames
 from edge_client.training.worker_client import WorkerClient
 
 log = logging.getLogger(__name__)
 
 _TICK_S = 0.5
 _FAREWELL_S = 3.0
-
-
-@dataclass(frozen=True)
-class Received:
-    """A chunk; `addressed`: it came to this device alone."""
-
-    chunk: Chunk
-    addressed: bool
 
 
 class Shell:
@@ -97,10 +89,11 @@ class Shell:
         now = circumstances(setup.board, setup.runtime, setup.threads, setup.cpus)
         known = KnownWork(setup.state_dir / "known_work.json", now)
         obedience = Obedience(known.read(), known.keep)
-        self._work = Work(self._name, setup.board, sampler, WorkerClient(self._begin(first)), journal, obedience)
+        self._work = Work(self._name, setup.board, sampler, WorkerClient(setup.begin(first)), journal, obedience)
         self._idle = IdleFloor(setup.state_dir / "idle.json", setup.board.meter.info if setup.board.meter else None)
         self._work.idle_power_w = self._idle.read()
-        self._collector = Collector(self._name, setup.state_dir, self._link.post, self._on_blob)
+        self._collector = Collector(self._name, self._link.post, self._on_blob)
+        self._samples = Samples(setup.device, setup.state_dir, self._collector, self._link.post)
         self._running: asyncio.Task[None] | None = None
         self._uploader: Uploader | None = None
         self._trained: Trained | None = None
@@ -115,6 +108,7 @@ class Shell:
     async def run(self) -> None:
         """Serve until stopped; raises LinkError where the broker will not be joined by trying again."""
         self._work.sampler.start()
+        await self._samples.begin()
         link = asyncio.create_task(self._link.run())
         others = [asyncio.create_task(job()) for job in (self._take_events, self._beat, self._tick)]
         if (rules := self._setup.rules).any:
@@ -138,6 +132,8 @@ class Shell:
     def _on_message(self, topic: str, message: AnyMessage) -> None:
         if isinstance(message, Chunk):  # in line with the events: the Task that names its blob comes before it
             self._events.put_nowait(Received(message, addressed=topic == self._inbox))
+        elif isinstance(message, ShardPart):
+            self._samples.heard(message)
         elif not isinstance(message, BlobProgress):
             battery_j = self._setup.board.battery_j() if isinstance(message, Task) else None
             self._events.put_nowait(Heard(message, battery_j))
@@ -207,8 +203,8 @@ class Shell:
                     log.error("%s", error)
             case Profile(work, request):
                 self._start(work, self._profile(work, request))
-            case Open(_, task):
-                self._open(task)
+            case Open(work, task):
+                self._open(work, task)
             case Train(work, task):
                 self._start(work, self._train(work, task))
             case Upload(work, task, update):
@@ -230,6 +226,7 @@ class Shell:
             return
         expected = isinstance(error, FimiClientError | ProtocolError)
         log.error("the work failed: %s", error, exc_info=None if expected else error)
+        self._samples.doubt()
         self._events.put_nowait(Failed(work, str(error) if expected else f"{type(error).__name__}: {error}"))
 
     async def _drop(self) -> None:
@@ -238,11 +235,13 @@ class Shell:
         if running is not None:
             await end(running)
 
-    def _open(self, task: Task) -> None:
+    def _open(self, work: int, task: Task) -> None:
         now = time.monotonic()
         self._account = Account.open(self._link, now)
         self._work.samples_done, self._work.leased = 0, True
-        self._collector.want(task.model, task.shard, now)
+        self._collector.want(task.model, now)
+        if task.shard is not None:
+            self._start(work, self._fetch(work, task, task.shard.digest))
 
     def _close(self, close: Close) -> TaskClosed:
         now, account = time.monotonic(), self._account
@@ -256,7 +255,7 @@ class Shell:
     # ---- work ----
 
     async def _profile(self, work: int, request: ProfileRequest) -> None:
-        await self._work.worker.start(self._begin(request.network))
+        await self._work.worker.start(self._setup.begin(request.network))
         await self._work.worker.set_shard(None)
         n_samples = self._setup.device.local_samples
         w = self._work
@@ -267,10 +266,14 @@ class Shell:
         self._idle.keep(w.idle_power_w)
         self._events.put_nowait(Profiled(work, report))
 
+    async def _fetch(self, work: int, task: Task, shard: str) -> None:
+        await self._samples.fetch(task)
+        self._events.put_nowait(BlobReady(work, shard))
+
     async def _train(self, work: int, task: Task) -> None:
-        await self._work.worker.start(self._begin(task.network))
-        shard = self._collector.blob(task.shard.digest) if task.shard else None
-        self._trained = await self._work.train(task, self._collector.blob(task.model.digest), shard)
+        await self._work.worker.start(self._setup.begin(task.network))
+        listing = self._samples.listing if task.shard else None
+        self._trained = await self._work.train(task, self._collector.model(task.model.digest), listing)
         self._events.put_nowait(TrainedEvent(work))
 
     async def _upload(self, work: int, task: Task, again: Update | None) -> None:
@@ -292,9 +295,3 @@ class Shell:
         self._uploader = None
         if again is not None:
             self._events.put_nowait(Uploaded(work, again))
-
-    def _begin(self, network: NetworkSpec) -> frames.Begin:
-        setup = self._setup
-        return frames.Begin(
-            network=network, runtime=setup.runtime, threads=setup.threads, data=str(setup.data), cpus=setup.cpus
-        )

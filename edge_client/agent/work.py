@@ -81,9 +81,9 @@ class Work:
         self.leased = False
         self.board.restore()
 
-    async def train(self, task: Task, model: bytes, shard: bytes | None) -> Trained:
+    async def train(self, task: Task, model: bytes, listing: bytes | None) -> Trained:
         """Train all segments; raises TrainingError or ProtocolError where task, model and shard do not fit."""
-        held = await self.worker.set_shard(shard)
+        held = await self.worker.set_shard(listing)
         if held != task.local_samples + task.synth_samples:
             raise TrainingError(
                 f"the shard makes it {held} samples, the task says {task.local_samples + task.synth_samples}"

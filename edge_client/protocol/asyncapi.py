@@ -38,6 +38,7 @@ CHANNELS: dict[str, tuple[str, str, tuple[type[Message], ...]]] = {
             messages.Task,
             messages.Abort,
             messages.UpdateAck,
+            messages.ShardPart,
             messages.Chunk,
             messages.BlobProgress,
         ),
@@ -48,6 +49,7 @@ CHANNELS: dict[str, tuple[str, str, tuple[type[Message], ...]]] = {
         (
             messages.Join,
             messages.ProfileReport,
+            messages.ShardNeeds,
             messages.Heartbeat,
             messages.Update,
             messages.TaskClosed,

@@ -9,13 +9,14 @@ Sender:   ref = blob_ref(blob, chunk_bytes); window = SendWindow(ref, receivers,
 Receiver: assembler = Assembler(ref); new = assembler.add(chunk); publish assembler.progress(me) every `ACK_EVERY` new
           chunks, when complete, and at once for a chunk that was not new (the sender probes: it waits for word);
           publish assembler.progress(me, stalled=True) when nothing came for a while. Who has the blob already (a shard
-          in the cache, an update sent again) says `complete` to the first chunk or the reference it sees.
+          in the cache, an update sent again) says `complete` to the first chunk or the reference it sees. What a shard
+          needs is sent only once its receiver has said which chunks lack: `SendWindow(..., resumes=True)`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.messages import BlobProgress, BlobRef, Chunk
@@ -194,9 +195,20 @@ class SendWindow:
 
     The window advances with the fastest `quorum` receivers: index i may go out once at least `quorum` receivers have
     more than i - window chunks. The slow ones ask for what they missed by index and get it on their own.
+
+    With `resumes` nothing goes out before the receiver, of which there is then one, has said what it has: it may have
+    kept some of the blob from an earlier attempt, and gets the rest.
     """
 
-    def __init__(self, ref: BlobRef, receivers: Iterable[str], quorum: int | None = None, window: int = WINDOW) -> None:
+    def __init__(
+        self,
+        ref: BlobRef,
+        receivers: Iterable[str],
+        quorum: int | None = None,
+        window: int = WINDOW,
+        *,
+        resumes: bool = False,
+    ) -> None:
         self.ref = ref
         self.count = n_chunks(ref)
         self._received = dict.fromkeys(receivers, 0)
@@ -209,6 +221,8 @@ class SendWindow:
         self._next = 0
         self._asked: dict[str, tuple[int, ...]] = {}
         self._complete: set[str] = set()
+        self._unheard = resumes
+        self._order: Sequence[int] = range(self.count)
 
     @property
     def complete(self) -> frozenset[str]:
@@ -232,13 +246,18 @@ class SendWindow:
             return
         if progress.received > self.count or any(index >= self.count for index in progress.missing):
             raise ProtocolError(f"{who} speaks of chunks that blob {self.ref.digest[:12]} does not have")
+        first, self._unheard = self._unheard, False
+        if first and progress.missing:
+            # `missing` has the first ones that lack: what it leaves out below its last is there.
+            last, lacking = max(progress.missing), frozenset(progress.missing)
+            self._order = [*sorted(lacking), *range(last + 1, self.count)]
         if progress.complete:
             self._complete.add(who)
             self._received[who] = self.count
             self._asked.pop(who, None)
         elif who not in self._complete:
             self._received[who] = progress.received  # may fall: a receiver whose digest failed starts over
-            self._asked[who] = progress.missing
+            self._asked[who] = () if first else progress.missing  # what lacks at first comes by itself
 
     def forget(self, receiver: str) -> None:
         """A receiver has left; nobody waits for it any more."""
@@ -248,18 +267,19 @@ class SendWindow:
 
     def take(self) -> tuple[int, ...]:
         """The indices that may go out to all now; each is handed out once."""
-        if not self._received:
+        if self.done or self._unheard:
             return ()
         fastest = sorted(self._received.values(), reverse=True)
-        floor = fastest[min(self._quorum, len(fastest)) - 1]
-        start, self._next = self._next, max(self._next, min(self.count, floor + self._window))
-        return tuple(range(start, self._next))
+        kept = self.count - len(self._order)
+        floor = fastest[min(self._quorum, len(fastest)) - 1] - kept
+        start, self._next = self._next, max(self._next, min(len(self._order), floor + self._window))
+        return tuple(self._order[start : self._next])
 
     def take_asked(self) -> dict[str, tuple[int, ...]]:
         """What each receiver asked for again and was already sent once, at most a window of it; handed out once."""
+        end = self._order[self._next] if self._next < len(self._order) else self.count
         due = {
-            who: tuple(index for index in asked if index < self._next)[: self._window]
-            for who, asked in self._asked.items()
+            who: tuple(index for index in asked if index < end)[: self._window] for who, asked in self._asked.items()
         }
         self._asked.clear()
         return {who: indices for who, indices in due.items() if indices}

@@ -6,8 +6,6 @@ message with `ProtocolError`, it never guesses. Units are SI and stand in the na
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import msgspec
@@ -30,13 +28,14 @@ from edge_client.protocol.values import (
     SegmentOutcome,
     UploadOutcome,
     Value,
+    finite,
 )
 
 __all__ = [
     "VERSION", "Abort", "AnyMessage", "BlobProgress", "BlobRef", "Bye", "Calibration", "Capabilities", "Chunk",
     "EnergyReading", "Heartbeat", "Join", "Message", "Name", "NetworkSpec", "OppPoint", "ProfileReport",
-    "ProfileRequest", "RadioOutcome", "Refusal", "Segment", "SegmentOutcome", "ServerHello", "Task", "TaskClosed",
-    "Update", "UpdateAck", "UploadOutcome", "decode", "encode",
+    "ProfileRequest", "RadioOutcome", "Refusal", "Segment", "SegmentOutcome", "ServerHello", "ShardNeeds", "ShardPart",
+    "Task", "TaskClosed", "Update", "UpdateAck", "UploadOutcome", "decode", "encode",
 ]  # fmt: skip
 
 VERSION = 1
@@ -75,11 +74,12 @@ class ProfileRequest(Message, frozen=True, kw_only=True):
 class Task(Message, frozen=True, kw_only=True):
     """One round's work for one device.
 
-    `model` is the broadcast global model, `shard` the synthetic samples of this device (None: none). Segments' samples
-    sum to local_epochs * (local + synthetic samples), in the order they are trained. `deadline_s` counts from receipt:
-    past it the device drops the task and reports its joules. `upload_bits_per_s` is the rate of the update's packets as
-    MQTT sends them, envelopes included (None: as fast as they go). `lease_s`: the board's own settings come back once
-    the broker has been out of reach for so long.
+    `model` is the broadcast global model, `shard` the list of this device's synthetic samples (shards.py; None: it gets
+    none): the device says which of them it lacks (`ShardNeeds`), and trains once it has exactly these. Samples of
+    segments sum to local_epochs * (local + synthetic samples), in the order they are trained. `deadline_s` counts from
+    receipt: past it the device drops the task and reports its joules. `upload_bits_per_s` is the rate of the update's
+    packets as MQTT sends them, envelopes included (None: as fast as they go). `lease_s`: the board's own settings come
+    back once the broker has been out of reach for so long.
     """
 
     run: Name
@@ -121,6 +121,17 @@ class UpdateAck(Message, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class ShardPart(Message, frozen=True, kw_only=True):
+    """The answer to `ShardNeeds`: `part` holds the `samples` that were lacking, in their order, as one blob. Its chunks
+    are sent once the device has said which of them it has (`BlobProgress`), for an interrupted part goes on."""
+
+    run: Name
+    round: Count
+    shard: Digest
+    samples: Count
+    part: BlobRef
+
+
 class Bye(Message, frozen=True, kw_only=True):
     """The run is over; devices restore themselves and wait for the next hello."""
 
@@ -155,6 +166,17 @@ class ProfileReport(Message, frozen=True, kw_only=True):
     idle: EnergyReading
     points: tuple[OppPoint, ...]
     temperature_c: float | None = None
+
+
+class ShardNeeds(Message, frozen=True, kw_only=True):
+    """Which samples of the list `shard` the device lacks: bits, the first sample in the highest bit of the first byte.
+    Said for each task with a shard, also where nothing lacks, and again while no `ShardPart` answers."""
+
+    device: Name
+    run: Name
+    round: Count
+    shard: Digest
+    lacking: bytes
 
 
 class Heartbeat(Message, frozen=True, kw_only=True):
@@ -231,8 +253,8 @@ class BlobProgress(Message, frozen=True, kw_only=True):
 
 
 AnyMessage = (
-    ServerHello | ProfileRequest | Task | Abort | UpdateAck | Bye
-    | Join | ProfileReport | Heartbeat | Update | TaskClosed | Refusal
+    ServerHello | ProfileRequest | Task | Abort | UpdateAck | ShardPart | Bye
+    | Join | ProfileReport | ShardNeeds | Heartbeat | Update | TaskClosed | Refusal
     | Chunk | BlobProgress
 )  # fmt: skip
 
@@ -257,21 +279,3 @@ def decode(payload: bytes | bytearray | memoryview) -> AnyMessage:
         raise ProtocolError(f"not a message of protocol version {VERSION}: {error}") from error
     finite(message)
     return message
-
-
-def finite(value: Value) -> None:
-    """Raise `ProtocolError` unless every number in a message, or a part of one, is finite."""
-    if odd := next(_not_finite(value, type(value).__name__), None):
-        raise ProtocolError(f"{odd}; every number in a message must be finite")
-
-
-def _not_finite(value: object, path: str) -> Iterator[str]:
-    """What in a message is not finite: "<path> is <value>"."""
-    if isinstance(value, float) and not math.isfinite(value):
-        yield f"{path} is {value}"
-    elif isinstance(value, Value):
-        for name in value.__struct_fields__:
-            yield from _not_finite(getattr(value, name), f"{path}.{name}")
-    elif isinstance(value, tuple):
-        for index, item in enumerate(value):
-            yield from _not_finite(item, f"{path}[{index}]")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import msgspec
+
+from edge_client.protocol.errors import ProtocolError
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -191,3 +195,21 @@ class Capabilities(Value, frozen=True, kw_only=True):
     tx_power: Literal["enforced", "accepted_unverified", "unsupported"]
     runtimes: tuple[str, ...]
     cores: Annotated[int, msgspec.Meta(ge=1)]
+
+
+def finite(value: Value) -> None:
+    """Raise `ProtocolError` unless every number in a message, or a part of one, is finite."""
+    if odd := next(_not_finite(value, type(value).__name__), None):
+        raise ProtocolError(f"{odd}; every number in a message must be finite")
+
+
+def _not_finite(value: object, path: str) -> Iterator[str]:
+    """What in a message is not finite: "<path> is <value>"."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"{path} is {value}"
+    elif isinstance(value, Value):
+        for name in value.__struct_fields__:
+            yield from _not_finite(getattr(value, name), f"{path}.{name}")
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield from _not_finite(item, f"{path}[{index}]")

@@ -23,19 +23,22 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Begin(Frame, frozen=True, kw_only=True):
-    """Build the network and read the device's samples; answer Ok. `cpus`: those to stay on (None: any)."""
+    """Build the network and read the device's samples; answer Ok. `cpus`: those to stay on (None: any); `samples`: the
+    folder where synthetic samples are kept (see store.py)."""
 
     network: NetworkSpec
     runtime: str
     threads: int
     data: str
     cpus: tuple[int, ...] | None = None
+    samples: str = ""
 
 
 class SetShard(Frame, frozen=True, kw_only=True):
-    """Hold these synthetic samples (packed, see protocol.shards) beside the local ones; None: hold none. Answer Ok."""
+    """Hold the kept synthetic samples of this list (packed, see protocol.shards) beside the local ones; None: hold
+    none. Answer Ok; a Problem where what is kept is not exactly what the list means."""
 
-    shard: bytes | None
+    listing: bytes | None
 
 
 class Load(Frame, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.processes import die_with_parent
 from edge_client.training import data, frames
 from edge_client.training.data import LocalData
+from edge_client.training.store import SampleStore
 from edge_client.training.trainer import REMEDY, Trainer
 
 
@@ -76,6 +77,7 @@ class Worker:
         self._pipe = pipe
         self._trainer: Trainer | None = None
         self._local: LocalData | None = None
+        self._folder = Path()
         self._images = np.empty((0, 0, 0, 0), np.uint8)
         self._labels = np.empty(0, np.int64)
 
@@ -95,11 +97,12 @@ class Worker:
             case frames.Begin():
                 bind(frame.cpus)
                 self._local = data.load(Path(frame.data))
+                self._folder = Path(frame.samples)
                 self._hold(None)
                 self._trainer = make_trainer(frame)
                 self._ok()
             case frames.SetShard():
-                self._hold(frame.shard)
+                self._hold(frame.listing)
                 self._ok()
             case frames.Load():
                 if frame.weights is not None:
@@ -126,15 +129,16 @@ class Worker:
         except ProtocolError as error:
             raise TrainingError(f"{error}: {REMEDY}") from error
 
-    def _hold(self, shard: bytes | None) -> None:
+    def _hold(self, packed: bytes | None) -> None:
         """Local samples first, synthetic ones after them."""
         if self._local is None:
             raise TrainingError("the worker was given no samples yet")
         images, labels = self._local.images, self._local.labels
-        if shard is not None:
-            more_images, more_labels = shards.unpack_shard(shard)
-            if more_images.shape[1:] != images.shape[1:]:
-                raise TrainingError(f"the shard's images are {more_images.shape[1:]}, ours {images.shape[1:]}")
+        if packed is not None:
+            listing = shards.unpack_list(packed)
+            if listing.shape != images.shape[1:]:
+                raise TrainingError(f"the shard's images are {listing.shape}, ours {images.shape[1:]}")
+            more_images, more_labels = SampleStore(self._folder, listing.shape, len(listing.names)).read(listing)
             if more_labels.size and more_labels.max() >= self._local.n_classes:
                 raise TrainingError(f"the shard has label {more_labels.max()} of {self._local.n_classes} classes")
             images, labels = np.concatenate([images, more_images]), np.concatenate([labels, more_labels])

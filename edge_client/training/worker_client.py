@@ -79,9 +79,9 @@ class WorkerClient:
         """Start from these weights (safetensors); None: from the network's own."""
         await self._ask(frames.Load(weights=weights))
 
-    async def set_shard(self, shard: bytes | None) -> int:
-        """Hold this shard beside the local samples (None: none); returns how many samples are held in all."""
-        answer = await self._ask(frames.SetShard(shard=shard))
+    async def set_shard(self, listing: bytes | None) -> int:
+        """Hold the samples of this list beside the local ones (None: none); returns how many are held in all."""
+        answer = await self._ask(frames.SetShard(listing=listing))
         assert isinstance(answer, frames.Ok)
         return answer.samples
 

@@ -12,10 +12,12 @@ from scipy.optimize import least_squares
 
 from models.learning_curve import error
 from server.errors import DataError
+from server.learning.intervals import redrawn, scatter
 
 MIN_AMOUNTS = 4
 MIN_R2 = 0.8
 BETA_RANGE = (0.02, 3.0)
+LEAST_ETA = 0.01
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Fit:
-    """The coefficients; `intervals` hold 95 % of the bootstrap's refits (low, high); errors are fractions of 1.
+    """The coefficients; `intervals` hold 95 % of the refits (low, high; see `intervals`); errors are fractions of 1.
 
     `eta_free` is the best eta without the bound 0 < eta <= 1: above 1, a synthetic sample did more than a real one.
     """
@@ -51,30 +53,34 @@ class Fit:
     intervals: dict[str, tuple[float, float]]
 
 
-def fit_all(points: list[Point], *, seed: int = 0, refits: int = 200) -> Fit:
-    """Fit the curve to the runs on real samples alone, eta to the rest; raises DataError where it does not fit."""
+def fit_all(points: list[Point], *, seed: int = 0, refits: int = 200, test_images: int | None = None) -> Fit:
+    """Fit the curve to the runs on real samples alone, eta to the rest; raises DataError where it does not fit.
+
+    `test_images`, on which all runs were tested, widens the intervals by what other images would have shown.
+    """
     real = [p for p in points if p.synthetic == 0]
     mixed = [p for p in points if p.synthetic > 0]
     curve = fit_curve(real)
     eta_free = fit_eta(mixed, curve)
-    if eta_free < 0.01:
+    if eta_free < LEAST_ETA:
         raise DataError(
             f"synthetic samples are worth nothing here (eta {eta_free:.3f}): train the generator longer, or plan "
             "without synthesis"
         )
-    rng = np.random.default_rng(seed)
-    spread: dict[str, list[float]] = {name: [] for name in ("alpha", "beta", "gamma", "eta")}
-    for _ in range(refits):
-        try:
-            again = fit_curve(_resample(real, rng), checked=False)
-            eta = fit_eta(_resample(mixed, rng), again)
-        except DataError:
-            continue
-        for name, value in zip(spread, (*again, min(eta, 1.0)), strict=True):
-            spread[name].append(value)
-    misses = np.array([error(np.array(p.real), *curve) - p.error for p in real])
-    errors = np.array([p.error for p in real])
     eta = min(eta_free, 1.0)
+    runs = real + mixed
+    law = np.array([error(np.array(p.real + eta_free * p.synthetic), *curve) for p in runs])
+    found = scatter(runs, law, n_fitted=4)
+    rng = np.random.default_rng(seed)
+    spread: dict[str, list[float]] = {name: [] for name in ("alpha", "beta", "gamma", "eta", "eta_free")}
+    for _ in range(refits):
+        fresh = redrawn(runs, law, found, rng, test_images=test_images)
+        again = fit_curve(fresh[: len(real)], checked=False)
+        free = fit_eta(fresh[len(real) :], again)
+        for name, value in zip(spread, (*again, min(free, 1.0), free), strict=True):
+            spread[name].append(value)
+    errors = np.array([p.error for p in real])
+    misses = law[: len(real)] - errors
     mixed_misses = [error(np.array(p.real + eta * p.synthetic), *curve) - p.error for p in mixed]
     return Fit(
         *curve,
@@ -136,11 +142,3 @@ def fit_eta(points: list[Point], curve: tuple[float, float, float]) -> float:
         for start in (0.1, 0.5, 1.0)
     ]
     return float(min(found, key=lambda f: f.cost).x[0])
-
-
-def _resample(points: list[Point], rng: np.random.Generator) -> list[Point]:
-    """As many points again, drawn with repeats within each (real, synthetic) amount."""
-    cells: dict[tuple[int, int], list[Point]] = {}
-    for point in points:
-        cells.setdefault((point.real, point.synthetic), []).append(point)
-    return [cell[i] for cell in cells.values() for i in rng.integers(0, len(cell), len(cell))]

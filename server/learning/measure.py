@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import multiprocessing.connection
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -129,5 +132,16 @@ def read_points(saved: Path, key: str, kind: type[P]) -> list[P]:
 
 
 def _die_quietly() -> None:
-    """Ctrl-C reaches the whole process group; only the parent has something to say about it."""
+    """Ctrl-C reaches the whole process group; only the parent has something to say about it.
+
+    A parent that is killed says nothing at all: its workers watch it, or they would wait for work for ever.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)

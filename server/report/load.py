@@ -208,7 +208,14 @@ def round_row(
         )
     silent = set(record.lost) - heard  # a word on an earlier round says nothing of this one
     rows += [TaskRow(device=device, accepted=False, added_j=None, board_j=None) for device in sorted(silent)]
-    return RoundRow(round=record.round, accuracy=record.accuracy, seconds=record.duration_s, tasks=tuple(rows))
+    return RoundRow(
+        round=record.round,
+        accuracy=record.accuracy,
+        seconds=record.duration_s,
+        tasks=tuple(rows),
+        synth_bytes=sum(one.bytes_sent for one in record.samples),
+        synth_bytes_spared=sum(one.bytes_spared for one in record.samples),
+    )
 
 
 def window_row(segment: SegmentOutcome) -> WindowRow:

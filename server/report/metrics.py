@@ -135,6 +135,8 @@ class Summary:
     seconds: float
     up_bytes: int
     down_bytes: int
+    synth_bytes: int
+    synth_bytes_spared: int
     samples_trained: int
     starved_share: float | None
     full_accuracy: float | None
@@ -182,6 +184,8 @@ def summarise(run: StrategyRun, target: float | None) -> Summary:
         seconds=sum(row.seconds for row in run.rounds),
         up_bytes=sum(task.up_bytes for task in tasks),
         down_bytes=sum(task.down_bytes for task in tasks),
+        synth_bytes=sum(row.synth_bytes for row in run.rounds),
+        synth_bytes_spared=sum(row.synth_bytes_spared for row in run.rounds),
         samples_trained=sum(task.samples for task in tasks),
         starved_share=starved_share([run]),
         full_accuracy=run.full_accuracy,

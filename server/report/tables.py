@@ -33,8 +33,8 @@ def percent(value: float | None, digits: int = 1) -> str:
     return UNKNOWN if value is None else f"{100 * value:.{digits}f}%"
 
 
-def mebibytes(size_bytes: int) -> str:
-    return f"{size_bytes / 2**20:,.1f}"
+def mebibytes(size_bytes: int, digits: int = 1) -> str:
+    return f"{size_bytes / 2**20:,.{digits}f}"
 
 
 def reached(joules: float | None, spent_j: float | None) -> str:
@@ -96,6 +96,8 @@ def totals(summaries: dict[str, Summary]) -> Table:
             number(s.samples_trained),
             mebibytes(s.up_bytes),
             mebibytes(s.down_bytes),
+            mebibytes(s.synth_bytes, 2),
+            mebibytes(s.synth_bytes_spared, 2),
             percent(s.starved_share),
         )
         for name, s in summaries.items()
@@ -104,7 +106,7 @@ def totals(summaries: dict[str, Summary]) -> Table:
         caption="All rounds, all devices",
         header=(
             "Strategy", "Added J", "Whole-board J", "Planned J", "Measured J", "Seconds", "Samples trained",
-            "MiB up", "MiB down", "Starved windows",
+            "MiB up", "MiB down", "MiB of synthetic samples", "MiB of them spared", "Starved windows",
         ),
         rows=rows,
     )  # fmt: skip

@@ -79,6 +79,8 @@ class RoundRow:
     accuracy: float
     seconds: float
     tasks: tuple[TaskRow, ...]
+    synth_bytes: int = 0  # of synthetic samples and their lists, as sent to devices
+    synth_bytes_spared: int = 0  # that those would have taken which the devices had
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from edge_client.protocol.messages import (
     ProfileRequest,
     Refusal,
     ServerHello,
+    ShardNeeds,
     TaskClosed,
     Update,
     decode,
@@ -59,7 +60,7 @@ class LiveFleet:
         self._link: Link | None = None
         self._round: RoundRun | None = None  # the last one stays, to answer those who come too late
         self._stray: list[TaskClosed] = []
-        self._outgoing = Outgoing(topics, self._send)
+        self._outgoing = Outgoing(topics, self._send, self.fail)
 
     # ---- what the pipeline calls ---------------------------------------------------------------------------------
 
@@ -101,7 +102,8 @@ class LiveFleet:
             current.over = True  # what comes from now on belongs to no record yet
             self._outgoing.stop()
         stray = (*self.take_stray(), *current.state.stray)
-        return RoundOutcome(current.state, current.mean, stray, time.monotonic() - started)
+        samples = self._outgoing.samples_sent()
+        return RoundOutcome(current.state, current.mean, stray, time.monotonic() - started, samples)
 
     def take_stray(self) -> tuple[TaskClosed, ...]:
         """Last words that no outcome has handed out; afterwards they are gone from here."""
@@ -156,6 +158,9 @@ class LiveFleet:
                     self._notify("heartbeat", message=message)
             case BlobProgress():
                 self._outgoing.heard(device, message)
+            case ShardNeeds():
+                if self._is_of_round(message):
+                    self._outgoing.needed(message)
             case Chunk():
                 self._current().heard_chunk(device, message)
             case Update():
@@ -189,6 +194,10 @@ class LiveFleet:
         of_round = self._roster.heard_refusal(refusal)
         if of_round and self._round is not None and refusal.round == self._round.job.round:
             self._round.apply(Refused(refusal.device, refusal.reason))
+
+    def _is_of_round(self, needs: ShardNeeds) -> bool:
+        current = self._round
+        return current is not None and (needs.run, needs.round) == (current.job.run, current.job.round)
 
     def _current(self) -> RoundRun:
         if self._round is None:

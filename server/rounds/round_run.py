@@ -21,8 +21,10 @@ from edge_client.protocol.messages import (
     UpdateAck,
 )
 from edge_client.protocol.weights import Weights, check_like, unpack
+from server.records import SamplesSent
 from server.rounds.aggregate import WeightedMean
 from server.rounds.blobs import Incoming
+from server.rounds.samples import Shard
 from server.rounds.state import (
     Accept,
     Acknowledge,
@@ -49,7 +51,7 @@ class RoundJob:
     tasks: Mapping[str, Task]
     weights: Weights
     model: bytes
-    shards: Mapping[str, bytes]
+    shards: Mapping[str, Shard]
     quorum: int
     deadline_s: float
 
@@ -57,25 +59,27 @@ class RoundJob:
     def model_ref(self) -> BlobRef:
         return next(iter(self.tasks.values())).model
 
-    def shards_with_refs(self) -> dict[str, tuple[bytes, BlobRef]]:
-        """By device: the shard's bytes and its name in the task."""
+    def shards_with_refs(self) -> dict[str, tuple[Shard, BlobRef]]:
+        """By device: the shard and its list's name in the task."""
         named = {}
-        for device, blob in self.shards.items():
+        for device, shard in self.shards.items():
             ref = self.tasks[device].shard
             if ref is None:
                 raise ValueError(f"{device} has a shard but no task that names it")
-            named[device] = (blob, ref)
+            named[device] = (shard, ref)
         return named
 
 
 @dataclass(frozen=True)
 class RoundOutcome:
-    """What came of it: the final state, the mean change, last words on earlier rounds, wall seconds."""
+    """What came of it: the final state, the mean change, last words on earlier rounds, wall seconds, and what the
+    synthetic samples took."""
 
     state: RoundState
     mean: WeightedMean
     stray: tuple[TaskClosed, ...]
     duration_s: float
+    samples: tuple[SamplesSent, ...] = ()
 
 
 class RoundRun:

@@ -21,6 +21,7 @@ from server.rounds.evaluate import Evaluation, evaluate, fixed_subset
 from server.rounds.last_words import file_words, note_round, once
 from server.rounds.live import LiveFleet
 from server.rounds.round_run import RoundJob, RoundOutcome
+from server.rounds.samples import Shard
 from server.rounds.tasks import RoundFrame, make_task, own_share, planned_share
 from server.run_dir import Enrolled, FinalRecord, RoundRecord, RunDir, StrategyPlan
 from server.strategies import planned_work
@@ -49,7 +50,7 @@ class Course:
     wire_rounds: Iterator[int]
 
 
-Revise = Callable[[StrategyPlan, tuple[RoundRecord, ...]], Awaitable[tuple[StrategyPlan, Mapping[str, bytes]] | None]]
+Revise = Callable[[StrategyPlan, tuple[RoundRecord, ...]], Awaitable[tuple[StrategyPlan, Mapping[str, Shard]] | None]]
 """revise(plan, rounds on record) -> a plan with its shards that takes the place of the present one, or None."""
 
 
@@ -60,7 +61,7 @@ async def train_strategy(
     strategy: Strategy,
     plan: StrategyPlan,
     enrolled: tuple[Enrolled, ...],
-    shards: Mapping[str, bytes],
+    shards: Mapping[str, Shard],
     progress: Progress,
     revise: Revise | None = None,
 ) -> None:
@@ -143,7 +144,7 @@ def make_job(
     weights: Weights,
     plan: StrategyPlan,
     enrolled: tuple[Enrolled, ...],
-    shards: Mapping[str, bytes],
+    shards: Mapping[str, Shard],
 ) -> RoundJob:
     """Tasks and blobs of one round."""
     model, chunk_bytes = pack(weights), course.config.broker.chunk_bytes
@@ -157,7 +158,7 @@ def make_job(
         deadline_s=course.config.fleet.round_deadline_s or 3.0 * plan.round_s + 60.0,
     )
     local = {device.id: sum(device.join.label_counts) for device in enrolled}
-    refs = {device: blob_ref(blob, chunk_bytes) for device, blob in shards.items()}
+    refs = {device: blob_ref(shard.packed_list, chunk_bytes) for device, shard in shards.items()}
     settable = {device.id for device in enrolled if device.join.capabilities.opps_hz}
     link = plan.link.get
     shares = [planned_share(one, settable=one.id in settable, link=link(one.id)) for one in plan.plan.devices]
@@ -209,6 +210,7 @@ def make_record(
         planned={one.id: planned_work(one, plan.link.get(one.id)) for one in plan.plan.devices}
         | {own.id: planned_work(own, plan.link.get(own.id)) for own in plan.unplanned},
         model_digest=digest(pack(weights)),
+        samples=outcome.samples,
     )
 
 

@@ -61,7 +61,7 @@ def to_markdown(card: dict[str, Any]) -> str:
             f"trained on as many real images it is right on {quality['accuracy_of_real']:.1%}.",
             "",
         ]
-    for part in ("data", "network", "training", "checkpoint", "sampling", "pool", "quality", "versions"):
+    for part in ("data", "network", "training", "checkpoint", "sampling", "pool", "selection", "quality", "versions"):
         if part in card:
             lines += [f"## {part.capitalize()}", "", "| | |", "|---|---|"]
             lines += [f"| {key} | {_cell(value)} |" for key, value in card[part].items()]

@@ -16,17 +16,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, UNet2DModel
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from models.unet import UNetShape, build_unet
 from server.errors import DataError
-from server.files import write_atomic
+from server.synth.batches import Batches
+from server.synth.checkpoint import read_checkpoint, write_checkpoint
 from server.synth.generator import Stop, Stopped, never
+from server.synth.hardware import Hardware, placed
 
 NOISE_STEPS = 1000
 MIN_SNR = 5.0
-FORMAT = "fimi-diffusion-1"
 
 
 @dataclass(frozen=True)
@@ -47,30 +46,46 @@ def to_network(images: torch.Tensor, patch: int) -> torch.Tensor:
 def to_images(folded: torch.Tensor, patch: int) -> np.ndarray:
     """The inverse of `to_network`, clipped and rounded: -> (N, H, W, C) uint8."""
     pixels = F.pixel_shuffle(folded, patch).permute(0, 2, 3, 1)
-    return ((pixels.clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8).numpy()
+    return ((pixels.clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8).cpu().numpy()
 
 
 def noise_schedule() -> DDPMScheduler:
     return DDPMScheduler(NOISE_STEPS, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
 
 
-def training_loss(
-    unet: UNet2DModel, schedule: DDPMScheduler, clean: torch.Tensor, classes: torch.Tensor, *, drop_class: float = 0.1
-) -> torch.Tensor:
-    """Mean weighted squared error of v at random noise levels.
+@dataclass(frozen=True)
+class Draws:
+    """The luck of a training step, an entry a sample: the class that is shown (N,), level (N,) and noise as `clean`."""
 
-    `clean` is `to_network`'s output, `classes` (N,) int64; a share `drop_class` is shown without its class, so that
-    one network serves guidance with and without. In terms of x0 the weight is min(SNR, 5); of v, that over SNR + 1.
+    shown: torch.Tensor
+    levels: torch.Tensor
+    noise: torch.Tensor
+
+    def piece(self, part: slice) -> Draws:
+        return Draws(self.shown[part], self.levels[part], self.noise[part])
+
+
+def draw(clean: torch.Tensor, classes: torch.Tensor, rng: torch.Generator, n_classes: int, drop: float = 0.1) -> Draws:
+    """From `rng`, on the images' device: a share `drop` is shown without its class (as class `n_classes`), so that one
+    network serves guidance with and without."""
+    n, device = len(clean), clean.device
+    dropped = torch.rand(n, generator=rng, device=device) < drop
+    return Draws(
+        shown=torch.where(dropped, torch.full_like(classes, n_classes), classes),
+        levels=torch.randint(0, NOISE_STEPS, (n,), generator=rng, device=device),
+        noise=torch.randn(clean.shape, generator=rng, device=device),
+    )
+
+
+def training_loss(unet: torch.nn.Module, schedule: DDPMScheduler, clean: torch.Tensor, draws: Draws) -> torch.Tensor:
+    """Mean weighted squared error of v; `clean` is `to_network`'s output.
+
+    In terms of x0 the weight is min(SNR, 5); of v, that over SNR + 1.
     """
-    n = len(clean)
-    no_class = torch.full_like(classes, int(unet.config["num_class_embeds"]) - 1)
-    shown = torch.where(torch.rand(n) < drop_class, no_class, classes)
-    t = torch.randint(0, NOISE_STEPS, (n,))
-    noise = torch.randn_like(clean)
-    noisy = schedule.add_noise(clean, noise, t)
-    target = schedule.get_velocity(clean, noise, t)
-    predicted = unet(noisy, t, class_labels=shown).sample.float()
-    alpha = schedule.alphas_cumprod[t]
+    noisy = schedule.add_noise(clean, draws.noise, draws.levels)
+    target = schedule.get_velocity(clean, draws.noise, draws.levels)
+    predicted = unet(noisy, draws.levels, class_labels=draws.shown).sample.float()
+    alpha = schedule.alphas_cumprod.to(clean.device)[draws.levels]
     snr = alpha / (1.0 - alpha)
     weight = snr.clamp(max=MIN_SNR) / (snr + 1.0)
     return (weight * (predicted - target).square().mean(dim=(1, 2, 3))).mean()
@@ -79,10 +94,21 @@ def training_loss(
 class DiffusionGenerator:
     """Images from trained weights; implements `server.synth.generator.Generator`."""
 
-    def __init__(self, unet: UNet2DModel, shape: UNetShape, weights_digest: str, sampling: Sampling) -> None:
+    def __init__(
+        self,
+        unet: UNet2DModel,
+        shape: UNetShape,
+        weights_digest: str,
+        sampling: Sampling,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """`device`: where `unet` is."""
         self._unet = unet.eval()
+        self._device = torch.device(device)
         self._shape = shape
         self._sampling = sampling
+        self._batches = Batches(sampling.batch)
+        self.weights_digest = weights_digest
         settings = json.dumps([weights_digest, asdict(sampling)], sort_keys=True)
         self._digest = hashlib.sha256(settings.encode()).hexdigest()
 
@@ -97,21 +123,21 @@ class DiffusionGenerator:
     def sample(self, classes: np.ndarray, seeds: np.ndarray, stop: Stop = never) -> np.ndarray:
         """Classes (N,) and seeds (N,) int64 -> images (N, H, W, C) uint8; each seed draws its own start noise.
 
-        `stop` is asked before each pass of the network.
+        `stop` is asked before each pass of the network. Batches are made smaller where memory runs out.
         """
         if len(classes) and not 0 <= classes.min() <= classes.max() < self.n_classes:
             raise DataError(f"classes run to {classes.max()}; this generator knows 0 to {self.n_classes - 1}")
-        size, shape = self._sampling.batch, self._shape
-        parts = [self._batch(classes[i : i + size], seeds[i : i + size], stop) for i in range(0, len(classes), size)]
-        empty = np.zeros((0, shape.image_size, shape.image_size, shape.channels), np.uint8)
-        return np.concatenate([empty, *parts])
+        shape = (self._shape.image_size, self._shape.image_size, self._shape.channels)
+        return self._batches.run(classes, seeds, shape, lambda own, some: self._batch(own, some, stop), stop)
 
     @torch.inference_mode()
     def _batch(self, classes: np.ndarray, seeds: np.ndarray, stop: Stop) -> np.ndarray:
         side = self._shape.image_size // self._shape.patch
         one = (self._shape.channels * self._shape.patch**2, side, side)
+        # noise is drawn on the CPU, so that a seed means the same image on any machine
         x = torch.stack([torch.randn(one, generator=torch.Generator().manual_seed(int(s))) for s in seeds])
-        label = torch.as_tensor(classes, dtype=torch.int64)
+        x = x.to(self._device)
+        label = torch.as_tensor(classes, dtype=torch.int64, device=x.device)
         no_class = torch.full_like(label, self.n_classes)
         guidance = self._sampling.guidance
         solver = DPMSolverMultistepScheduler(
@@ -136,28 +162,15 @@ class DiffusionGenerator:
 
 
 def save_checkpoint(path: Path, unet: UNet2DModel, shape: UNetShape) -> str:
-    """Write the weights in half precision with the network's shape beside them; returns the file's SHA-256."""
-    half = {name: tensor.detach().to(torch.float16).contiguous() for name, tensor in unet.state_dict().items()}
-    data = save(half, metadata={"format": FORMAT, "shape": json.dumps(asdict(shape))})
-    write_atomic(path, data)
-    return hashlib.sha256(data).hexdigest()
+    """Write the weights in half precision with the network's shape; returns the checkpoint's digest."""
+    return write_checkpoint(path, unet.state_dict(), shape)
 
 
-def load_generator(path: Path, sampling: Sampling) -> DiffusionGenerator:
-    """Read a checkpoint that `save_checkpoint` wrote."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a dict
-    except FileNotFoundError:
-        raise DataError(f"no generator at {path}; train one with: fimi-server train-generator") from None
-    except SafetensorError as error:
-        raise DataError(f"{path} is not a safetensors file: {error}") from error
-    if metadata.get("format") != FORMAT:
-        raise DataError(f"{path} is not a generator of this format: {metadata.get('format')!r}, expected {FORMAT!r}")
-    fields = json.loads(metadata["shape"])
-    shape = UNetShape(**{**fields, "widths": tuple(fields["widths"])})
+def load_generator(path: Path, sampling: Sampling, hardware: Hardware | None = None) -> DiffusionGenerator:
+    """Read a checkpoint that `save_checkpoint` wrote; to run on the CPU unless told otherwise."""
+    weights, shape, digest = read_checkpoint(path)
     unet = build_unet(shape)
     unet.load_state_dict(weights)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return DiffusionGenerator(unet, shape, digest, sampling)
+    hardware = hardware or Hardware.here("cpu")
+    unet = placed(unet, hardware, torch.device(hardware.device))
+    return DiffusionGenerator(unet, shape, digest, sampling, hardware.device)

@@ -1,4 +1,4 @@
-"""From a data set to a generator that can ship: train, sample a pool, score it, write the card.
+"""From a public part to a generator that can ship: train, sample a pool, score it, write the card.
 
 Everything lands in one folder - generator.safetensors, pool/, generator-card.json and .md, samples.png - and each step
 that is done is not done again, so the same call goes on after an interruption.
@@ -6,7 +6,6 @@ that is done is not done again, so the same call goes on after an interruption.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -16,70 +15,99 @@ from typing import Any
 import numpy as np
 
 from models.unet import UNetShape, build_unet
-from server.data.dataset import Dataset, cut_public_private, images_digest
+from server.data.dataset import Dataset
 from server.errors import DataError
 from server.learning.training import Recipe
 from server.run_dir import versions
 from server.synth.card import FORMAT, read_card, write_card
+from server.synth.checkpoint import size_bytes
 from server.synth.diffusion import Sampling, load_generator
+from server.synth.filling import Maker, Stock, SynthProgress, fill, made_here
+from server.synth.generator import Generator
+from server.synth.hardware import Hardware
 from server.synth.mosaic import write_png
-from server.synth.pool import Pool, SynthProgress, empty_pool, grow, load_pool
+from server.synth.pool import read_pool
+from server.synth.public import PublicPart, public_indices
 from server.synth.quality import class_accuracy, sample_grid
-from server.synth.train import Progress, TrainSettings, train
+from server.synth.selection import selected
+from server.synth.snapshots import write_snapshot
+from server.synth.store import BLOCK, Kind, Store
+from server.synth.train import Progress, TrainSettings, steps_per_s, train
 
 
 @dataclass(frozen=True)
 class GeneratorSettings:
-    """How a generator is made. `public_fraction` and `split_seed` must be those of the runs that will use it."""
+    """How a generator is made: its network's widths and residual blocks a level, the pixels a side that it folds into
+    channels, and its training."""
 
-    public_fraction: float = 0.5
-    split_seed: int = 0
     widths: tuple[int, ...] = (64, 96)
     layers: int = 1
+    patch: int = 2
     train: TrainSettings = field(default_factory=TrainSettings)
 
 
 @dataclass(frozen=True)
 class PoolSettings:
-    """`per_class` samples of each class; pixels under `black_below` become 0 (see `Pool`)."""
+    """`per_class` samples of each class, rounded up to whole blocks; `select` as `selected`; others: `store.Kind`."""
 
     per_class: int = 1200
     black_below: int = 0
     base_seed: int = 0
+    block: int = BLOCK
+    select: float = 0.0
     sampling: Sampling = field(default_factory=Sampling)
 
 
 def train_generator(
-    dataset: Dataset,
+    part: PublicPart,
     folder: Path,
     settings: GeneratorSettings,
-    pool_settings: PoolSettings,
     *,
-    on_training: Callable[[Progress], None] = lambda _: None,
-    on_sampling: Callable[[SynthProgress], None] = lambda _: None,
+    report: Callable[[Progress], None] = lambda _: None,
+    hardware: Hardware | None = None,
 ) -> dict[str, Any]:
-    """The whole of it, behind `fimi-server train-generator`; returns the card.
+    """Train on the public part, behind `fimi-server train-generator`; returns the card as far as it is known.
 
     Raises DataError where `folder` holds a generator of other data or settings, or the images do not fit the network.
     """
-    shape = unet_shape(dataset, settings)
-    cut = public_part(dataset, settings)
-    x, y = dataset.x_train[cut], dataset.y_train[cut]
-    facts = training_facts(dataset, settings)
+    shape = unet_shape(part, settings)
+    facts = training_facts(part, settings)
     card_path, checkpoint = folder / "generator-card.json", folder / "generator.safetensors"
     card = read_card(card_path)
     if card is not None and (other := differences(card, facts)):
         raise DataError(
             f"{folder} holds a generator of other data or settings ({other[0]}): move it away or choose another folder"
         )
+    if card is None and checkpoint.exists():
+        raise DataError(f"{checkpoint} has no card beside it, so what it was trained on is not known: move it away")
+    hardware = hardware or Hardware.here()
     if card is None:
-        if checkpoint.exists():
-            raise DataError(f"{checkpoint} has no card beside it, so what it was trained on is not known: move it away")
-        write_card(card_path, facts)
+        write_card(card_path, {**facts, "hardware": {"trained_on": hardware.describe()}})
     if not checkpoint.exists() or checkpoint.with_suffix(".state").exists():
-        train(x, y, shape, settings.train, checkpoint, on_training)
-    make_pool(checkpoint, folder / "pool", dataset, pool_settings, report=on_sampling)
-    return describe_generator(dataset, folder, settings, pool_settings)
+        snapshots = write_snapshot(folder / "training.png", shape)
+        train(part.images, part.labels, shape, settings.train, checkpoint, report, hardware=hardware, show=snapshots)
+    return read_card(card_path) or facts
+
+
+def steps_for(minutes: float, part: PublicPart, folder: Path, settings: GeneratorSettings, hardware: Hardware) -> int:
+    """How many steps fit into so many minutes: those that the card in `folder` names, else by timing some."""
+    card = read_card(folder / "generator-card.json")
+    if card is not None:
+        return int(card["training"]["steps"])
+    rate = steps_per_s(part.images, part.labels, unet_shape(part, settings), settings.train, hardware)
+    return max(1, int(60 * minutes * rate))
+
+
+def pool_kind(digest: str, dataset: Dataset, settings: PoolSettings) -> Kind:
+    """What the samples of such a pool are."""
+    return Kind(
+        generator=digest,
+        n_classes=dataset.n_classes,
+        image_shape=dataset.image_shape,
+        base_seed=settings.base_seed,
+        black_below=settings.black_below,
+        block=settings.block,
+    )
 
 
 def make_pool(
@@ -88,82 +116,88 @@ def make_pool(
     dataset: Dataset,
     settings: PoolSettings,
     *,
+    hardware: Hardware | None = None,
     report: Callable[[SynthProgress], None] = lambda _: None,
-) -> Pool:
-    """Fill the pool at `folder` up to `per_class` samples of each class, behind `fimi-server synth-pool`."""
-    generator = load_generator(checkpoint, settings.sampling)
-    if (folder / "pool.json").exists():
-        pool = load_pool(folder)
-    else:
-        pool = empty_pool(
-            generator.digest,
-            dataset.n_classes,
-            dataset.image_shape,
-            base_seed=settings.base_seed,
-            black_below=settings.black_below,
-        )
-    if (pool.base_seed, pool.black_below) != (settings.base_seed, settings.black_below):
-        raise DataError(f"{folder} holds a pool of other settings: move it away or choose another folder")
-    if pool.generator != generator.digest:
-        raise DataError(
-            f"the pool at {folder} was made by another generator or with other sampling settings: move it away or "
-            "choose another folder"
-        )
-    return grow(pool, generator, np.full(dataset.n_classes, settings.per_class), folder=folder, report=report)
+    make: Maker | None = None,
+) -> Kind:
+    """Fill the store at `folder` with samples of a checkpoint; for the rest see `fill_pool`."""
+    inner = load_generator(checkpoint, settings.sampling, hardware)
+    generator = selected(inner, checkpoint.parent, settings.select, black_below=settings.black_below)
+    return fill_pool(generator, folder, dataset, settings, report=report, make=make)
+
+
+def fill_pool(
+    generator: Generator,
+    folder: Path,
+    dataset: Dataset,
+    settings: PoolSettings,
+    *,
+    report: Callable[[SynthProgress], None] = lambda _: None,
+    make: Maker | None = None,
+) -> Kind:
+    """Fill the store at `folder` up to `per_class` samples of each class, behind `fimi-server synth-pool`; `make`: who
+    makes them, if not this process. Samples of other generators and settings that are there stay."""
+    kind = pool_kind(generator.digest, dataset, settings)
+    wanted = np.full(kind.n_classes, settings.per_class)
+    fill(Stock(kind, Store(folder)), wanted, make or made_here(lambda: generator), report=report)
+    return kind
 
 
 def describe_generator(
     dataset: Dataset,
     folder: Path,
-    settings: GeneratorSettings,
     pool_settings: PoolSettings,
     *,
     recipe: Recipe | None = None,
     network: str = "vgg9",
 ) -> dict[str, Any]:
     """Score the pool in `folder`, write card and samples.png; returns the card."""
-    public = public_part(dataset, settings)
-    pool = load_pool(folder / "pool")
+    card_path = folder / "generator-card.json"
+    facts = read_card(card_path)
+    if facts is None:
+        raise DataError(f"{card_path} is missing: what the generator was trained on is not known")
+    public = public_indices(dataset, facts["data"]["public_fraction"], facts["data"]["split_seed"])
     checkpoint = folder / "generator.safetensors"
-    generator = load_generator(checkpoint, pool_settings.sampling)
-    if generator.digest != pool.generator:
+    inner = load_generator(checkpoint, pool_settings.sampling)
+    generator = selected(inner, folder, pool_settings.select, black_below=pool_settings.black_below)
+    store, kind = Store(folder / "pool"), pool_kind(generator.digest, dataset, pool_settings)
+    if kind not in store.kinds():
         raise DataError(f"the pool in {folder} was not made by {checkpoint.name} with these sampling settings")
+    pool = read_pool(store, kind)
     quality = class_accuracy(pool, dataset, public, recipe or Recipe(), network=network)
     write_png(folder / "samples.png", sample_grid(pool, dataset, public))
-    card = {
-        **training_facts(dataset, settings),
-        "checkpoint": {"file": checkpoint.name, "bytes": checkpoint.stat().st_size, "sha256": sha256_of(checkpoint)},
+    card: dict[str, Any] = {
+        **{
+            name: own
+            for name, own in facts.items()
+            if name in ("format", "data", "network", "training", "hardware", "selection")
+        },
+        "checkpoint": {"file": checkpoint.name, "bytes": size_bytes(checkpoint), "digest": inner.weights_digest},
         "sampling": {**asdict(pool_settings.sampling), "digest": generator.digest},
         "pool": {
             "samples": int(pool.counts.sum()),
             "by_class": pool.counts.tolist(),
             "base_seed": pool.base_seed,
             "black_below": pool.black_below,
-            "bytes": sum(path.stat().st_size for path in (folder / "pool").iterdir()),
+            "block": kind.block,
+            "select": pool_settings.select,
+            "bytes": sum(path.stat().st_size for path in (store.root / kind.folder).glob("class-*/*.png")),
         },
         "quality": {**asdict(quality), "accuracy_by_class": list(quality.accuracy_by_class)},
         "versions": versions(),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
-    write_card(folder / "generator-card.json", card)
+    write_card(card_path, card)
     return card
 
 
-def training_facts(dataset: Dataset, settings: GeneratorSettings) -> dict[str, Any]:
+def training_facts(part: PublicPart, settings: GeneratorSettings) -> dict[str, Any]:
     """What is known before training: the parts data, network and training of the card."""
-    shape = unet_shape(dataset, settings)
-    public = public_part(dataset, settings)
+    shape = unet_shape(part, settings)
     n_weights = sum(p.numel() for p in build_unet(shape).parameters())
     return {
         "format": FORMAT,
-        "data": {
-            "name": dataset.name,
-            "images": len(public),
-            "digest": images_digest(dataset.x_train[public], dataset.y_train[public]),
-            "public_fraction": settings.public_fraction,
-            "split_seed": settings.split_seed,
-            "class_names": list(dataset.class_names),
-        },
+        "data": part.facts,
         "network": {**asdict(shape), "widths": list(shape.widths), "weights": n_weights},
         "training": asdict(settings.train),
     }
@@ -185,27 +219,12 @@ def _flat(parts: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def public_part(dataset: Dataset, settings: GeneratorSettings) -> np.ndarray:
-    """Indices of the training images that belong to the server."""
-    return cut_public_private(
-        dataset.y_train,
-        public_fraction=settings.public_fraction,
-        seed=settings.split_seed,
-        groups=dataset.groups_train,
-    ).public
-
-
-def unet_shape(dataset: Dataset, settings: GeneratorSettings) -> UNetShape:
-    """The U-Net for this data set's images; raises DataError where they do not fit one."""
-    height, width, channels = dataset.image_shape
+def unet_shape(part: PublicPart, settings: GeneratorSettings) -> UNetShape:
+    """The U-Net for these images; raises DataError where they do not fit one."""
+    height, width, channels = part.images.shape[1:]
     if height != width:
         raise DataError(f"the generator needs square images, these are {width}x{height}: set data.image_size")
     try:
-        return UNetShape(height, channels, dataset.n_classes, settings.widths, settings.layers)
+        return UNetShape(height, channels, len(part.class_names), settings.widths, settings.layers, settings.patch)
     except ValueError as error:
         raise DataError(f"the generator cannot be built for {width}x{height}: {error}; set data.image_size") from error
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,24 +1,38 @@
-"""Training the generator on the public part: EMA, bfloat16 where the processor has it, resumable within a minute."""
+"""Training the generator on the public part: EMA, bfloat16, one or several processors of either kind, resumable.
+
+The step is written once; accelerate places it: on a GPU where there is one, on several when started by `accelerate
+launch`, else on the CPU. What a step draws (which images, how they are augmented, noise and its levels) depends on
+(seed, step) alone, never on when the training was interrupted; on a CPU a training that was killed ends with the bits
+of one that was not.
+"""
 
 from __future__ import annotations
 
 import copy
-import io
 import math
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import Accelerator
+from diffusers import UNet2DModel
 
 from models.unet import UNetShape, build_unet
-from server.files import write_atomic
-from server.synth.diffusion import noise_schedule, save_checkpoint, to_network, training_loss
+from server.errors import DataError
+from server.synth.augment import augmented
+from server.synth.diffusion import draw, noise_schedule, save_checkpoint, to_network, training_loss
+from server.synth.hardware import Hardware, accelerator_on, placed
+from server.synth.train_state import TrainState, load_state, save_state
 
 SAVE_EVERY_S = 45.0
+SHOW_EVERY_S = 600.0
+TIMED_STEPS = 20
+_LEAST_BATCH = 1
 
 
 @dataclass(frozen=True)
@@ -26,6 +40,7 @@ class TrainSettings:
     """`steps` of `batch` images; `lr` is the peak of a warm-up and cosine decay; `ema` the averaging factor.
 
     `mirror` shows every other image mirrored, left for right: more variety for things, wrong for signs and letters.
+    `shift` moves each image by up to so many pixels either way, its edge repeated: the samples move as well.
     """
 
     steps: int = 20_000
@@ -34,6 +49,7 @@ class TrainSettings:
     warmup_steps: int = 300
     ema: float = 0.999
     mirror: bool = False
+    shift: int = 0
     seed: int = 0
     bfloat16: bool = True
 
@@ -49,12 +65,22 @@ class Progress:
     left_s: float
 
 
+Show = Callable[[UNet2DModel, int], None]
+"""Called now and then with the averaged network and the step: draws samples."""
+
+
 def learning_rate(step: int, settings: TrainSettings) -> float:
     """Linear warm-up, then half a cosine down to 1 % of the peak."""
     if step < settings.warmup_steps:
         return settings.lr * (step + 1) / settings.warmup_steps
     done = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
     return settings.lr * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done))))
+
+
+def check_batch(batch: int, processes: int) -> None:
+    """Raise DataError unless all processes get the same number of images."""
+    if batch % processes:
+        raise DataError(f"--batch {batch} cannot be dealt to {processes} processes evenly")
 
 
 def train(
@@ -64,90 +90,173 @@ def train(
     settings: TrainSettings,
     out: Path,
     report: Callable[[Progress], None],
+    *,
+    hardware: Hardware | None = None,
+    show: Show | None = None,
 ) -> str:
     """Train on images (N, H, W, C) uint8 with labels (N,); writes `out`, returns its digest.
 
-    The state lies in `out`.state and is renewed every 45 s and on SIGTERM or Ctrl-C: the same call goes on from
-    there. Every step seeds its own random draws with (seed, step), so that a resumed run sees the same noise.
+    The state lies in `out`.state and is renewed every 45 s and on SIGTERM or Ctrl-C: the same call goes on from there.
+    Raises DataError where the weights are not finite any more (what was saved before is kept), or the state is of other
+    settings; KeyboardInterrupt after a signal.
     """
+    hardware = hardware or Hardware.here()
+    accelerator = accelerator_on(hardware, bfloat16=settings.bfloat16)
+    check_batch(settings.batch, accelerator.num_processes)
     torch.manual_seed(settings.seed)
-    unet = build_unet(shape)
+    unet = placed(build_unet(shape), hardware, accelerator.device)
     averaged = copy.deepcopy(unet).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(unet.parameters(), lr=settings.lr, weight_decay=0.01, fused=True)
-    schedule = noise_schedule()
-    state_path = out.with_suffix(".state")
-    settings_key = {**asdict(settings), **asdict(shape), "widths": list(shape.widths)}
-    first = 0
-    if state_path.exists():
-        state = torch.load(state_path, weights_only=True)
-        if state["settings"] != settings_key:
-            raise ValueError(f"{state_path} belongs to other settings; move it away or train with the same ones")
-        unet.load_state_dict(state["unet"])
-        averaged.load_state_dict(state["averaged"])
-        optimizer.load_state_dict(state["optimizer"])
-        first = state["step"]
+    state = TrainState(out.with_suffix(".state"), settings, shape)
+    first = load_state(state, unet, averaged, optimizer)
+    model, optimizer = accelerator.prepare(hardware.compiled(unet), optimizer)
+    step_of = _Stepper(model, settings, shape, accelerator, images, labels)
 
-    def save_state(step: int) -> None:
-        state = {
-            "settings": settings_key,
-            "step": step,
-            "unet": unet.state_dict(),
-            "averaged": averaged.state_dict(),
-            "optimizer": optimizer.state_dict(),
-        }
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        write_atomic(state_path, buffer.getvalue())
-        save_checkpoint(out, averaged, shape)
-
-    stop = False
-
-    def ask_to_stop(*_: object) -> None:
-        nonlocal stop
-        stop = True
+    def keep(step: int) -> None:
+        if accelerator.is_main_process:
+            save_state(state, step, unet, averaged, optimizer)
+            save_checkpoint(out, averaged, shape)
+        accelerator.wait_for_everyone()
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    pixels = torch.from_numpy(np.ascontiguousarray(images))
-    classes = torch.from_numpy(labels.astype(np.int64))
-    previous = {s: signal.signal(s, ask_to_stop) for s in (signal.SIGTERM, signal.SIGINT)}
-    started = saved = time.monotonic()
+    started = saved = shown = time.monotonic()
     smooth_loss = math.nan
-    try:
+    with _asked_to_stop() as stopping:
         for step in range(first, settings.steps):
-            rng = np.random.default_rng((settings.seed, step))
-            torch.manual_seed(int(rng.integers(2**62)))
-            pick = torch.from_numpy(rng.integers(0, len(pixels), settings.batch))
-            batch = pixels[pick]
-            if settings.mirror:
-                flip = torch.from_numpy(rng.random(settings.batch) < 0.5)
-                batch = torch.where(flip[:, None, None, None], batch.flip(2), batch)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, settings)
-            with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
-                loss = training_loss(unet, schedule, to_network(batch, shape.patch), classes[pick])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+            loss = step_of(step)
+            accelerator.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
-            # A young average must not remember the random start: its memory grows with the step (as in EDM2).
-            keep = min(settings.ema, (step + 1) / (step + 10))
-            with torch.no_grad():
-                for mean, value in zip(averaged.parameters(), unet.parameters(), strict=True):
-                    mean.lerp_(value, 1.0 - keep)
-            value = float(loss.detach())
-            smooth_loss = value if math.isnan(smooth_loss) else 0.99 * smooth_loss + 0.01 * value
+            optimizer.zero_grad(set_to_none=True)
+            _average(averaged, unet, min(settings.ema, (step + 1) / (step + 10)))
             now = time.monotonic()
-            if stop or now - saved > SAVE_EVERY_S:
-                save_state(step + 1)
-                saved = now
-                rate = (step + 1 - first) * settings.batch / (now - started)
+            if not _agreed(accelerator, stopping() or now - saved > SAVE_EVERY_S):
+                continue
+            value = float(loss)
+            smooth_loss = value if math.isnan(smooth_loss) else 0.7 * smooth_loss + 0.3 * value
+            keep(step + 1)
+            saved = time.monotonic()
+            rate = (step + 1 - first) * settings.batch / (now - started)
+            if accelerator.is_main_process:
                 left_s = (settings.steps - step - 1) * settings.batch / rate
                 report(Progress(step + 1, settings.steps, smooth_loss, rate, left_s))
-            if stop:
+                if show is not None and now - shown > SHOW_EVERY_S:
+                    show(averaged, step + 1)
+                    shown = time.monotonic()
+            if _agreed(accelerator, stopping()):
                 raise KeyboardInterrupt
+    digest = save_checkpoint(out, averaged, shape) if accelerator.is_main_process else ""
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        state.path.unlink(missing_ok=True)
+    return digest
+
+
+def steps_per_s(
+    images: np.ndarray, labels: np.ndarray, shape: UNetShape, settings: TrainSettings, hardware: Hardware
+) -> float:
+    """Timed on steps that are thrown away, the first ones (compilation, warm-up) left out."""
+    accelerator = accelerator_on(hardware, bfloat16=settings.bfloat16)
+    unet = placed(build_unet(shape), hardware, accelerator.device)
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=settings.lr, fused=True)
+    model, optimizer = accelerator.prepare(hardware.compiled(unet), optimizer)
+    step_of = _Stepper(model, settings, shape, accelerator, images, labels)
+
+    def timed(n: int) -> float:
+        started = time.monotonic()
+        for step in range(n):
+            float(step_of(step))
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return time.monotonic() - started
+
+    timed(TIMED_STEPS // 2)
+    return TIMED_STEPS / timed(TIMED_STEPS)
+
+
+class _Stepper:
+    """Forward and backward of one step on this process's share of the batch; the whole data set lies on its device."""
+
+    MOST_AT_ONCE = 1 << 20
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        settings: TrainSettings,
+        shape: UNetShape,
+        accelerator: Accelerator,
+        images: np.ndarray,
+        labels: np.ndarray,
+    ) -> None:
+        self._model = model
+        self._settings = settings
+        self._shape = shape
+        self._accelerator = accelerator
+        self._schedule = noise_schedule()
+        self._pixels = torch.from_numpy(np.ascontiguousarray(images)).to(accelerator.device)
+        self._classes = torch.from_numpy(labels.astype(np.int64)).to(accelerator.device)
+        self._share = settings.batch // accelerator.num_processes
+        self._at_once = min(self._share, self.MOST_AT_ONCE)
+
+    def __call__(self, step: int) -> torch.Tensor:
+        """The mean loss; gradients are left in the parameters. Out of a GPU's memory: smaller pieces from here on."""
+        while True:
+            try:
+                return self._tried(step)
+            except torch.OutOfMemoryError:
+                if self._at_once == _LEAST_BATCH:
+                    raise DataError("the GPU has no memory for a single image: use smaller --widths") from None
+                self._at_once = max(_LEAST_BATCH, self._at_once // 2)
+                self._model.zero_grad(set_to_none=True)
+                torch.cuda.empty_cache()
+
+    def _tried(self, step: int) -> torch.Tensor:
+        settings, accelerator = self._settings, self._accelerator
+        rng = np.random.default_rng((settings.seed, step))
+        luck = torch.Generator(accelerator.device).manual_seed(int(rng.integers(2**62)) + accelerator.process_index)
+        pick = rng.integers(0, len(self._pixels), settings.batch)
+        mine = pick[accelerator.process_index * self._share :][: self._share]
+        index = torch.from_numpy(mine).to(accelerator.device)
+        images = augmented(self._pixels[index], luck, mirror=settings.mirror, shift=settings.shift)
+        clean = to_network(images, self._shape.patch)
+        draws = draw(clean, self._classes[index], luck, self._shape.n_classes)
+        total = torch.zeros((), device=accelerator.device)
+        for start in range(0, self._share, self._at_once):
+            piece = slice(start, start + self._at_once)
+            part = len(clean[piece]) / self._share
+            loss = part * training_loss(self._model, self._schedule, clean[piece], draws.piece(piece))
+            accelerator.backward(loss)
+            total += loss.detach()
+        return total
+
+
+def _average(averaged: UNet2DModel, unet: UNet2DModel, keep: float) -> None:
+    """A young average must not remember the random start: its memory grows with the step (as in EDM2)."""
+    with torch.no_grad():
+        torch._foreach_lerp_(list(averaged.parameters()), list(unet.parameters()), 1.0 - keep)
+
+
+def _agreed(accelerator: Accelerator, wish: bool) -> bool:
+    """Whether any process wishes it; all must do the same, or they would wait for each other for ever."""
+    if accelerator.num_processes == 1:
+        return wish
+    votes = accelerator.reduce(torch.tensor(int(wish), device=accelerator.device))
+    return bool(votes.item())
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[Callable[[], bool]]:
+    """SIGTERM and Ctrl-C ask instead of ending, inside the context."""
+    asked = False
+
+    def ask(*_: object) -> None:
+        nonlocal asked
+        asked = True
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: asked
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-    digest = save_checkpoint(out, averaged, shape)
-    state_path.unlink(missing_ok=True)
-    return digest

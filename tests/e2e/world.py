@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from server.synth.pool import Pool, save_pool
+from tests.synth.stores import write_pool
 
 SIDE = 12
 N_CLASSES = 4
@@ -38,13 +38,7 @@ def write_world(folder: Path, *, rounds: int, strategies: list[str], local_sampl
         y_test=y_test,
     )
     per_class = 2 * local_samples
-    pool = Pool(
-        generator="0" * 64,
-        base_seed=0,
-        black_below=0,
-        images=tuple(images(np.full(per_class, label), rng) for label in range(N_CLASSES)),
-    )
-    save_pool(folder / "pool", pool)
+    write_pool(folder / "pool", [images(np.full(per_class, label), rng) for label in range(N_CLASSES)])
     (folder / "learning.json").write_text(json.dumps({"alpha": 2.0, "beta": 0.3, "gamma": 0.02, "eta": 0.8}))
     run = folder / "run.toml"
     boards = "".join(

@@ -17,8 +17,7 @@ from edge_client.config import parse_broker
 from edge_client.events import Device
 from edge_client.hardware.board import discover
 from edge_client.protocol.chunks import blob_ref
-from edge_client.protocol.messages import Join, NetworkSpec, Segment, ServerHello, Task
-from edge_client.protocol.shards import pack_shard
+from edge_client.protocol.messages import BlobRef, Join, NetworkSpec, Segment, ServerHello, Task
 from edge_client.protocol.topics import Topics
 from edge_client.protocol.weights import pack
 from edge_client.training import data
@@ -92,20 +91,20 @@ def weights(scale: float = 0.0) -> bytes:
     return pack({"w": np.full((64, 3), scale, np.float32), "b": np.zeros(3, np.float32)})
 
 
-def shard(n: int = 20) -> bytes:
-    rng = np.random.default_rng(1)
-    return pack_shard(rng.integers(0, 255, (n, 8, 8, 1), dtype=np.uint8), np.arange(n) % 3)
+def shard(n: int = 20, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 255, (n, 8, 8, 1), dtype=np.uint8), np.arange(n) % 3
 
 
-def task(round_: int = 0, synth: bytes | None = None, model: bytes | None = None, **change: object) -> Task:
-    n_synth = 20 if synth is not None else 0
+def task(round_: int = 0, synth: BlobRef | None = None, model: bytes | None = None, **change: object) -> Task:
+    n_synth = int(change.get("synth_samples", 20 if synth is not None else 0))  # type: ignore[call-overload]
     total = 2 * (40 + n_synth)
     values: dict[str, object] = {
         "run": "r1",
         "round": round_,
         "network": NETWORK,
         "model": blob_ref(model or weights(), CHUNK_BYTES),
-        "shard": blob_ref(synth, CHUNK_BYTES) if synth is not None else None,
+        "shard": synth,
         "local_epochs": 2,
         "local_samples": 40,
         "synth_samples": n_synth,

@@ -7,9 +7,21 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import aiomqtt
+import numpy as np
 
 from edge_client.protocol.chunks import Assembler, SendWindow, blob_ref, cut
-from edge_client.protocol.messages import AnyMessage, BlobProgress, BlobRef, Chunk, Heartbeat, decode, encode
+from edge_client.protocol.messages import (
+    AnyMessage,
+    BlobProgress,
+    BlobRef,
+    Chunk,
+    Heartbeat,
+    ShardNeeds,
+    ShardPart,
+    decode,
+    encode,
+)
+from edge_client.protocol.shards import pack_list, pack_shard, unpack_mask
 from edge_client.protocol.topics import Topics
 
 M = TypeVar("M")
@@ -32,6 +44,9 @@ class FleetServer:
         self.heartbeats: list[Heartbeat] = []
         self.blobs: dict[str, bytes] = {}
         self.lose: Callable[[Chunk], bool] = lambda _: False
+        self.shards: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self.sent: list[Chunk] = []  # to the device alone: of lists and parts of shards
+        self._offers: dict[str, tuple[bytes, SendWindow]] = {}
 
     async def listen(self) -> None:
         await self._client.subscribe(self._topics.all_to_server, qos=1)
@@ -76,10 +91,43 @@ class FleetServer:
                     await asyncio.wait_for(self._changed.wait(), 60)
         return ref
 
+    def offer_shard(self, images: np.ndarray, labels: np.ndarray) -> BlobRef:
+        """Have these samples ready for the device, as it says that it lacks them; the name for a task."""
+        ref = self._offer(pack_list(images, labels))
+        self.shards[ref.digest] = (images, labels)
+        return ref
+
+    def _offer(self, blob: bytes) -> BlobRef:
+        ref = blob_ref(blob, self.chunk_bytes)
+        self._offers[ref.digest] = (blob, SendWindow(ref, [self._device], resumes=True))
+        return ref
+
+    async def _needed(self, needs: ShardNeeds) -> None:
+        images, labels = self.shards[needs.shard]
+        lacking = unpack_mask(needs.lacking, len(labels))
+        if lacking.any():
+            part = self._offer(pack_shard(images[lacking], labels[lacking]))
+            samples = int(lacking.sum())
+            await self.say(ShardPart(run=needs.run, round=needs.round, shard=needs.shard, samples=samples, part=part))
+
+    async def _pump(self, progress: BlobProgress) -> None:
+        blob, window = self._offers[progress.digest]
+        window.heard(progress)
+        for index in [*window.take(), *window.take_asked().get(self._device, ())]:
+            chunk = cut(blob, window.ref, index)
+            if not self.lose(chunk):
+                self.sent.append(chunk)
+                await self.say(chunk)
+
     async def _take(self, message: AnyMessage) -> None:
         match message:
             case Heartbeat():
                 self.heartbeats.append(message)
+            case BlobProgress() if message.digest in self._offers:
+                await self._pump(message)
+            case ShardNeeds() if message.shard in self.shards:
+                self.heard.append(message)
+                await self._needed(message)
             case BlobProgress():
                 if self._window is not None:
                     self._window.heard(message)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from edge_client.errors import LinkError
-from edge_client.protocol.chunks import blob_ref
 from edge_client.protocol.messages import (
     Abort,
     Bye,
@@ -19,6 +18,7 @@ from edge_client.protocol.messages import (
     ProfileRequest,
     Segment,
     ServerHello,
+    ShardNeeds,
     TaskClosed,
     Update,
     UpdateAck,
@@ -48,9 +48,8 @@ async def test_a_round_from_the_join_to_the_last_word(tmp_path: Path, broker: Br
         for point in report.points:
             assert point.j_per_sample == pytest.approx(2.5 * point.s_per_sample, rel=0.01)
 
-        synth = shard()
-        await server.say(task(synth=synth))
-        await server.send_blob(synth, TOPICS.to_device("dev-1"))
+        images, labels = shard()
+        await server.say(task(synth=server.offer_shard(images, labels)))
         await server.send_blob(weights(), TOPICS.model)
         update = await server.wait_for(Update)
         assert update.samples == 120
@@ -68,7 +67,7 @@ async def test_a_round_from_the_join_to_the_last_word(tmp_path: Path, broker: Br
         assert closed.samples_trained == 120
         assert closed.energy.energy_j == pytest.approx(2.5 * closed.energy.duration_s, rel=0.02)
         assert closed.energy.added_j == pytest.approx(0.0, abs=0.02 * closed.energy.duration_s * 2.5)
-        assert closed.bytes_received > len(synth) + len(weights())
+        assert closed.bytes_received > images.nbytes + len(weights())  # noise does not get smaller
         assert any(beat.state == "ready" for beat in server.heartbeats)
     policy = tmp_path / "root" / trees.POLICY
     assert (policy / "scaling_governor").read_text().strip() == "schedutil"
@@ -78,22 +77,19 @@ async def test_a_round_from_the_join_to_the_last_word(tmp_path: Path, broker: Br
 async def test_lost_chunks_are_asked_for_by_index(tmp_path: Path, broker: Broker) -> None:
     async with fleet(tmp_path, broker) as (server, _):
         model = pack({"w": np.zeros((64, 3), np.float32), "b": np.zeros(3, np.float32)})
-        big = shard(20)
-        lost: set[int] = set()
+        lost: set[tuple[str, int]] = set()
 
         def lose(chunk: Chunk) -> bool:
             """The first sending of every chunk but the last."""
-            first = chunk.index not in lost and chunk.index + 1 < chunk.count
-            lost.add(chunk.index)
+            first = (chunk.digest, chunk.index) not in lost and chunk.index + 1 < chunk.count
+            lost.add((chunk.digest, chunk.index))
             return first
 
         server.chunk_bytes = 128  # so that there are many
         server.lose = lose
-        ref = blob_ref(big, 128)
-        await server.say(task(synth=big, shard=ref, model=model))
-        await server.send_blob(big, TOPICS.to_device("dev-1"))
+        await server.say(task(synth=server.offer_shard(*shard()), model=model))
+        await server.wait_for(ShardNeeds)  # the part has been cut by now
         server.chunk_bytes = CHUNK_BYTES
-        server.lose = lambda _: False
         await server.send_blob(model, TOPICS.model)
         update = await server.wait_for(Update)
         assert update.samples == 120
@@ -225,20 +221,6 @@ async def test_weights_that_do_not_fit_close_the_task_as_failed(tmp_path: Path, 
         assert "do not fit the network" in closed.reason
         await start_round(server, task(1), weights())
         assert (await server.wait_for(Update)).round == 1
-
-
-async def test_a_shard_is_kept_over_a_restart(tmp_path: Path, broker: Broker) -> None:
-    synth = shard()
-    async with fleet(tmp_path, broker) as (server, _):
-        await server.say(task(synth=synth))
-        await server.send_blob(synth, TOPICS.to_device("dev-1"))
-        await server.send_blob(weights(), TOPICS.model)
-        await server.wait_for(Update)
-    kept = list((tmp_path / "state").glob("shard-*"))
-    assert [path.read_bytes() for path in kept] == [synth]
-    async with fleet(tmp_path, broker) as (server, _):
-        await start_round(server, task(1, synth=synth), weights())  # the shard is not sent
-        assert (await server.wait_for(Update)).samples == 120
 
 
 async def test_a_broker_that_refuses_this_client_ends_it(tmp_path: Path, broker: Broker) -> None:

@@ -163,3 +163,49 @@ def test_lossy_lines_deliver_in_the_end(n: int, chunk_bytes: int, room: int, los
         if window.done:
             break
     assert all(assembler.blob == blob for assembler in receivers.values())
+
+
+def test_who_resumes_says_first_what_it_has() -> None:
+    window = SendWindow(blob_ref(BLOB, 1), ["a"], window=4, resumes=True)
+    assert window.take() == ()
+    window.heard(progress("a", 5, missing=(1, 3, 7, 8, 9)))  # 0, 2, 4, 5 and 6 are there
+    assert window.take() == (1, 3, 7, 8)
+    assert window.take_asked() == {}  # they have just been handed out
+    window.heard(progress("a", 7, missing=(3,)))
+    assert window.take() == (9,)
+    assert window.take_asked() == {"a": (3,)}
+    window.heard(progress("a", 0, missing=tuple(range(10))))  # the digest was wrong: all of it again
+    assert window.take_asked() == {"a": (0, 1, 2, 3)}
+    window.heard(progress("a", 10, complete=True))
+    assert (window.take(), window.done) == ((), True)
+
+
+def test_who_has_it_all_is_sent_nothing() -> None:
+    window = SendWindow(blob_ref(BLOB, 1), ["a"], resumes=True)
+    window.heard(progress("a", 1, complete=True))
+    assert window.take() == ()
+
+
+@settings(deadline=None)
+@given(st.sets(st.integers(0, 199)), st.integers(1, 20))
+def test_a_resumed_blob_comes_whole_and_nothing_twice(kept: set[int], window: int) -> None:
+    blob = bytes(range(200))
+    ref = blob_ref(blob, 1)
+    receiver, sender = Assembler(ref), SendWindow(ref, ["a"], window=window, resumes=True)
+    for index in kept:
+        receiver.add(cut(blob, ref, index))
+    sent: list[int] = []
+    sender.heard(receiver.progress("a", stalled=True))
+    while not sender.done:
+        indices = sender.take()
+        assert len(indices) <= window + sum(index > 63 for index in kept)  # of these it may not know
+        for index in indices:
+            sent.append(index)
+            receiver.add(cut(blob, ref, index))
+        sender.heard(receiver.progress("a"))
+    assert receiver.blob == blob
+    missing = sorted(set(range(200)) - kept)
+    # Of what lacks the first 64 are named; behind the 64th some may be sent that are there.
+    beyond = {index for index in kept if len(missing) >= 64 and index > missing[63]}
+    assert set(sent) - beyond == set(missing)
+    assert len(sent) == len(set(sent))

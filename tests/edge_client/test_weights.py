@@ -1,17 +1,14 @@
-"""Weights and shards as bytes and back."""
+"""Weights as bytes and back."""
 
 from __future__ import annotations
 
 import hashlib
-import zlib
 
 import numpy as np
 import pytest
 import safetensors.numpy
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from edge_client.protocol import shards, weights
+from edge_client.protocol import weights
 from edge_client.protocol.errors import ProtocolError
 
 W = {"b": np.array([1.5, -2.0], np.float32), "a": np.arange(6, dtype=np.float32).reshape(2, 3)}
@@ -81,52 +78,3 @@ def test_the_change_is_new_minus_old() -> None:
     np.testing.assert_array_equal(change["a"], np.ones((2, 3)))
     with pytest.raises(ProtocolError):
         weights.change({}, W)
-
-
-# ---- shards ------------------------------------------------------------------------------------------------------
-
-X = np.arange(2 * 3 * 4 * 1, dtype=np.uint8).reshape(2, 3, 4, 1)
-Y = np.array([1, 0])
-
-
-@settings(deadline=None)
-@given(st.integers(0, 5), st.sampled_from([1, 3]), st.integers(0, 2**32 - 1))
-def test_shards_come_back(n: int, channels: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    images = rng.integers(0, 256, (n, 4, 5, channels), dtype=np.uint8)
-    labels = rng.integers(0, 10, n)
-    blob = shards.pack_shard(images, labels.astype(np.uint8))
-    assert blob == shards.pack_shard(images, labels)
-    back_images, back_labels = shards.unpack_shard(blob)
-    np.testing.assert_array_equal(back_images, images)
-    np.testing.assert_array_equal(back_labels, labels)
-    assert back_labels.dtype == np.int64
-
-
-def test_what_is_no_shard_is_refused() -> None:
-    good = shards.pack_shard(X, Y)
-    for bad, why in (
-        (b"xx", "no shard"),
-        (good[:-3], "cut short"),
-        (zlib.compress(b"xx"), "no shard"),
-        (zlib.compress(safetensors.numpy.save({"x": X})), "holds x and y, not x"),
-        (zlib.compress(safetensors.numpy.save({"x": X, "y": Y.astype(float)})), "labels are float64"),
-        (zlib.compress(safetensors.numpy.save({"x": X, "y": Y - 1})), "must not be negative"),
-        (
-            zlib.compress(safetensors.numpy.save({"x": X, "y": np.arange(3)})),
-            r"2 shard images have labels of shape \(3,",
-        ),
-        (zlib.compress(safetensors.numpy.save({"x": X[0], "y": Y})), r"must be \(N, H, W, C\) uint8"),
-    ):
-        with pytest.raises(ProtocolError, match=why):
-            shards.unpack_shard(bad)
-    with pytest.raises(ProtocolError, match="uint8"):
-        shards.pack_shard(X.astype(float), Y)
-
-
-def test_a_small_message_cannot_fill_the_memory() -> None:
-    blob = shards.pack_shard(np.zeros((50, 64, 64, 3), np.uint8), np.zeros(50))
-    assert len(blob) < 2000
-    with pytest.raises(ProtocolError, match="larger than 100000 bytes"):
-        shards.unpack_shard(blob, max_bytes=100_000)
-    assert len(shards.unpack_shard(blob, max_bytes=50 * 64 * 64 * 3 + 1000)[1]) == 50

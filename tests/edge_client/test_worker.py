@@ -14,9 +14,10 @@ import pytest
 
 from edge_client.errors import TrainingError
 from edge_client.protocol import weights
-from edge_client.protocol.shards import pack_shard
+from edge_client.protocol.shards import pack_list
 from edge_client.training import data, frames, worker_client
 from edge_client.training.numpy_trainer import NumpyTrainer
+from edge_client.training.store import SampleStore
 from edge_client.training.trainer import Hyper
 from edge_client.training.worker_client import StoppedWatch, WorkerClient
 from tests.edge_client.samples import SOFTMAX, save
@@ -26,7 +27,9 @@ from tests.edge_client.samples import SOFTMAX, save
 async def worker(tmp_path: Path) -> AsyncIterator[WorkerClient]:
     x = np.arange(6 * 2, dtype=np.uint8).reshape(6, 1, 2, 1) * 20
     path = save(tmp_path / "d.npz", x=x, y=np.array([0, 1] * 3), n_classes=2)
-    handle = WorkerClient(frames.Begin(network=SOFTMAX, runtime="numpy", threads=1, data=str(path)))
+    handle = WorkerClient(
+        frames.Begin(network=SOFTMAX, runtime="numpy", threads=1, data=str(path), samples=str(tmp_path))
+    )
     await handle.start()
     yield handle
     await handle.stop()
@@ -56,9 +59,11 @@ async def test_a_worker_trains_as_the_trainer_does(worker: WorkerClient, tmp_pat
     np.testing.assert_allclose(there["w"], here.weights()["w"], rtol=1e-6)
 
 
-async def test_synthetic_samples_stand_behind_the_local_ones(worker: WorkerClient) -> None:
-    white = np.full((2, 1, 2, 1), 255, np.uint8)
-    assert await worker.set_shard(pack_shard(white, np.array([1, 1]))) == 8
+async def test_synthetic_samples_stand_behind_the_local_ones(worker: WorkerClient, tmp_path: Path) -> None:
+    white, ones = np.full((2, 1, 2, 1), 255, np.uint8), np.array([1, 1])
+    store = SampleStore(tmp_path, (1, 2, 1), 4)
+    store.add(white, np.array([1, 2]))
+    assert await worker.set_shard(pack_list(white, ones)) == 8
     synth = frames.Train(
         batches=(np.array([6, 7], np.int32).tobytes(),), learning_rate=1.0, momentum=0, weight_decay=0, clip_norm=None
     )
@@ -66,13 +71,16 @@ async def test_synthetic_samples_stand_behind_the_local_ones(worker: WorkerClien
     got = weights.unpack(await worker.weights())  # both pixels 1, label 1: w moves by (-1/2, +1/2) in both rows
     np.testing.assert_allclose(got["w"], [[-0.5, 0.5], [-0.5, 0.5]])
     assert await worker.set_shard(None) == 6
-    for shard, why in (
-        (pack_shard(np.zeros((1, 2, 2, 1), np.uint8), np.array([0])), r"the shard's images are \(2, 2, 1\)"),
-        (pack_shard(white, np.array([1, 2])), "the shard has label 2 of 2 classes"),
-        (b"???", "no shard"),
+    whole = pack_list(white, ones)
+    for listing, why in (
+        (pack_list(np.zeros((1, 2, 2, 1), np.uint8), np.array([0])), r"the shard's images are \(2, 2, 1\)"),
+        (pack_list(white, np.array([1, 2])), "the shard has label 2 of 2 classes"),
+        (pack_list(white // 2, ones), "not on disk any more"),
+        (whole.replace(whole[12:44], bytes(32)), "their digest is another one"),
+        (b"???", "no list"),
     ):
         with pytest.raises(TrainingError, match=why):
-            await worker.set_shard(shard)
+            await worker.set_shard(listing)
     assert await worker.set_shard(None) == 6  # a problem leaves the worker as it was
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from server.errors import DataError
 from server.learning.curve import Point, fit_all, fit_curve, fit_eta
+from server.learning.intervals import scatter
 
 CURVE = (2.0, 0.5, 0.1)
 AMOUNTS = (25, 100, 400, 1600)
@@ -71,3 +72,38 @@ def test_worthless_or_missing_synthetic_samples_are_refused() -> None:
         fit_all(points(eta=0.0), refits=1)
     with pytest.raises(DataError, match="eta cannot be fitted"):
         fit_all([p for p in points() if not p.synthetic], refits=1)
+
+
+def two_seeds(rng: np.random.Generator) -> list[Point]:
+    """Eleven cells, two seeds each; a run errs by 1 point of error, more or less."""
+    cells = [(n, 0) for n in (*AMOUNTS, 50, 800)] + [(100, 100), (100, 600), (400, 1000), (50, 400), (400, 400)]
+    return [Point(r, s, seed, law(r + 0.5 * s) + 0.01 * rng.normal()) for seed in (0, 1) for r, s in cells]
+
+
+def test_two_seeds_a_cell_are_not_taken_for_certainty() -> None:
+    fits = [fit_all(two_seeds(np.random.default_rng(i)), refits=40) for i in range(12)]
+    held = [fit.intervals["eta_free"][0] <= 0.5 <= fit.intervals["eta_free"][1] for fit in fits]
+    assert sum(held) >= 10  # 95 % of 12 are 11.4
+    assert np.median([high - low for low, high in (fit.intervals["eta_free"] for fit in fits)]) < 0.8
+
+
+def test_what_errors_scatter_by_is_told_apart_by_hand() -> None:
+    cells = [(n, 0) for n in AMOUNTS]
+    flat = np.full(8, 0.5)  # sqrt(p (1 - p)) = 1/2: misses count double
+    runs = [Point(n, s, seed, 0.5 + (0.01 if seed else -0.01)) for seed in (0, 1) for n, s in cells]
+    found = scatter(runs, flat, n_fitted=3)
+    # within a cell the two are 0.04 apart: variance 2 * 0.02^2 = 0.0008; the cells' means are all 0
+    assert (found.run**2, found.cell, found.run_freedom) == (pytest.approx(8e-4), 0.0, 4)
+    # the seeds' means are -0.02 and 0.02, variance 8e-4, of which a quarter of the runs' is chance
+    assert found.seed**2 == pytest.approx(8e-4 - 2e-4)
+    shared = [Point(n, s, seed, 0.5 + (0.01 if n < 200 else -0.01)) for seed in (0, 1) for n, s in cells]
+    found = scatter(shared, flat, n_fitted=3)
+    # four means of +-0.02 with one degree of freedom left after three coefficients
+    assert (found.run, found.seed, found.cell**2) == (0.0, 0.0, pytest.approx(4 * 4e-4))
+    single = scatter(shared[:4], flat[:4], n_fitted=3)
+    assert (single.run**2, single.cell, single.run_freedom) == (pytest.approx(4 * 4e-4), 0.0, 1)
+
+
+def test_a_small_test_part_widens_what_is_said_of_the_floor() -> None:
+    wide, narrow = (fit_all(points(noise=0.003), refits=60, test_images=n) for n in (400, None))
+    assert np.ptp(wide.intervals["gamma"]) > 1.5 * np.ptp(narrow.intervals["gamma"])

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +17,10 @@ from server.data.dataset import Dataset
 from server.errors import DataError
 from server.learning.curve import Point
 from server.learning.fit_learning import LearningSettings, fit_learning
+from server.learning.made import Made
 from server.learning.measure import Job, MeasureProgress, measure, run_job
 from server.learning.training import Recipe, balanced_draw, train_network
 from server.rounds.evaluate import evaluate
-from server.synth.pool import Pool
 
 CLASSES = 4
 
@@ -32,13 +36,12 @@ def patterns(n: int, seed: int, noise: float = 75.0) -> tuple[np.ndarray, np.nda
 
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
-    return Dataset("patterns", *patterns(2400, 0), *patterns(100, 1), tuple("abcd"))
+    return Dataset("patterns", *patterns(2400, 0), *patterns(300, 1), tuple("abcd"))
 
 
 @pytest.fixture(scope="module")
-def pool() -> Pool:
-    images, labels = patterns(800, 2, noise=85.0)
-    return Pool("f" * 64, 0, 0, tuple(images[labels == c] for c in range(CLASSES)))
+def made() -> Made:
+    return Made(*patterns(800, 2, noise=85.0), {"generator": "f" * 64})
 
 
 SETTINGS = LearningSettings(
@@ -80,38 +83,48 @@ def test_draws_are_balanced_and_nested() -> None:
     assert len(np.unique(large)) == 21
 
 
-def test_a_whole_measurement_is_fitted_written_and_resumed(dataset: Dataset, pool: Pool, tmp_path: Path) -> None:
+def test_a_whole_measurement_is_fitted_written_and_resumed(dataset: Dataset, made: Made, tmp_path: Path) -> None:
     seen: list[MeasureProgress] = []
     out = tmp_path / "learning.json"
-    fit = fit_learning(dataset, pool, out, SETTINGS, report=seen.append)
+    fit = fit_learning(dataset, made, out, SETTINGS, report=seen.append)
     content = json.loads(out.read_text())
     assert (content["alpha"], content["eta"]) == (fit.alpha, fit.eta)
     assert 0 < fit.eta <= 1
     assert content["points"][0]["error"] > content["points"][4]["error"]
     assert content["provenance"]["generator"] == "f" * 64
-    assert "B included" in content["provenance"]["caveat"]
+    assert content["provenance"]["tested_on"] == "test part"
+    assert content["provenance"]["test_images"] == 200
+    assert content["provenance"]["test_digest"] != content["provenance"]["public_digest"]
+    assert content["intervals"]["eta"][0] < fit.eta < content["intervals"]["eta_free"][1]
     assert len(content["points"]) == len(seen) == 14
     assert [p.done for p in seen] == list(range(1, 15))
     assert seen[-1].left_s == 0
 
     seen.clear()
-    assert fit_learning(dataset, pool, out, SETTINGS, report=seen.append) == fit
+    assert fit_learning(dataset, made, out, SETTINGS, report=seen.append) == fit
     assert not seen
 
-    fit_learning(dataset, pool, out, replace(SETTINGS, mixtures=((8, 72), (24, 240), (8, 240))), report=seen.append)
+    fit_learning(dataset, made, out, replace(SETTINGS, mixtures=((8, 72), (24, 240), (8, 240))), report=seen.append)
     assert [(p.point.real, p.point.synthetic) for p in seen] == [(8, 240)] * 2
 
+    seen.clear()  # samples that changed under the same names are other samples
+    fit_learning(dataset, replace(made, images=made.images ^ 1), out, SETTINGS, report=seen.append)
+    assert len(seen) == 14
 
-def test_too_few_samples_are_one_sentence(dataset: Dataset, pool: Pool, tmp_path: Path) -> None:
+
+def test_too_few_samples_are_one_sentence(dataset: Dataset, made: Made, tmp_path: Path) -> None:
     for changed, words in (
-        ({"amounts": (8, 5000)}, "5000 real samples are asked for, part A .* has 8"),
-        ({"mixtures": ((8, 801),)}, "801 synthetic samples are asked for, the pool has 800"),
+        ({"amounts": (8, 5000)}, "5000 real samples are asked for, the public part of patterns has 1200"),
+        ({"mixtures": ((8, 801),)}, "801 synthetic samples are asked for, there are 800"),
         ({"mixtures": ((0, 8),)}, "start at 1"),
     ):
         with pytest.raises(DataError, match=words):
-            fit_learning(dataset, pool, tmp_path / "l.json", replace(SETTINGS, **changed))
-    with pytest.raises(DataError, match="the pool has 3 classes"):
-        fit_learning(dataset, replace(pool, images=pool.images[:3]), tmp_path / "l.json", SETTINGS)
+            fit_learning(dataset, made, tmp_path / "l.json", replace(SETTINGS, **changed))
+    few = Made(made.images[made.labels < 3], made.labels[made.labels < 3])
+    with pytest.raises(DataError, match="no synthetic sample of the class d"):
+        fit_learning(dataset, few, tmp_path / "l.json", SETTINGS)
+    with pytest.raises(DataError, match=r"the samples are \(8, 7, 1\) in 4 classes, patterns is \(8, 8, 1\) in 4"):
+        fit_learning(dataset, Made(made.images[:, :, 1:], made.labels), tmp_path / "l.json", SETTINGS)
 
 
 def job(point: Point) -> Job:
@@ -147,6 +160,39 @@ def test_an_interruption_loses_no_point(tmp_path: Path) -> None:
     assert calls == [2, 3]
     assert [p.error for p in go(run_two)] == [0.25] * 4
     assert calls == [2, 3]
+
+
+def hang(own: Job) -> Point:
+    print(own.point.seed, flush=True)
+    threading.Event().wait()
+    return own.point
+
+
+HANGING = """
+from pathlib import Path
+from server.learning.curve import Point
+from server.learning.measure import measure
+from tests.learning.test_fit_learning import hang, job
+
+if __name__ == "__main__":
+    points = [Point(40, 0, seed, float("nan")) for seed in range(2)]
+    measure(points, job, hang, Path("never.jsonl"), "k", workers=2, report=print)
+"""
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "hanging.py").write_text(HANGING)
+    root = str(Path(__file__).parents[2])
+    parent = subprocess.Popen(
+        [sys.executable, str(tmp_path / "hanging.py")], stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": root}
+    )
+    assert parent.stdout is not None
+    with parent.stdout as said:
+        assert sorted([said.readline(), said.readline()]) == [b"0\n", b"1\n"]
+        parent.kill()
+        parent.wait()
+        assert said.read() == b""  # it comes to its end only when nobody can write any more
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from tests.report import run_directory as small
 
 KEYS = {
     "accuracy_by_round", "energy_added_j", "energy_board_j", "joules_to_common_accuracy", "planned_j", "measured_j",
-    "seconds", "up_bytes", "down_bytes",
+    "seconds", "up_bytes", "down_bytes", "synth_bytes", "synth_bytes_spared",
 }  # fmt: skip
 VOID = {"meta", "link", "br", "img"}
 

@@ -27,6 +27,8 @@ from edge_client.protocol.messages import (
     Refusal,
     SegmentOutcome,
     ServerHello,
+    ShardNeeds,
+    ShardPart,
     Task,
     TaskClosed,
     Update,
@@ -156,6 +158,7 @@ class FakeDevice:
     acks: list[UpdateAck] = field(default_factory=list)
     aborts: list[Abort] = field(default_factory=list)
     shards: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)  # how many samples it said it lacks, each time it was asked
     chunks_received: int = 0
     task: Task | None = None
     seen: asyncio.Event = field(default_factory=asyncio.Event)
@@ -169,6 +172,9 @@ class FakeDevice:
             self._client, self._topics = client, topics
             self._assemblers: dict[str, Assembler] = {}
             self._blobs: dict[str, bytes] = {}
+            self._samples: dict[int, tuple[np.ndarray, int]] = {}
+            self._needs = False
+            self._part: BlobRef | None = None
             self._window: SendWindow | None = None
             for topic in (topics.to_device(self.device), topics.model, topics.hello):
                 await client.subscribe(topic, qos=1)
@@ -189,6 +195,9 @@ class FakeDevice:
                 await self._send(report)
             case Task():
                 await self._begin(message)
+            case ShardPart():
+                self._part = message.part
+                await self._expect(message.part)
             case Chunk():
                 await self._chunk(message)
             case BlobProgress() if self._window is not None:
@@ -210,12 +219,46 @@ class FakeDevice:
         if self.refuse:
             await self._send(Refusal(device=self.device, run=task.run, round=task.round, reason="not today"))
             return
-        for ref in (task.model, task.shard):
-            if ref is not None and ref.digest not in self._blobs:
-                self._assemblers[ref.digest] = Assembler(ref)
-            elif ref is not None:
-                await self._send(BlobProgress(sender=self.device, digest=ref.digest, received=1, complete=True))
-        if not self._assemblers and not self.silent:
+        self._needs = task.shard is not None
+        if task.model.digest not in self._blobs:
+            self._assemblers[task.model.digest] = Assembler(task.model)
+        else:
+            await self._have(task.model)
+        if task.shard is not None:
+            if task.shard.digest in self._blobs:
+                await self._have(task.shard)
+                await self._ask()
+            else:
+                await self._expect(task.shard)
+        await self._train_if_all_here()
+
+    async def _have(self, ref: BlobRef) -> None:
+        await self._send(BlobProgress(sender=self.device, digest=ref.digest, received=1, complete=True))
+
+    async def _expect(self, ref: BlobRef) -> None:
+        """A blob whose sender waits to hear what of it is here: nothing."""
+        assembler = self._assemblers[ref.digest] = Assembler(ref)
+        await self._send(assembler.progress(self.device, stalled=True))
+
+    async def _ask(self) -> None:
+        """Say which samples of the task's list are not here."""
+        assert self.task is not None and self.task.shard is not None
+        listing = shards.unpack_list(self._blobs[self.task.shard.digest])
+        lacking = np.array([int(name) not in self._samples for name in listing.names])
+        lacking &= listing.distinct()
+        self.asked.append(int(lacking.sum()))
+        self._needs = bool(lacking.any())
+        needs = ShardNeeds(
+            device=self.device,
+            run=self.task.run,
+            round=self.task.round,
+            shard=self.task.shard.digest,
+            lacking=shards.pack_mask(lacking),
+        )
+        await self._send(needs)
+
+    async def _train_if_all_here(self) -> None:
+        if not self._assemblers and not self._needs and not self.silent:
             await self._train()
 
     async def _chunk(self, chunk: Chunk) -> None:
@@ -233,13 +276,22 @@ class FakeDevice:
         if assembler.complete:
             self._blobs[chunk.digest] = assembler.blob
             del self._assemblers[chunk.digest]
-            if not self._assemblers and not self.silent:
-                await self._train()
+            assert self.task is not None
+            if self.task.shard is not None and chunk.digest == self.task.shard.digest:
+                await self._ask()
+            elif self._part is not None and chunk.digest == self._part.digest:
+                images, labels = shards.unpack_shard(assembler.blob)
+                samples = zip(images, labels.tolist(), strict=True)
+                self._samples.update(zip(shards.sample_names(images, labels).tolist(), samples, strict=True))
+                self._needs = False
+            await self._train_if_all_here()
 
     async def _train(self) -> None:
         assert self.task is not None
         if self.task.shard is not None:
-            self.shards.append(shards.unpack_shard(self._blobs[self.task.shard.digest]))
+            names = shards.unpack_list(self._blobs[self.task.shard.digest]).names.tolist()
+            mine = [self._samples[name] for name in names]
+            self.shards.append((np.stack([x for x, _ in mine]), np.array([y for _, y in mine])))
         model = unpack(self._blobs[self.task.model.digest])
         moved = {name: np.full_like(array, self.change) for name, array in model.items()}
         if self.wrong_shape:

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from edge_client.protocol.chunks import blob_ref
-from edge_client.protocol.messages import NetworkSpec, ProfileRequest, Segment, ServerHello, Task
-from edge_client.protocol.shards import pack_shard
+from edge_client.protocol.messages import NetworkSpec, ProfileRequest, Segment, ServerHello, ShardNeeds, Task
 from edge_client.protocol.tasks import end
 from edge_client.protocol.weights import pack
 from server.broker import embedded_broker
@@ -22,6 +21,7 @@ from server.errors import FleetError
 from server.rounds.enrolment import enrol_devices
 from server.rounds.live import LiveFleet, open_fleet
 from server.rounds.round_run import RoundJob, RoundOutcome
+from server.rounds.samples import Shard
 from tests.rounds.fake_device import FakeDevice
 
 NETWORK = NetworkSpec(name="tiny", image_shape=(4, 4, 1), n_classes=2)
@@ -38,7 +38,7 @@ class Table:
         self.fleet, self.devices, self.events = fleet, devices, events
 
     async def round(self, number: int = 1, quorum: int | None = None, deadline_s: float = DEADLINE_S,
-                    shards: dict[str, bytes] | None = None) -> RoundOutcome:  # fmt: skip
+                    shards: dict[str, Shard] | None = None) -> RoundOutcome:  # fmt: skip
         model = pack(WEIGHTS)
         shards = shards or {}
         tasks = {
@@ -58,16 +58,16 @@ class Table:
         return await self.fleet.run_round(job)
 
 
-def task_of(number: int, model: Any, shard: bytes | None, local: int) -> Task:
+def task_of(number: int, model: Any, shard: Shard | None, local: int) -> Task:
     return Task(
         run="r",
         round=number,
         network=NETWORK,
         model=model,
-        shard=None if shard is None else blob_ref(shard, CHUNK),
+        shard=None if shard is None else blob_ref(shard.packed_list, CHUNK),
         local_epochs=1,
         local_samples=local,
-        synth_samples=0 if shard is None else 2,
+        synth_samples=0 if shard is None else len(shard),
         batch_size=2,
         learning_rate=0.1,
         momentum=0.0,
@@ -158,18 +158,58 @@ async def test_a_refusal_puts_the_quorum_out_of_reach(tmp_path: Path) -> None:
     assert not outcome.state.complete
 
 
-async def test_a_shard_is_sent_once(tmp_path: Path) -> None:
-    x = np.random.default_rng(0).integers(0, 255, (40, 4, 4, 1)).astype(np.uint8)
-    shard = pack_shard(x, np.ones(40, np.int64))
+def some_samples(n: int = 40) -> Shard:
+    x = np.random.default_rng(0).integers(0, 255, (n, 4, 4, 1)).astype(np.uint8)
+    return Shard(x, np.arange(n) % 2)
+
+
+def chunks_of(blob: bytes) -> int:
+    return -(-len(blob) // CHUNK)
+
+
+async def test_a_device_is_sent_what_it_lacks(tmp_path: Path) -> None:
+    all_of_it = some_samples(50)
+    first, second = (Shard(all_of_it.images[part], all_of_it.labels[part]) for part in (slice(40), slice(10, 50)))
+    lacking = np.array([False] * 30 + [True] * 10)
     async with fleet_of(tmp_path, {}) as table:
-        await table.round(1, shards={"d0": shard})
-        first = table.devices["d0"].chunks_received
-        await table.round(2, shards={"d0": shard})
-        second = table.devices["d0"].chunks_received - first
-        model_chunks = -(-len(pack(WEIGHTS)) // CHUNK)
-    assert second <= model_chunks  # the model may come again, the shard may not
-    assert first == model_chunks + -(-len(shard) // CHUNK)
-    np.testing.assert_array_equal(table.devices["d0"].shards[0][0], x)
+        device = table.devices["d0"]
+        outcomes, received = [], [0]
+        for number, shard in enumerate((first, first, second), 1):
+            outcomes.append((await table.round(number, shards={"d0": shard})).samples)
+            received.append(device.chunks_received)
+    model = chunks_of(pack(WEIGHTS))
+    assert device.asked == [40, 0, 10]
+    np.testing.assert_array_equal(device.shards[0][0], first.images)
+    np.testing.assert_array_equal(device.shards[2][0], second.images)
+    np.testing.assert_array_equal(device.shards[2][1], second.labels)
+    whole, rest = chunks_of(first.part(np.ones(40, bool))), chunks_of(second.part(lacking))
+    a_list = chunks_of(first.packed_list)
+    assert received[1] == model + a_list + whole
+    assert received[2] - received[1] <= model  # the model may come again, samples and list may not
+    assert received[3] - received[2] <= model + a_list + rest
+    (one,), nothing, (three,) = outcomes
+    assert (one.sent, one.spared, one.bytes_spared) == (40, 0, 0)
+    assert one.bytes_sent == len(first.packed_list) + len(first.part(np.ones(40, bool)))
+    assert nothing == ()  # the set is the one before: nothing is sent, and nothing counts as spared
+    assert (three.sent, three.spared) == (10, 30)
+    assert three.bytes_sent == len(second.packed_list) + len(second.part(lacking))
+    assert three.bytes_spared == len(second.part(~lacking))  # all 30 are weighed, for they are few
+
+
+async def test_needs_that_fit_no_shard_are_noted_and_those_of_another_round_ignored(tmp_path: Path) -> None:
+    shard = some_samples(40)
+    async with fleet_of(tmp_path, {"silent": True}) as table:
+        device = table.devices["d0"]
+        running = asyncio.create_task(table.round(1, shards={"d0": shard}, deadline_s=2.0))
+        await asyncio.wait_for(device.seen.wait(), 10)
+        assert device.task is not None and device.task.shard is not None
+        of_list = device.task.shard.digest
+        for number, listing, bits in ((1, of_list, b"\xff"), (9, of_list, b""), (1, "0" * 64, b"")):
+            needs = ShardNeeds(device="d0", run="r", round=number, shard=listing, lacking=bits)
+            await device._send(needs)
+        await running
+        errors = [fields["reason"] for kind, fields in table.events if kind == "protocol-error"]
+    assert errors == ["1 bytes do not say which of 40 samples are meant"]
 
 
 async def test_profiles_come_from_all_at_once_and_a_starved_one_is_measured_again(tmp_path: Path) -> None:

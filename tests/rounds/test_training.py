@@ -24,6 +24,7 @@ from server.rounds.aggregate import WeightedMean
 from server.rounds.enrolment import link_of
 from server.rounds.evaluate import Evaluation, evaluate, fixed_subset
 from server.rounds.round_run import RoundJob, RoundOutcome
+from server.rounds.samples import Shard
 from server.rounds.state import DeadlinePassed, GraceOver, LastWord, UpdateArrived, open_round, step
 from server.rounds.tasks import learning_rate, task_seed
 from server.rounds.training import Course, describe_round, holds, make_job, train_strategy
@@ -117,15 +118,18 @@ class ScriptedFleet:
         return left
 
 
+SHARD = Shard(np.zeros((2, 8, 8, 1), np.uint8), np.array([0, 1]))
+
+
 async def train(fleet: ScriptedFleet, folder: RunDir, of: Course) -> None:
-    await train_strategy(of, fleet, folder, "fimi", PLAN, ENROLLED, {"a": b"shard"}, Progress())  # type: ignore[arg-type]
+    await train_strategy(of, fleet, folder, "fimi", PLAN, ENROLLED, {"a": SHARD}, Progress())  # type: ignore[arg-type]
 
 
 def test_tasks_are_the_plan() -> None:
-    job = make_job(course(), 7, 1, INITIAL, PLAN, ENROLLED, {"a": b"shard"})
+    job = make_job(course(), 7, 1, INITIAL, PLAN, ENROLLED, {"a": SHARD})
     task = job.tasks["a"]
     assert (task.round, task.local_samples, task.synth_samples, task.local_epochs) == (7, 4, 2, 2)
-    assert task.shard == blob_ref(b"shard")
+    assert task.shard == blob_ref(SHARD.packed_list)
     assert sum(segment.samples for segment in task.segments) == 2 * (4 + 2)
     assert (task.deadline_s, task.lease_s) == (90.0, 60.0)  # 3 * 10 s + 60 s, and a minute
     assert (job.tasks["b"].shard, job.tasks["b"].synth_samples) == (None, 0)
@@ -136,7 +140,7 @@ def test_tasks_are_the_plan() -> None:
 def test_one_setting_rules_the_chunks_both_ways() -> None:
     of = course()
     of = replace(of, config=msgspec.structs.replace(of.config, broker=BrokerConfig(chunk_bytes=2048)))
-    task = make_job(of, 7, 1, INITIAL, PLAN, ENROLLED, {"a": b"shard"}).tasks["a"]
+    task = make_job(of, 7, 1, INITIAL, PLAN, ENROLLED, {"a": SHARD}).tasks["a"]
     assert task.shard is not None
     assert (task.model.chunk_bytes, task.shard.chunk_bytes, task.chunk_bytes) == (2048, 2048, 2048)
 

@@ -12,6 +12,7 @@ import pytest
 from server import cli, errors, pipeline, steps
 from server.progress import Progress
 from server.run_dir import RunDir
+from server.sources import ASSETS
 from server.steps import Run
 from tests.e2e.world import write_world
 
@@ -56,6 +57,9 @@ def test_commands_are_documented() -> None:
         (["devices", "--out", "nowhere"], 4, "no device has enrolled yet"),
         (["run", "--resume", "nowhere"], 4, "nowhere is not a run directory"),
         (["run", "--resume", "nowhere", "--fresh"], 2, "for new samples: fimi-server synth --fresh RUN_DIR"),
+        (["synth-pool", "--out", "x", "--workers", "2"], 2, "--workers: is a number from 1 up, beside --ray"),
+        (["synth-pool", "--out", "x", "--ray", "auto", "--workers", "0"], 2, "--workers: is a number from 1 up"),
+        (["synth-pool", "--status", "--out", "x"], 4, "no pool of synthetic samples at x; make one with"),
     ],
 )
 def test_an_error_is_one_sentence_on_stderr(
@@ -93,7 +97,7 @@ def test_new_samples_stay_new_when_the_run_goes_on(tmp_path: Path, monkeypatch: 
     begun = pipeline.new_run(run, tmp_path / "runs", Progress())
     drawn: list[bool] = []
 
-    def make_shards(run: Run, *_: object, anew: bool) -> dict[str, bytes]:
+    def make_shards(run: Run, *_: object, anew: bool, make: object) -> dict[str, bytes]:
         drawn.append(run.config.synth.fresh and anew)
         return {}
 
@@ -115,6 +119,27 @@ def test_a_missing_extra_has_the_line_that_installs_it(
     monkeypatch.setattr(cli, "report_command", without)
     assert cli.main(["report", "x"]) == 7
     assert "pip install 'fimi[server]'" in capsys.readouterr().err
+
+
+def test_without_ray_synthesis_on_a_cluster_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    run = write_world(tmp_path / "world", rounds=1, strategies=["tfl"], local_samples=20)
+    run.write_text(run.read_text().replace("[synth]", '[synth]\ngenerator = "g.safetensors"'))
+    begun = pipeline.new_run(run, tmp_path / "runs", Progress())
+    assert cli.main(["synth", "--ray", "auto", str(begun.folder.path)]) == 7
+    assert "pip install 'fimi[ray]'" in capsys.readouterr().err
+
+
+def test_the_status_of_the_pool_that_ships(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["synth-pool", "--status", "--out", str(ASSETS / "fashion-mnist")]) == 0
+    said = capsys.readouterr().out
+    assert re.fullmatch(
+        r"generator [0-9a-f]{16}, seeds of 0, black below 8, blocks of \d+: (\d+)0 samples, \1 of each of 10 classes, "
+        r"\d\.\d MB\n",
+        said,
+    ), said
 
 
 def test_an_unforeseen_module_error_is_not_dressed_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,10 @@ def test_a_quorum_is_a_number_or_a_share(tmp_path: Path, quorum: str, updates: i
             "[broker]\nchunk_bytes = 2000000\n",
             r"RUN\.toml: broker\.chunk_bytes: 2000000 .* <= 1048576",
         ),
+        (
+            '[synth]\ntemplate = "a photo"\n[fleet]\ndevices = 1\n',
+            r'synth\.template: "a photo" has no place .*\{class\}',
+        ),
         ("[profile]\nwindow_ms = 4\n", r"RUN\.toml: profile\.window_ms: "),
         ('[[boards]]\nid = "a b"\nprofile = "x"\n', r"RUN\.toml: boards\[0\]\.id: "),
         ("[profile]\nfreqs = 2\n", r"RUN\.toml: profile\.freqs: 2 is out of range; it must be a whole number >= 3"),

@@ -1,4 +1,4 @@
-"""Where the learning curve and the synthetic samples come from, and what is said when they are not there."""
+"""Where the learning curve and the generator come from, and what is said when they are not there."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ import pytest
 from edge_client.protocol.messages import NetworkSpec
 from server import sources
 from server.config import DataConfig, FleetConfig, NetworkConfig, PlanConfig, RunConfig, SynthConfig
+from server.data.dataset import Dataset
 from server.data.fashion_mnist import load_embedded
-from server.errors import DataError
+from server.errors import ConfigError, DataError
+from server.learning.training import Recipe
 from server.run_dir import RunDir, RunInfo
-from server.sources import check_sources, keep_sources, learning_values, pool_path, synthetic_samples
-from server.steps import with_fresh
-from server.synth.generator import Stop, never
-from server.synth.pool import Pool, save_pool
-
-NO_SAY = lambda _: None  # noqa: E731
+from server.sampling import synthetic_samples
+from server.sources import check_generator, check_sources, generator_source, keep_sources, learning_values, pool_path
+from server.synth import diffusion, selection
+from server.synth.judges import JudgeSettings, train_judges
+from server.synth.opening import Wanted
+from server.synth.public import public_part
+from server.synth.store import Block, Kind, Store
+from tests.synth.fake_generator import FakeGenerator
+from tests.synth.stores import write_pool
+from tests.synth.tiny_pipelines import save_text_pipeline
 
 
 def config_of(**given: object) -> RunConfig:
@@ -28,8 +34,7 @@ def config_of(**given: object) -> RunConfig:
 
 
 def pool_of(folder: Path, per_class: int) -> None:
-    images = tuple(np.full((per_class, 4, 4, 1), 10 * c, np.uint8) for c in range(2))
-    save_pool(folder, Pool(generator="0" * 64, base_seed=0, black_below=0, images=images))
+    write_pool(folder, [np.full((per_class, 4, 4, 1), 10 * c, np.uint8) for c in range(2)])
 
 
 def test_what_is_missing_is_said_before_devices_are_measured(tmp_path: Path) -> None:
@@ -66,55 +71,6 @@ def test_an_install_without_what_ships_says_how_to_install_it(tmp_path: Path, mo
     check_sources(config_of(data=DataConfig(), strategy="tfl"), tmp_path)
 
 
-def test_samples_come_from_the_pool(tmp_path: Path) -> None:
-    pool_of(tmp_path / "pool", 5)
-    config = config_of(synth=SynthConfig(pool="pool"))
-    counts = np.array([[3, 0], [1, 5]])
-    folder = RunDir.create(tmp_path, "r", now=0.0)
-    shards = synthetic_samples(config, tmp_path, folder, counts, NO_SAY)
-    for (images, labels), wanted in zip(shards, counts, strict=True):
-        assert np.bincount(labels, minlength=2).tolist() == wanted.tolist()
-        assert (images[:, 0, 0, 0] == 10 * labels).all()
-
-
-def test_a_pool_that_does_not_reach_needs_a_generator(tmp_path: Path) -> None:
-    pool_of(tmp_path / "pool", 2)
-    folder = RunDir.create(tmp_path, "r", now=0.0)
-    with pytest.raises(DataError, match="no generator for"):
-        synthetic_samples(config_of(synth=SynthConfig(pool="pool")), tmp_path, folder, np.array([[3, 0]]), NO_SAY)
-
-
-class Shades:
-    """A generator of what the pool does not hold: the class above 100."""
-
-    digest = "0" * 64
-
-    def sample(self, classes: np.ndarray, seeds: np.ndarray, stop: Stop = never) -> np.ndarray:
-        return np.broadcast_to((100 + classes)[:, None, None, None], (len(classes), 4, 4, 1)).astype(np.uint8)
-
-
-def test_fresh_samples_are_none_of_the_pools_even_where_the_run_grew_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sources, "_generator", lambda *_: Shades())
-    pool_of(tmp_path / "pool", 2)
-    folder = RunDir.create(tmp_path, "r", now=0.0)
-    network = NetworkSpec(name="tiny", image_shape=(4, 4, 1), n_classes=2)
-    folder.save("run.json", RunInfo(id="r", created="", base_dir="", network=network, class_names=(), versions={}))
-    config = config_of(synth=SynthConfig(pool="pool"))
-    counts = np.array([[3, 0], [1, 2]])
-    grown = synthetic_samples(config, tmp_path, folder, counts, NO_SAY)
-    assert sorted(grown[0][0][:, 0, 0, 0].tolist()) == [0, 0, 100]  # two of the pool, one made by the run
-    fresh = with_fresh(config)
-    for (images, labels), wanted in zip(
-        synthetic_samples(fresh, tmp_path, folder, counts, NO_SAY), counts, strict=True
-    ):
-        assert np.bincount(labels, minlength=2).tolist() == wanted.tolist()
-        assert (images[:, 0, 0, 0] == 100 + labels).all()
-    again = synthetic_samples(config, tmp_path, folder, counts, NO_SAY)
-    np.testing.assert_array_equal(again[0][0], grown[0][0])
-
-
 def test_fresh_samples_need_a_generator_from_the_start(tmp_path: Path) -> None:
     pool_of(tmp_path / "pool", 3)
     (tmp_path / "learning.json").write_text(json.dumps({"alpha": 1, "beta": 0.5, "gamma": 0.1, "eta": 0.7}))
@@ -129,15 +85,6 @@ def test_a_generator_of_ones_own_has_no_pool_that_ships(tmp_path: Path) -> None:
     assert pool_path(config_of(data=DataConfig(), synth=SynthConfig(generator="g.safetensors")), tmp_path) is None
 
 
-def test_the_pool_that_ships_is_that_of_the_generator_that_ships(tmp_path: Path) -> None:
-    folder = RunDir.create(tmp_path, "r", now=0.0)
-    [(images, labels)] = synthetic_samples(config_of(data=DataConfig()), tmp_path, folder, np.array([[1] * 10]), NO_SAY)
-    assert (images.shape, labels.tolist()) == ((10, 28, 28, 1), list(range(10)))
-    other = config_of(data=DataConfig(), synth=SynthConfig(guidance=4.0))
-    with pytest.raises(DataError, match="was not made by this run's generator with 20 steps and guidance 4"):
-        synthetic_samples(other, tmp_path, folder, np.array([[1] * 10]), NO_SAY)
-
-
 def test_what_plans_rest_on_is_kept_with_the_run(tmp_path: Path) -> None:
     (tmp_path / "mine.json").write_text("{}")
     config = config_of(plan=PlanConfig(learning="mine.json"))
@@ -146,3 +93,93 @@ def test_what_plans_rest_on_is_kept_with_the_run(tmp_path: Path) -> None:
     assert not folder.has("learning.json")
     keep_sources(config, tmp_path, folder)
     assert (folder.path / "learning.json").read_text() == "{}"
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' schedulers, numpy 2
+def test_a_run_takes_its_samples_from_a_pipeline_of_others(tmp_path: Path) -> None:
+    save_text_pipeline(tmp_path / "sd", timestep_spacing="trailing")
+    (tmp_path / "sd" / "README.md").write_text("---\nlicense: mit\n---\n")
+    (tmp_path / "learning.json").write_text(json.dumps({"alpha": 1, "beta": 0.5, "gamma": 0.1, "eta": 0.7}))
+    config = config_of(plan=PlanConfig(learning="learning.json"), synth=SynthConfig(generator="sd", steps=1))
+    check_sources(config, tmp_path)
+    x, y = np.zeros((2, 8, 8, 1), np.uint8), np.array([0, 1])
+    said: list[str] = []
+    check_generator(config, tmp_path, Dataset("mine", x, y, x, y, ("cat", "dog")), np.array([0]), said.append)
+    assert said[0].endswith(
+        "sd: a StableDiffusionPipeline that others trained (licence: mit), not on this run's public part, so what it "
+        "has seen is not known; num_inference_steps 1, guidance_scale 0"
+    )
+    with pytest.raises(DataError, match='class 1 of the data is named "1"'):  # before devices are measured
+        check_generator(config, tmp_path, Dataset("mine", x, y, x, y, ("cat", "1")), np.array([0]))
+
+    folder = RunDir.create(tmp_path, "r", now=0.0)
+    network = NetworkSpec(name="tiny", image_shape=(8, 8, 1), n_classes=2)
+    info = RunInfo(id="r", created="", base_dir="", network=network, class_names=("cat", "dog"), versions={})
+    folder.save("run.json", info)
+    keep_sources(config, tmp_path, folder)
+    card = json.loads((folder.path / "generator-card.json").read_text())
+    assert (card["class"], card["licence"]) == ("StableDiffusionPipeline", "mit")
+    [(images, labels)] = synthetic_samples(config, tmp_path, folder, np.array([[2, 1]]), lambda _: None)
+    assert (images.shape, labels.tolist()) == ((3, 8, 8, 1), [0, 0, 1])
+    assert (images[0] != images[1]).any()
+
+
+def test_a_pipeline_of_the_hub_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "learning.json").write_text(json.dumps({"alpha": 1, "beta": 0.5, "gamma": 0.1, "eta": 0.7}))
+    synth = SynthConfig(generator="hub:someone/tiny")
+    config = config_of(plan=PlanConfig(learning="learning.json"), synth=synth)
+    check_sources(config, tmp_path)
+    assert generator_source(config, tmp_path) == "hub:someone/tiny"
+
+
+def test_selection_wraps_the_generator_and_needs_its_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shades = FakeGenerator()
+
+    def not_asked() -> Wanted:
+        raise AssertionError("only pipelines ask")
+
+    monkeypatch.setattr(diffusion, "load_generator", lambda *_: shades)
+    (tmp_path / "generator.safetensors").write_bytes(b"")
+    plain, selecting = (
+        config_of(synth=SynthConfig(generator="generator.safetensors", select=select)) for select in (0.0, 0.5)
+    )
+    assert sources.run_generator(plain, tmp_path, not_asked) is shades
+    with pytest.raises(DataError, match="no judges at .*which selection needs"):
+        sources.run_generator(selecting, tmp_path, not_asked)
+    given: list[tuple] = []
+
+    class Seen:
+        digest = "1" * 64
+
+        def __init__(self, *own: object, **named: object) -> None:
+            given.append((own[2], named))
+
+    monkeypatch.setattr(selection, "load_judges", lambda folder: folder)
+    monkeypatch.setattr(selection, "Selected", Seen)
+    assert sources.run_generator(selecting, tmp_path, not_asked).digest == Seen.digest
+    assert given == [(0.5, {"black_below": 0})]
+
+
+def test_selection_judges_images_as_dark_as_the_pool_has_them(tmp_path: Path) -> None:
+    kind = Kind("0" * 64, 1, (4, 4, 1), black_below=9, block=1)
+    Store(tmp_path / "pool").write(kind, Block(0, 0), np.zeros((1, 4, 4, 1), np.uint8))
+    for given, expected in ((None, 9), (3, 3)):
+        config = config_of(synth=SynthConfig(pool="pool", select=0.5, black_below=given))
+        assert sources.settled(config, tmp_path).black_below == expected
+    assert sources.settled(config_of(synth=SynthConfig(pool="pool")), tmp_path).black_below is None
+    other = Kind("1" * 64, 1, (4, 4, 1), black_below=5, block=1)
+    Store(tmp_path / "pool").write(other, Block(0, 0), np.zeros((1, 4, 4, 1), np.uint8))
+    with pytest.raises(DataError, match=r"samples with black_below \[5, 9\]: set synth\.black_below"):
+        sources.settled(config_of(synth=SynthConfig(pool="pool", select=0.5)), tmp_path)
+
+
+def test_judges_that_may_have_seen_the_devices_images_are_refused_before_these_are_measured(tmp_path: Path) -> None:
+    x, y = np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 1, 0, 1])
+    data = Dataset("mine", x, y, x, y, ("cat", "dog"))
+    train_judges(public_part(data, 0.5, 0), tmp_path, JudgeSettings(1, "tiny", Recipe(steps=1, batch_size=2)))
+    config = config_of(synth=SynthConfig(generator="generator.safetensors", select=0.5))
+    with pytest.raises(DataError, match="trained on another public part: its judges may have seen"):
+        check_generator(config, tmp_path, data, np.array([0, 1, 2]))
+    with pytest.raises(ConfigError, match=r"hub:a/b has no place for judges\.safetensors; fetch it into a folder"):
+        hub = config_of(synth=SynthConfig(generator="hub:a/b", select=0.5))
+        check_generator(hub, tmp_path, data, np.array([0, 1, 2]))

@@ -9,13 +9,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge_client.protocol.shards import unpack_shard
 from edge_client.training.data import load
-from server import cli, steps
+from server import cli, sampling
 from server.config import RunConfig, load_config
 from server.data.dataset import Split
 from server.errors import DataError, InfeasibleError
 from server.progress import Progress
+from server.rounds.samples import Shard
 from server.run_dir import Enrolled, LinkMeasurement, RunDir
 from server.run_plans import make_plan, participants, plan_anew
 from server.steps import Run, cut, deal_private, make_shards, prepare_data
@@ -99,12 +99,13 @@ def test_plans_and_shards_are_kept_and_found_again(tmp_path: Path) -> None:
     assert make_plan(run, "fimi", ()) == plan  # from its file: the devices are not looked at
     shards = make_shards(run, "fimi", plan, data)
     for device in plan.plan.devices:
-        _, labels = unpack_shard(shards[device.id])
+        labels = shards[device.id].labels
         assert np.bincount(labels, minlength=N_CLASSES).tolist() == list(device.synth_counts)
     assert make_shards(run, "fimi", plan, data) == shards
     fill = make_plan(run, "fill", devices)
     assert make_shards(run, "fill", fill, data) == shards  # the same counts, the same samples
     assert make_shards(run, "tfl", make_plan(run, "tfl", devices), data) == {}
+    assert make_shards(run, "tfl", make_plan(run, "tfl", devices), data, anew=True) == {}
 
 
 def test_a_plan_says_whose_upload_it_takes_for_free(tmp_path: Path) -> None:
@@ -116,9 +117,8 @@ def test_a_plan_says_whose_upload_it_takes_for_free(tmp_path: Path) -> None:
     assert run.progress.said[0] == "the upload power of b could not be measured: tfl plans it as free"
 
 
-def counts_of(shards: dict[str, bytes]) -> dict[str, tuple[int, ...]]:
-    labels = {id_: unpack_shard(shard)[1] for id_, shard in shards.items()}
-    return {id_: tuple(np.bincount(own, minlength=N_CLASSES).tolist()) for id_, own in labels.items()}
+def counts_of(shards: dict[str, Shard]) -> dict[str, tuple[int, ...]]:
+    return {id_: tuple(np.bincount(own.labels, minlength=N_CLASSES).tolist()) for id_, own in shards.items()}
 
 
 def test_a_new_plan_gets_new_shards(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_shards_stay_until_new_ones_are_drawn(tmp_path: Path, monkeypatch: pytes
     def broken(*_: object) -> None:
         raise DataError("the pool is gone")
 
-    monkeypatch.setattr(steps, "synthetic_samples", broken)
+    monkeypatch.setattr(sampling, "synthetic_samples", broken)
     with pytest.raises(DataError, match="the pool is gone"):
         make_shards(run, "fimi", plan, data, anew=True)
     assert make_shards(run, "fimi", plan, data) == shards

@@ -1,0 +1,195 @@
+"""The command that measures a generator: fimi-server assess-generator."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from server.errors import ConfigError, DataError
+from server.given import data_of, decimals, numbers
+
+if TYPE_CHECKING:
+    from server.config import RunConfig
+    from server.synth.assess.trained import Amounts
+    from server.synth.assess.variants import Source, Variant
+    from server.synth.assess.whole import AssessSettings
+    from server.synth.judges import Judges
+    from server.synth.public import PublicPart
+
+AMOUNTS = "60,120,250,500,1000,2000"
+FULL = {"amounts": AMOUNTS, "alone": "1000,4000", "bases": "120,500", "times": "1,4", "seeds": "0,1,2"}
+SWEEP = {"amounts": AMOUNTS, "alone": "1000", "bases": "120,250", "times": "4", "seeds": "0,1"}
+"""Of many variants: what a ranking needs, ten in less than an hour on two cores for images of 28x28."""
+STEPS, MAX_TEST = 500, 4000
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """assess-generator."""
+    assess = commands.add_parser("assess-generator", help="measure what a generator's samples are worth")
+    assess.add_argument("config", type=Path, metavar="RUN.toml", nargs="?", help="of a run that will use it, or --data")
+    assess.add_argument("--data", metavar="SOURCE", help="as data.source of RUN.toml, its other fields as default")
+    assess.add_argument("--generator", type=Path, metavar="DIR", help="its folder (default: as in a run)")
+    assess.add_argument("--out", type=Path, required=True, help="folder for assessment.json, tables and figures")
+    what = "guidance or steps of the sampler, as guidance=1,1.5,2; twice for all combinations; measures less of each"
+    assess.add_argument("--sweep", action="append", default=[], metavar="NAME=V,V", help=what)
+    what = "with selection, too: the least probability that the judges must give; they are trained where they lack"
+    assess.add_argument("--select", metavar="P,P", help=what)
+    assess.add_argument("--amounts", help="real samples, for the learning curve")
+    assess.add_argument("--alone", help="synthetic samples trained on alone: the class-accuracy score")
+    assess.add_argument("--bases", help="real samples that synthetic ones are added to ...")
+    assess.add_argument("--times", help="... so many times as many")
+    assess.add_argument("--seeds", help="of every training (default: 0,1,2; of a sweep 0,1)")
+    assess.add_argument("--per-class", type=int, help="samples of each class (default: as many as are trained on)")
+    assess.add_argument("--steps", type=int, help=f"of each training (default: {STEPS})")
+    assess.add_argument("--max-test", type=int, help=f"images of the test part to test on (default: {MAX_TEST})")
+    assess.add_argument("--black-below", type=int, help="darker pixels are made 0 (default: as in its pool)")
+    assess.add_argument("--workers", type=int, default=2, help="trainings side by side (default: 2)")
+    assess.add_argument("--device", default="auto", help="of the sampler: auto, cpu or cuda")
+    assess.set_defaults(function=assess_command)
+
+
+def assess_command(arguments: argparse.Namespace) -> None:
+    """fimi-server assess-generator"""
+    config, dataset = data_of(arguments.config, arguments.data)
+    folder = _generator_folder(arguments, config)
+    from server.files import write_atomic
+    from server.synth.assess.drawing import draw_all
+    from server.synth.assess.tables import page, variants_table
+    from server.synth.assess.whole import assess
+    from server.synth.card import check_trained_on, read_card
+    from server.synth.public import public_part
+
+    part = public_part(dataset, config.data.public_fraction, config.data.split_seed)
+    check_trained_on(folder / "generator.safetensors", part.facts["digest"])
+    card = read_card(folder / "generator-card.json") or {}
+    mirror = bool(card.get("training", {}).get("mirror", False))
+    chosen = variants_of(arguments.sweep, arguments.select, config)
+    settings = _settings(arguments, config, folder, len(part.class_names), mirror=mirror)
+    judges = _judges(part, folder, mirror=mirror) if any(own.select for own in chosen) else None
+
+    def source(variant: Variant) -> Source:
+        return _source(folder, variant, arguments.device, settings.black_below)
+
+    found = assess(dataset, part, chosen, source, arguments.out, settings, judges=judges, say=_say)
+    figures = draw_all(found, part, arguments.out, mirror=mirror)
+    content = json.loads((arguments.out / "assessment.json").read_text())
+    write_atomic(arguments.out / "assessment.md", page(content, figures).encode())
+    print("\n".join(variants_table(content["variants"])))
+    print(f"{arguments.out}: assessment.json, assessment.md, {', '.join(figures)}")
+
+
+def variants_of(sweeps: list[str], select: str | None, config: RunConfig) -> list[Variant]:
+    """All combinations, the run's own sampling where nothing is swept; with --select without selection first."""
+    from server.synth.assess.variants import Variant
+    from server.synth.opening import own_sampling
+
+    steps_of_run, guidance_of_run = own_sampling(config.synth)
+    swept: dict[str, list[float]] = {"steps": [steps_of_run], "guidance": [guidance_of_run]}
+    for text in sweeps:
+        name, equals, values = text.partition("=")
+        if name not in swept or not equals:
+            raise ConfigError(f"--sweep: {text!r}; write guidance=1,1.5,2 or steps=10,20")
+        swept[name] = decimals(values, f"--sweep {name}")
+    if any(steps != int(steps) or not 1 <= steps <= 100 for steps in swept["steps"]) or min(swept["guidance"]) < 1:
+        raise ConfigError("--sweep: steps are whole numbers from 1 to 100, guidance is 1 or more")
+    thresholds = [config.synth.select] if select is None else [0.0, *decimals(select, "--select")]
+    if not all(0.0 <= own <= 1.0 for own in thresholds):
+        raise ConfigError(f"--select: {select!r}; probabilities from 0 to 1")
+    combined = itertools.product(swept["steps"], swept["guidance"], dict.fromkeys(thresholds))
+    return [Variant(int(steps), guidance, own) for steps, guidance, own in combined]
+
+
+def _generator_folder(arguments: argparse.Namespace, config: RunConfig) -> Path:
+    from server.sources import NO_GENERATOR, generator_source
+    from server.synth.opening import is_pipeline
+
+    if arguments.generator is not None:
+        return Path(arguments.generator)
+    base = Path.cwd() if arguments.config is None else arguments.config.resolve().parent
+    source = generator_source(config, base)
+    if source is None:
+        raise DataError(NO_GENERATOR.format(config.data.source) + ", or give --generator")
+    if is_pipeline(source):
+        raise ConfigError(
+            f"synth.generator: {source} is a pipeline; give --generator with a folder of train-generator, or measure "
+            "the pool that synth-pool makes of it with fit-learning"
+        )
+    return Path(source).parent
+
+
+def _amounts(arguments: argparse.Namespace) -> Amounts:
+    from server.synth.assess.trained import Amounts
+
+    usual = SWEEP if arguments.sweep else FULL
+
+    def given(name: str) -> str:
+        return str(getattr(arguments, name) or usual[name])
+
+    def whole(name: str) -> tuple[int, ...]:
+        return tuple(sorted(set(numbers(given(name), f"--{name}"))))
+
+    times = tuple(sorted(set(decimals(given("times"), "--times"))))
+    return Amounts(whole("amounts"), whole("alone"), whole("bases"), times, whole("seeds"))
+
+
+def _settings(
+    arguments: argparse.Namespace, config: RunConfig, folder: Path, n_classes: int, *, mirror: bool
+) -> AssessSettings:
+    from server.learning.training import Recipe
+    from server.synth.assess.whole import AssessSettings
+    from server.synth.ready import black_below_of
+
+    steps, training = arguments.steps or STEPS, config.training
+    recipe = Recipe(steps=steps)
+    if arguments.config is not None:
+        recipe = Recipe(steps, training.batch_size, training.learning_rate, training.momentum, training.clip_norm)
+    black_below = arguments.black_below
+    if black_below is None:
+        black_below = black_below_of(folder / "pool") or 0
+    amounts = _amounts(arguments)
+    return AssessSettings(
+        amounts,
+        network=config.network.name,
+        recipe=recipe,
+        feature_network=config.network.name,
+        per_class=arguments.per_class or max(10, -(-amounts.most_synthetic // n_classes)),
+        black_below=black_below,
+        mirror=mirror,
+        max_test=arguments.max_test or MAX_TEST,
+        workers=arguments.workers,
+    )
+
+
+def _judges(part: PublicPart, folder: Path, *, mirror: bool) -> Judges:
+    """The judges beside the generator, trained and entered in its card where they lack."""
+    from dataclasses import asdict
+
+    from server.synth.card import read_card, write_card
+    from server.synth.judges import FILE, JudgeSettings, train_judges
+
+    settings = JudgeSettings(mirror=mirror)
+    judges = train_judges(part, folder, settings, report=lambda done, of: _say(f"judges for selection: {done} of {of}"))
+    card = read_card(folder / "generator-card.json") or {}
+    entry = {"file": FILE, "bytes": (folder / FILE).stat().st_size, "digest": judges.digest, **asdict(settings)}
+    entry = json.loads(json.dumps(entry))
+    if card.get("selection") != entry:
+        write_card(folder / "generator-card.json", card | {"selection": entry})
+    return judges
+
+
+def _source(folder: Path, variant: Variant, device: str, black_below: int) -> Source:
+    from server.synth.assess.variants import Source
+    from server.synth.diffusion import Sampling, load_generator
+    from server.synth.hardware import Hardware
+    from server.synth.ready import ready_images
+
+    sampling = Sampling(steps=variant.steps, guidance=variant.guidance)
+    generator = load_generator(folder / "generator.safetensors", sampling, Hardware.here(device))
+    return Source(generator, ready_images(folder / "pool", generator.digest, black_below))
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

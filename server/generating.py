@@ -1,0 +1,249 @@
+"""The commands that make a generator: what it may see as small files, its training, a pool of its samples."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from server.errors import ConfigError
+from server.given import data_of, numbers
+
+if TYPE_CHECKING:
+    from server.config import RunConfig
+    from server.data.dataset import Dataset
+    from server.synth.diffusion import Sampling
+    from server.synth.filling import Maker
+    from server.synth.generator import Generator
+    from server.synth.hardware import Hardware
+    from server.synth.make import GeneratorSettings, PoolSettings
+    from server.synth.public import PublicPart
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """pack-public, train-generator and synth-pool."""
+    pack = commands.add_parser("pack-public", help="the public part as small files, for a machine with a GPU")
+    pack.set_defaults(function=pack_public_command)
+
+    train = commands.add_parser("train-generator", help="train a generator on the public part, and make its pool")
+    train.add_argument("--public", type=Path, metavar="DIR", help="of pack-public, in place of a data set: no pool")
+    train.add_argument("--steps", type=int, help="of training (default: 20000, hours on two cores)")
+    train.add_argument("--minutes", type=float, help="in place of --steps: as many as fit, timed once at the start")
+    train.add_argument("--batch", type=int, default=64, help="images a step (default: 64)")
+    train.add_argument("--lr", type=float, default=1e-3, help="highest learning rate (default: 0.001)")
+    train.add_argument("--ema", type=float, default=0.999, help="averaging of the weights (default: 0.999)")
+    train.add_argument("--widths", default="64,96", help="channels of the network's levels (default: 64,96)")
+    train.add_argument("--layers", type=int, default=1, help="residual blocks a level (default: 1)")
+    train.add_argument("--patch", type=int, default=2, help="pixels a side folded into channels: 2, or 1 on a GPU")
+    mirror = "show images mirrored, too: for things, whose left may be their right; not for signs and letters"
+    train.add_argument("--mirror", action="store_true", help=mirror)
+    train.add_argument("--shift", type=int, default=0, help="move images by up to so many pixels (default: 0)")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--no-compile", action="store_true", help="on a GPU: without torch.compile")
+    train.set_defaults(function=train_generator_command)
+
+    pool = commands.add_parser("synth-pool", help="fill the pool of a generator that is there")
+    pool.add_argument("--status", action="store_true", help="make nothing: what the pool in --out holds")
+    add_ray_options(pool)
+    pool.set_defaults(function=synth_pool_command)
+
+    for command, what in ((pack, "folder"), (train, "folder"), (pool, "folder of the generator")):
+        command.add_argument(
+            "config", type=Path, metavar="RUN.toml", nargs="?", help="of a run that will use it, or --data"
+        )
+        command.add_argument("--data", metavar="SOURCE", help="as data.source of RUN.toml, its other fields as default")
+        command.add_argument("--out", type=Path, required=True, help=what)
+    for command in (train, pool):
+        command.add_argument("--device", default="auto", help="auto, cpu or cuda (default: a GPU where there is one)")
+        command.add_argument("--per-class", type=int, default=1200, help="samples in the pool (default: 1200)")
+        block = "samples that are made and kept together (default: 50)"
+        command.add_argument("--block", type=int, default=50, help=block)
+        command.add_argument("--black-below", type=int, default=0, help="darker pixels are made 0 (default: 0)")
+
+
+def add_ray_options(command: argparse.ArgumentParser) -> None:
+    """--ray and --workers."""
+    where = "sample by Ray on a cluster: HOST:PORT, auto, or local for workers on this machine alone"
+    command.add_argument("--ray", metavar="ADDRESS", help=where)
+    workers = "of --ray (default: one a GPU, without any GPU one a CPU)"
+    command.add_argument("--workers", type=int, metavar="N", help=workers)
+
+
+def wants_ray(arguments: argparse.Namespace) -> bool:
+    """Whether --ray is given; raises ConfigError where its options do not go together."""
+    if arguments.workers is not None and (arguments.ray is None or arguments.workers < 1):
+        raise ConfigError("--workers: is a number from 1 up, beside --ray")
+    return arguments.ray is not None
+
+
+def pack_public_command(arguments: argparse.Namespace) -> None:
+    """fimi-server pack-public"""
+    config, dataset = data_of(arguments.config, arguments.data)
+    from server.synth.public import public_part, write_public
+
+    part = public_part(dataset, config.data.public_fraction, config.data.split_seed)
+    size = write_public(arguments.out, part)
+    print(f"{arguments.out}: {len(part.labels)} public images of {part.name}, {size / 2**20:.1f} MiB")
+
+
+def train_generator_command(arguments: argparse.Namespace) -> None:
+    """fimi-server train-generator"""
+    if arguments.public is not None and (arguments.config or arguments.data):
+        raise ConfigError("--public: is given beside a data set; give one of the two")
+    if arguments.steps is not None and arguments.minutes is not None:
+        raise ConfigError("--minutes: is given beside --steps; give one of the two")
+    from server.synth.hardware import Hardware
+    from server.synth.make import train_generator
+    from server.synth.public import public_part, read_public
+    from server.synth.train import Progress
+
+    def tell(now: Progress) -> None:
+        left = f"{now.left_s / 60:.0f} min left"
+        print(
+            f"step {now.step} of {now.steps}, loss {now.loss:.4f}, {now.images_per_s:.0f} images/s, {left}", flush=True
+        )
+
+    home: tuple[RunConfig, Dataset] | None = None
+    if arguments.public is not None:
+        part = read_public(arguments.public)
+    else:
+        config, dataset = home = data_of(arguments.config, arguments.data)
+        part = public_part(dataset, config.data.public_fraction, config.data.split_seed)
+    hardware = Hardware.here(arguments.device, compile=False if arguments.no_compile else None)
+    settings = _settings(arguments, part, hardware)
+    train_generator(part, arguments.out, settings, report=tell, hardware=hardware)
+    if home is None:
+        print(f"{arguments.out}: trained; its pool and its scores: fimi-server synth-pool, where the data set is")
+        return
+    _fill(arguments, *home, _own(arguments))
+    _score(arguments, *home)
+
+
+def _settings(arguments: argparse.Namespace, part: PublicPart, hardware: Hardware) -> GeneratorSettings:
+    from server.synth.make import GeneratorSettings, steps_for
+    from server.synth.train import TrainSettings
+
+    training = TrainSettings(
+        steps=arguments.steps or 20_000,
+        batch=arguments.batch,
+        lr=arguments.lr,
+        ema=arguments.ema,
+        mirror=arguments.mirror,
+        shift=arguments.shift,
+        seed=arguments.seed,
+    )
+    settings = GeneratorSettings(
+        tuple(numbers(arguments.widths, "--widths")), arguments.layers, arguments.patch, training
+    )
+    if arguments.minutes is None:
+        return settings
+    steps = steps_for(arguments.minutes, part, arguments.out, settings, hardware)
+    return replace(settings, train=replace(training, steps=steps))
+
+
+def synth_pool_command(arguments: argparse.Namespace) -> None:
+    """fimi-server synth-pool: of the generator in --out, or of a pipeline that RUN.toml names."""
+    if arguments.status:
+        _tell_status(arguments.out)
+        return
+    by_ray = wants_ray(arguments)
+    config, dataset = data_of(arguments.config, arguments.data)
+    from server.sources import generator_source
+    from server.synth.opening import is_pipeline
+
+    named = generator_source(config, Path() if arguments.config is None else arguments.config.resolve().parent)
+    pipeline = named is not None and is_pipeline(named)
+    source = named if named is not None and pipeline else _own(arguments)
+    if by_ray:
+        from server.synth.opening import files_to_send
+        from server.synth.ray_workers import cluster, ray_maker
+
+        load, workers = _load_on(arguments.device, config, dataset, arguments.black_below), arguments.workers
+        with cluster(arguments.ray, workers) as ray:
+            make = ray_maker(ray, load, source, files_to_send(source, config.synth), workers=workers, say=print)
+            _fill(arguments, config, dataset, source, make)
+    else:
+        _fill(arguments, config, dataset, source)
+    if pipeline:
+        print(f"{arguments.out / 'pool'}: made by {source}; name it in synth.pool")
+    else:
+        _score(arguments, config, dataset)
+
+
+def _tell_status(out: Path) -> None:
+    from server.synth.store import describe, open_pool
+
+    pool = out / "pool"
+    for line in describe(open_pool(pool if pool.is_dir() else out)):
+        print(line)
+
+
+def _own(arguments: argparse.Namespace) -> Path:
+    """The checkpoint of train-generator in --out."""
+    checkpoint: Path = arguments.out / "generator.safetensors"
+    return checkpoint
+
+
+def _load_on(device: str, config: RunConfig, dataset: Dataset, black_below: int) -> Callable[[Path | str], Generator]:
+    """Opens a checkpoint or a pipeline for the images of a data set."""
+    import msgspec
+
+    from server.synth.opening import Wanted, open_on
+
+    synth = msgspec.structs.replace(config.synth, black_below=black_below)
+    return partial(open_on, device, synth, Wanted(dataset.class_names, dataset.image_shape))
+
+
+def _fill(
+    arguments: argparse.Namespace,
+    config: RunConfig,
+    dataset: Dataset,
+    source: Path | str,
+    make: Maker | None = None,
+) -> None:
+    """Make the pool in --out; `make`: who samples, if not this process."""
+    from server.synth.make import fill_pool
+    from server.synth.store import describe, open_pool
+
+    load = _load_on("cpu" if make is not None else arguments.device, config, dataset, arguments.black_below)
+    fill_pool(
+        load(source),
+        arguments.out / "pool",
+        dataset,
+        _pool_settings(arguments),
+        report=lambda now: print(f"sampling: {now.done} of {now.wanted}", flush=True),
+        make=make,
+    )
+    for line in describe(open_pool(arguments.out / "pool")):
+        print(f"{arguments.out / 'pool'}: {line}")
+
+
+def _score(arguments: argparse.Namespace, config: RunConfig, dataset: Dataset) -> None:
+    """Score the pool of the checkpoint in --out and write its card."""
+    from server.synth.make import describe_generator
+
+    settings = replace(_pool_settings(arguments), select=config.synth.select, sampling=_sampling(config))
+    quality = describe_generator(dataset, arguments.out, settings)["quality"]
+    print(
+        f"{arguments.out}: a network trained on its samples alone is right on {quality['accuracy']:.1%} of real test "
+        f"images, trained on real ones on {quality['accuracy_of_real']:.1%}"
+    )
+
+
+def _pool_settings(arguments: argparse.Namespace) -> PoolSettings:
+    from server.synth.make import PoolSettings
+
+    if arguments.block < 1:
+        raise ConfigError(f"--block: {arguments.block}; a number from 1 up")
+    return PoolSettings(per_class=arguments.per_class, black_below=arguments.black_below, block=arguments.block)
+
+
+def _sampling(config: RunConfig) -> Sampling:
+    from server.synth.diffusion import Sampling
+    from server.synth.opening import own_sampling
+
+    steps, guidance = own_sampling(config.synth)
+    return Sampling(steps=steps, guidance=guidance)

@@ -1,0 +1,1 @@
+"""Generators that others trained: text-to-image and class-conditional pipelines of diffusers."""

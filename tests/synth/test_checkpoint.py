@@ -1,0 +1,79 @@
+"""Weights on disk: in parts, named by what they hold, and refused where one is missing or broken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.unet import UNetShape, build_unet
+from server.config import SynthConfig
+from server.errors import ConfigError, DataError
+from server.synth import checkpoint, opening
+from server.synth.checkpoint import part_path, read_checkpoint, size_bytes, write_checkpoint
+
+SHAPE = UNetShape(image_size=8, channels=1, n_classes=2, widths=(32, 32), layers=1)
+
+
+@pytest.fixture
+def weights() -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    return {name: own.half().float() for name, own in build_unet(SHAPE).state_dict().items()}
+
+
+@pytest.mark.parametrize("part_bytes", [1 << 30, 100_000])
+def test_weights_come_back_from_one_file_or_several(
+    weights: dict[str, torch.Tensor], part_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "PART_BYTES", part_bytes)
+    path = tmp_path / "generator.safetensors"
+    digest = write_checkpoint(path, weights, SHAPE)
+    files = sorted(tmp_path.iterdir())
+    assert (len(files) == 1) == (part_bytes == 1 << 30)
+    assert all(file.stat().st_size < part_bytes + 50_000 for file in files)  # no weight here has more than 50 kB
+    assert size_bytes(path) == sum(file.stat().st_size for file in files)
+    back, shape, read_digest = read_checkpoint(path)
+    assert (shape, read_digest) == (SHAPE, digest)
+    assert back.keys() == weights.keys()
+    assert all(torch.equal(back[name], weights[name]) for name in weights)
+    assert write_checkpoint(path, weights, SHAPE) == digest  # equal weights, equal bytes
+    name = next(iter(weights))
+    assert write_checkpoint(path, weights | {name: weights[name] + 1}, SHAPE) != digest
+
+
+def test_a_part_that_is_missing_or_broken_is_named(
+    weights: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "PART_BYTES", 100_000)
+    path = tmp_path / "generator.safetensors"
+    with pytest.raises(DataError, match="no generator at .* train one with"):
+        read_checkpoint(path)
+    write_checkpoint(path, weights, SHAPE)
+    part_path(path, 2).write_bytes(b"cut")
+    with pytest.raises(DataError, match="generator.2.safetensors is not a safetensors file"):
+        read_checkpoint(path)
+    part_path(path, 2).unlink()
+    with pytest.raises(DataError, match=r"generator.2.safetensors is missing: generator.safetensors is the first of"):
+        read_checkpoint(path)
+    monkeypatch.setattr(checkpoint, "FORMAT", "fimi-diffusion-9")
+    with pytest.raises(DataError, match="is not a generator of this format: 'fimi-diffusion-2'"):
+        read_checkpoint(path)
+
+
+def test_weights_that_are_not_finite_are_named(weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    name = sorted(weights)[3]
+    write_checkpoint(tmp_path / "g.safetensors", weights | {name: weights[name] * float("nan")}, SHAPE)
+    with pytest.raises(DataError, match=f"{name} holds numbers that are not finite"):
+        read_checkpoint(tmp_path / "g.safetensors")
+
+
+def test_settings_of_pipelines_are_not_for_checkpoints() -> None:
+    for name, value in (("template", "{class}"), ("prompts", {"a": "b"}), ("labels", {"a": 1})):
+        with pytest.raises(ConfigError, match=rf"synth\.{name}: is for pipelines, and the generator is a checkpoint"):
+            opening.own_sampling(SynthConfig(**{name: value}))
+    assert opening.own_sampling(SynthConfig()) == (20, 1.5)
+    with pytest.raises(ConfigError, match=r"synth\.steps: is 26; at most 25 for a checkpoint"):
+        opening.own_sampling(SynthConfig(steps=26))
+    with pytest.raises(ConfigError, match=r"synth\.guidance: is 0\.5; at least 1 for a checkpoint"):
+        opening.own_sampling(SynthConfig(guidance=0.5))

@@ -1,0 +1,204 @@
+"""Training a generator: killed and gone on with, on two processes, out of memory, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from models.unet import UNetShape
+from server.errors import DataError
+from server.synth import train as training
+from server.synth.augment import augmented
+from server.synth.hardware import Hardware
+from server.synth.train import Progress, TrainSettings, check_batch, learning_rate, train
+
+SHAPE = UNetShape(image_size=8, channels=1, n_classes=2, widths=(32, 32), layers=1)
+SETTINGS = TrainSettings(steps=12, batch=4, warmup_steps=2, mirror=True, shift=1, bfloat16=False)
+SETTINGS_OF_TWO = replace(SETTINGS, steps=3)
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "1"}
+
+PROGRAM = """
+import sys
+from pathlib import Path
+import torch
+from server.synth import train as training
+from tests.synth.test_train import SETTINGS, SHAPE, images
+torch.set_num_threads(1)
+training.SAVE_EVERY_S = 0.0  # after each step
+training.train(*images(), SHAPE, SETTINGS, Path(sys.argv[1]), lambda p: print(p.step, flush=True))
+"""
+
+
+def images() -> tuple[np.ndarray, np.ndarray]:
+    labels = np.arange(20) % 2
+    return np.random.default_rng(0).integers(0, 255, (20, 8, 8, 1), dtype=np.uint8), labels
+
+
+def start(out: Path) -> subprocess.Popen[str]:
+    words = [sys.executable, "-c", PROGRAM, str(out)]
+    return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
+
+
+def steps_of(out: Path, kill_at: int | None = None) -> list[int]:
+    """The steps that a training reported; killed in the step after `kill_at`, at whatever it does then."""
+    seen: list[int] = []
+    with start(out) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            seen.append(int(line))
+            if kill_at is not None and seen[-1] >= kill_at:
+                process.kill()
+                break
+    assert process.returncode == (0 if kill_at is None else -9)
+    return seen
+
+
+@pytest.mark.slow
+def test_a_training_killed_five_times_ends_with_the_bits_of_an_unbroken_one(tmp_path: Path) -> None:
+    unbroken, broken = tmp_path / "a" / "g.safetensors", tmp_path / "b" / "g.safetensors"
+    assert steps_of(unbroken) == list(range(1, 13))
+    seen = []
+    for step in sorted(random.Random(1).sample(range(1, 11), 5)):
+        seen += steps_of(broken, kill_at=step)
+    seen += steps_of(broken)
+    assert broken.read_bytes() == unbroken.read_bytes()
+    assert not broken.with_suffix(".state").exists()
+    assert len(seen) <= 12 + 5  # it went on each time, and did not begin anew
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
+    """Both see the images that one would; each draws the noise of its own half."""
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM.replace("SETTINGS", "SETTINGS_OF_TWO"))
+    weights = []
+    for n in ("1", "2"):
+        out = tmp_path / f"{n}.safetensors"
+        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", n]
+        words = [*launch, str(program), str(out)]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env=ENVIRONMENT)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.stdout.split() == ["1", "2", "3"]  # one of them speaks
+        weights.append(load_file(out))
+    one, two = weights
+    far = max(float((one[name].float() - two[name].float()).abs().max()) for name in one)
+    assert 0 < far < 3 * 2 * SETTINGS_OF_TWO.lr  # other noise, but no more than three steps of AdamW apart
+
+
+def test_a_batch_that_cannot_be_dealt_evenly_is_refused() -> None:
+    check_batch(6, 3)
+    with pytest.raises(DataError, match="--batch 5 cannot be dealt to 2 processes evenly"):
+        check_batch(5, 2)
+
+
+def test_out_of_memory_halves_what_is_done_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    real = training.training_loss
+
+    def tight(unet: object, schedule: object, clean: torch.Tensor, *more: object, **options: object) -> torch.Tensor:
+        if len(clean) > 1:
+            raise torch.OutOfMemoryError
+        sizes.append(len(clean))
+        return real(unet, schedule, clean, *more, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training, "training_loss", tight)
+    train(*images(), SHAPE, replace(SETTINGS, steps=2), tmp_path / "g.safetensors", lambda _: None)
+    assert sizes == [1] * 8  # two steps of four images, once four and two had been too many
+
+    def full(*_: object, **__: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(training, "training_loss", full)
+    with pytest.raises(DataError, match="no memory for a single image: use smaller --widths"):
+        train(*images(), SHAPE, SETTINGS, tmp_path / "h.safetensors", lambda _: None)
+
+
+def test_pieces_give_the_gradient_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean over pieces of a batch, each weighted by its share, with the noise of each piece drawn in turn."""
+    weights = []
+    for at_once in (4, 2):
+        monkeypatch.setattr(training._Stepper, "MOST_AT_ONCE", at_once)
+        out = tmp_path / f"{at_once}.safetensors"
+        train(*images(), SHAPE, replace(SETTINGS, steps=1, lr=1e-2), out, lambda _: None)
+        weights.append(load_file(out))
+    far = max(float((weights[0][n].float() - weights[1][n].float()).abs().max()) for n in weights[0])
+    assert far < 1e-2  # float16 of nearly equal numbers
+
+
+def test_weights_that_are_not_finite_end_it_and_what_was_saved_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "SAVE_EVERY_S", 0.0)
+    out = tmp_path / "g.safetensors"
+    seen: list[int] = []
+
+    def report(progress: Progress) -> None:
+        seen.append(progress.step)
+        if progress.step == 3:
+            monkeypatch.setattr(training, "learning_rate", lambda *_: float("nan"))
+
+    with pytest.raises(DataError, match=r"not finite any more at step 4 .* train with a lower --lr"):
+        train(*images(), SHAPE, SETTINGS, out, report)
+    monkeypatch.setattr(training, "learning_rate", learning_rate)
+    seen.clear()
+    train(*images(), SHAPE, SETTINGS, out, report=lambda p: seen.append(p.step))
+    assert seen[0] == 4  # gone on with from the third step
+
+
+def test_a_state_of_other_settings_or_a_broken_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "g.safetensors"
+    monkeypatch.setattr(training, "SAVE_EVERY_S", 0.0)
+
+    def interrupt(_: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(*images(), SHAPE, SETTINGS, out, interrupt)
+    with pytest.raises(DataError, match="belongs to other settings"):
+        train(*images(), SHAPE, replace(SETTINGS, lr=1.0), out, lambda _: None)
+    out.with_suffix(".state").write_bytes(b"PK\3\4 cut short")
+    with pytest.raises(DataError, match="cannot be read .* remove it to begin anew"):
+        train(*images(), SHAPE, SETTINGS, out, lambda _: None)
+
+
+def test_the_rate_rises_in_a_line_and_falls_in_half_a_cosine() -> None:
+    settings = TrainSettings(steps=110, warmup_steps=10, lr=2.0)
+    assert [learning_rate(step, settings) for step in (0, 4, 9)] == pytest.approx([0.2, 1.0, 2.0])
+    assert learning_rate(60, settings) == pytest.approx(2.0 * (0.01 + 0.99 * 0.5))  # half way down
+    assert learning_rate(110, settings) == pytest.approx(0.02)
+
+
+def test_images_are_mirrored_and_moved_by_their_edges() -> None:
+    image = torch.arange(9, dtype=torch.uint8).reshape(1, 3, 3, 1)
+    many = image.expand(400, 3, 3, 1)
+    draws = torch.Generator().manual_seed(0)
+    plain = augmented(many, draws, mirror=False, shift=0)
+    assert torch.equal(plain, many)
+    mirrored = augmented(many, draws, mirror=True, shift=0)
+    kinds = {tuple(own.flatten().tolist()) for own in mirrored}
+    assert kinds == {(0, 1, 2, 3, 4, 5, 6, 7, 8), (2, 1, 0, 5, 4, 3, 8, 7, 6)}
+    moved = {tuple(own.flatten().tolist()) for own in augmented(many, draws, mirror=False, shift=1)}
+    assert len(moved) == 9  # three places each way
+    assert (0, 0, 1, 0, 0, 1, 3, 3, 4) in moved  # down and to the right by one, the edge repeated
+
+
+def test_hardware_is_named_and_a_gpu_that_is_not_there_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert Hardware.here() == Hardware("cpu", channels_last=False, compile=False)
+    assert Hardware.here("cpu").describe() == f"CPU, {torch.get_num_threads()} threads"
+    for device, words in (("cuda", "PyTorch sees no GPU here"), ("tpu", "use auto, cpu or cuda")):
+        with pytest.raises(Exception, match=words):
+            Hardware.here(device)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert Hardware.here() == Hardware("cuda", channels_last=True, compile=True)
+    assert not Hardware.here(compile=False).compile
