@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from server.config import DataConfig, FleetConfig, NetworkConfig, RunConfig, TrainingConfig
+from server.data.dataset import Dataset, cut_public_private
+from server.synth.pool import Pool
+from tools.bench_fill import Cell, draw_figure, prepare, summary
+
+
+def test_the_table_counts_rounds_to_where_plain_learning_ended() -> None:
+    cells = [
+        Cell(0.4, 1.0, 0, (0.2, 0.4, 0.6)),
+        Cell(0.4, 2.0, 0, (0.5, 0.7, 0.8)),
+        Cell(0.4, 1.0, 1, (0.5, 0.5, 0.5)),
+        Cell(0.4, 2.0, 1, (0.1, 0.2, 0.3)),
+    ]
+    plain, fill = summary(cells, last=2)
+    assert (plain["fill_factor"], plain["accuracy"], plain["least"], plain["most"]) == (1.0, 0.5, 0.5, 0.5)
+    assert fill["accuracy"] == pytest.approx((0.75 + 0.25) / 2)
+    assert fill["rounds_to_plain"] == [1, None]  # plain ended with 0.5 both times
+    assert plain["rounds_to_plain"] == [3, 1]
+
+
+def test_devices_hold_private_samples_and_as_many_synthetic_ones_of_what_they_lack() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (400, 8, 8, 1), dtype=np.uint8)
+    y = np.arange(400) % 2
+    dataset = Dataset("noise", x[:300], y[:300], x[300:], y[300:], ("a", "b"))
+    config = RunConfig(
+        data=DataConfig(source="noise", local_samples=20),
+        network=NetworkConfig(name="tiny"),
+        training=TrainingConfig(rounds=1),
+        fleet=FleetConfig(devices=3),
+    )
+    made = tuple(np.full((60, 8, 8, 1), label, np.uint8) for label in (0, 255))
+    pool = Pool("f" * 64, 0, 0, made)
+    test = np.arange(10)
+    plain = prepare(Cell(0.1, 1.0, 0), config, dataset, pool, test).federation
+    fill = prepare(Cell(0.1, 2.0, 0), config, dataset, pool, test).federation
+    private = cut_public_private(dataset.y_train, public_fraction=0.5, seed=0).private
+    own = {image.tobytes() for image in dataset.x_train[private]}
+    assert sum(len(labels) for _, labels in plain.devices) == 60
+    assert all(image.tobytes() in own for images, _ in plain.devices for image in images)
+    for (_, before), (images, after) in zip(plain.devices, fill.devices, strict=True):
+        assert len(after) == 2 * len(before)
+        assert np.array_equal(after[: len(before)], before)
+        added = np.bincount(after[len(before) :], minlength=2)
+        assert set(np.unique(images[len(before) :])) <= {0, 255}
+        wide = np.bincount(after, minlength=2)
+        assert added.min() == 0 or abs(int(wide[0]) - int(wide[1])) <= 1  # even, or all for the class that is short
+    assert len(fill.test[1]) == 10
+
+
+def test_the_figure_is_drawn(tmp_path: Path) -> None:
+    draw_figure(tmp_path / "fill.png", [Cell(0.4, 1.0, 0, (0.1, 0.2)), Cell(0.4, 2.0, 0, (0.3, 0.4))], "x")
+    assert (tmp_path / "fill.png").read_bytes()[:4] == b"\x89PNG"

@@ -1,0 +1,208 @@
+"""What the fill is worth in federated learning: accuracy with and without it, over partitions and seeds.
+
+    python -m tools.bench_fill RUN.toml --pool generators/mine/pool --alphas 0.4,0.1 --seeds 0,1,2 --out runs/fill
+
+The data are dealt as in a real run: the private part over devices, Dirichlet(alpha), tested on the data set's test
+part, which no generator has seen. Devices, local samples, network and training are those of RUN.toml. With the fill
+each device gets as many synthetic samples as it has local ones (`--fill-factor 2`), dealt to its classes by
+water-filling, from the pool. Federations run in this process's children (server/learning/federated.py), without clocks
+and joules: those are a matter of the plan. Each is saved as it is done; the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from edge_client.protocol.messages import NetworkSpec
+from server.config import RunConfig, load_config
+from server.data.dataset import Dataset, cut_public_private, images_digest
+from server.data.load import load_dataset
+from server.learning.federated import FederationJob, Progression, filled, run_federation
+from server.learning.fit_rounds import deal, synthetic_of
+from server.learning.measure import MeasureProgress, measure
+from server.learning.training import balanced_draw
+from server.plan.fill import class_fill
+from server.synth.pool import Pool, draw, load_pool
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One federation: of a partition, with a fill factor (1: local data alone), and its accuracy after each round."""
+
+    alpha: float
+    fill_factor: float
+    seed: int
+    accuracy: tuple[float, ...] = ()
+
+    @property
+    def cell(self) -> tuple[float, float, int]:
+        return self.alpha, self.fill_factor, self.seed
+
+
+@dataclass(frozen=True)
+class CellJob:
+    """A cell and the federation that measures it."""
+
+    cell: Cell
+    federation: FederationJob
+
+
+def run_cell(job: CellJob) -> Cell:
+    """In a process of its own."""
+    return replace(job.cell, accuracy=run_federation(job.federation).accuracy)
+
+
+def prepare(cell: Cell, config: RunConfig, dataset: Dataset, pool: Pool, test: np.ndarray) -> CellJob:
+    """Deal the private part for this cell's seed and alpha, and fill it where the cell says so."""
+    data = msgspec.structs.replace(config.data, alpha=cell.alpha, partition="dirichlet")
+    private = cut_public_private(
+        dataset.y_train, public_fraction=data.public_fraction, seed=data.split_seed, groups=dataset.groups_train
+    ).private
+    parts = deal(data, dataset.y_train, private, None, config.n_devices, cell.seed)
+    devices = tuple((dataset.x_train[part], dataset.y_train[part]) for part in parts)
+    if cell.fill_factor > 1:
+        counts = [np.bincount(own, minlength=dataset.n_classes) for _, own in devices]
+        wanted = np.array([class_fill(own, synthetic_of(own, cell.fill_factor)) for own in counts])
+        devices = filled(devices, draw(pool, wanted, seed=cell.seed))
+    network = NetworkSpec(name=config.network.name, image_shape=dataset.image_shape, n_classes=dataset.n_classes)
+    progression = Progression(cell.fill_factor, cell.seed)
+    held_out = (dataset.x_test[test], dataset.y_test[test])
+    return CellJob(cell, FederationJob(progression, network, config.training, devices, held_out))
+
+
+def summary(cells: Sequence[Cell], last: int = 3) -> list[dict[str, Any]]:
+    """A row for each (alpha, fill factor): the mean of the `last` rounds' accuracy, over seeds mean, least and most,
+    and the rounds until it reaches what the same seed without fill ended with (None: never)."""
+    rows = []
+    plain = {(cell.alpha, cell.seed): mean(cell.accuracy[-last:]) for cell in cells if cell.fill_factor == 1}
+    for alpha, factor in sorted({(cell.alpha, cell.fill_factor) for cell in cells}, key=lambda key: (-key[0], key[1])):
+        own = [cell for cell in cells if (cell.alpha, cell.fill_factor) == (alpha, factor)]
+        ends = [mean(cell.accuracy[-last:]) for cell in own]
+        rounds = [
+            next((r for r, seen in enumerate(cell.accuracy, 1) if seen >= plain[alpha, cell.seed]), None)
+            for cell in own
+            if (alpha, cell.seed) in plain
+        ]
+        rows.append(
+            {
+                "alpha": alpha,
+                "fill_factor": factor,
+                "seeds": len(own),
+                "accuracy": mean(ends),
+                "least": min(ends),
+                "most": max(ends),
+                "rounds_to_plain": rounds,
+            }
+        )
+    return rows
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure what is missing, then print the table and write fill.json and fill.png."""
+    parser = argparse.ArgumentParser(prog="python -m tools.bench_fill", description=__doc__.split("\n")[0])
+    parser.add_argument("config", type=Path, metavar="RUN.toml")
+    parser.add_argument("--pool", type=Path, required=True, help="samples of a generator of this cut")
+    parser.add_argument("--alphas", default="0.4,0.1")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--fill-factor", type=float, default=2.0)
+    parser.add_argument("--rounds", type=int, help="default: training.rounds of RUN.toml")
+    parser.add_argument("--test", type=int, default=4000, help="test images after each round (default: 4000)")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args(argv)
+    config = load_config(arguments.config)
+    if arguments.rounds is not None:
+        training = msgspec.structs.replace(config.training, rounds=arguments.rounds)
+        config = msgspec.structs.replace(config, training=training)
+    base = arguments.config.resolve().parent
+    data = config.data
+    dataset = load_dataset(data.source, image_size=data.image_size, seed=data.split_seed, base=base)
+    pool = load_pool(arguments.pool)
+    test = balanced_draw(dataset.y_test, min(arguments.test, len(dataset.y_test)), np.random.default_rng(0))
+    wanted = [
+        Cell(alpha, factor, seed)
+        for seed in map(int, arguments.seeds.split(","))
+        for alpha in map(float, arguments.alphas.split(","))
+        for factor in (1.0, arguments.fill_factor)
+    ]
+    facts = {
+        "dataset": dataset.name,
+        "private_and_test": images_digest(dataset.x_test[test], dataset.y_test[test]),
+        "generator": pool.generator,
+        "devices": config.n_devices,
+        "local_samples": data.local_samples,
+        "public_fraction": data.public_fraction,
+        "split_seed": data.split_seed,
+        "network": config.network.name,
+        "training": msgspec.to_builtins(config.training),
+    }
+    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+
+    def tell(now: MeasureProgress[Cell]) -> None:
+        cell = now.point
+        print(
+            f"{now.done} of {now.wanted}: Dirichlet({cell.alpha:g}), {cell.fill_factor:g} times the data, seed "
+            f"{cell.seed}: {cell.accuracy[-1]:.1%}, {now.left_s / 60:.0f} min left",
+            flush=True,
+        )
+
+    cells = measure(
+        wanted,
+        lambda cell: prepare(cell, config, dataset, pool, test),
+        run_cell,
+        arguments.out / "fill.points.jsonl",
+        key,
+        workers=arguments.workers,
+        report=tell,
+    )
+    rows = summary(cells)
+    content = {"facts": facts, "rows": rows, "cells": [asdict(cell) for cell in cells]}
+    (arguments.out / "fill.json").write_text(json.dumps(content, indent=1) + "\n")
+    draw_figure(arguments.out / "fill.png", cells, f"{dataset.name}, {config.n_devices} devices")
+    print(
+        f"\n{dataset.name}, {config.n_devices} devices of {data.local_samples} samples, {config.training.rounds} rounds"
+    )
+    for row in rows:
+        rounds = ", ".join("never" if r is None else str(r) for r in row["rounds_to_plain"])
+        print(
+            f"Dirichlet({row['alpha']:g}), {row['fill_factor']:g} x: {row['accuracy']:.1%} "
+            f"({row['least']:.1%} to {row['most']:.1%}, {row['seeds']} seeds); rounds to the end of 1 x: {rounds}"
+        )
+    return 0
+
+
+def draw_figure(path: Path, cells: Sequence[Cell], title: str) -> None:
+    """Accuracy over rounds, a panel for each alpha, a line for each seed."""
+    from matplotlib.figure import Figure
+
+    alphas = sorted({cell.alpha for cell in cells}, reverse=True)
+    figure = Figure(figsize=(5.2 * len(alphas), 3.8), layout="constrained")
+    figure.suptitle(title)
+    for place, alpha in enumerate(alphas, 1):
+        axes = figure.add_subplot(1, len(alphas), place)
+        for factor, colour in ((1.0, "#7f8ea3"), (max(cell.fill_factor for cell in cells), "#1b7f5c")):
+            own = [cell for cell in cells if (cell.alpha, cell.fill_factor) == (alpha, factor)]
+            label = "local data alone" if factor == 1 else f"filled to {factor:g} times the data"
+            for number, cell in enumerate(own):
+                rounds = range(1, 1 + len(cell.accuracy))
+                axes.plot(rounds, cell.accuracy, color=colour, lw=1.4, label=None if number else label)
+        axes.set(title=f"Dirichlet({alpha:g})", xlabel="round", ylabel="accuracy on unseen test images", ylim=(0, 1))
+        axes.grid(alpha=0.25)
+        axes.legend(loc="lower right", frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
