@@ -18,7 +18,19 @@ from server.data.pictures import image_files, read_images
 from server.data.tiles import untile
 from server.errors import DataError
 
-N_CLASSES = 43
+CLASS_NAMES = (
+    "speed limit 20 km/h", "speed limit 30 km/h", "speed limit 50 km/h", "speed limit 60 km/h", "speed limit 70 km/h",
+    "speed limit 80 km/h", "end of speed limit 80 km/h", "speed limit 100 km/h", "speed limit 120 km/h", "no passing",
+    "no passing for vehicles over 3.5 t", "right of way at the next intersection", "priority road", "give way", "stop",
+    "no vehicles", "no vehicles over 3.5 t", "no entry", "general danger", "bend to the left", "bend to the right",
+    "double bend", "uneven road", "slippery road", "road narrows on the right", "road works", "traffic lights",
+    "pedestrians", "children", "cyclists crossing", "ice or snow", "wild animals", "end of all limits",
+    "turn right ahead", "turn left ahead", "straight ahead only", "straight ahead or right", "straight ahead or left",
+    "keep right", "keep left", "roundabout", "end of no passing", "end of no passing for vehicles over 3.5 t",
+)  # fmt: skip
+"""What the 43 signs say: reports and prompts are for people."""
+
+N_CLASSES = len(CLASS_NAMES)
 MOSAIC_COLUMNS = 100
 MOSAIC_SIDE = 32
 MOSAIC_COUNTS = {"train0": 10_000, "train1": 10_000, "train2": 10_000, "train3": 9_209, "test": 12_630}
@@ -47,15 +59,14 @@ def load(folder: Path, *, image_size: int | None = None, seed: int = 0) -> Datas
     tracks = [f"{path.parent.name}/{_track(path)}" for path in paths]
     groups = np.unique(tracks, return_inverse=True)[1].astype(np.int64)
     images = read_images(paths, size, where=train)
-    class_names = tuple(str(c) for c in range(N_CLASSES))
     answers = folder / "Final_Test" / "Images" / "GT-final_test.csv"
     if answers.is_file():
         names, y_test = _answers(answers)
         x_test = read_images([answers.parent / name for name in names], size, where=answers.parent)
-        return Dataset("gtsrb", images, labels, x_test, y_test, class_names, groups)
+        return Dataset("gtsrb", images, labels, x_test, y_test, CLASS_NAMES, groups)
     cut = cut_public_private(labels, public_fraction=TEST_FRACTION, seed=seed, groups=groups)
     test, own = cut.public, cut.private
-    return Dataset("gtsrb", images[own], labels[own], images[test], labels[test], class_names, groups[own])
+    return Dataset("gtsrb", images[own], labels[own], images[test], labels[test], CLASS_NAMES, groups[own])
 
 
 def _class_files(folder: Path) -> list[Path]:
@@ -104,8 +115,7 @@ def _from_mosaics(folder: Path) -> Dataset:
         raise DataError(f"{file}: track_train has shape {tracks.shape}, y_train {y_train.shape}")
     groups = np.unique(y_train * 1000 + tracks, return_inverse=True)[1].astype(np.int64)  # numbered within a class
     x_train = np.concatenate([parts[name] for name in MOSAIC_COUNTS if name != "test"])
-    class_names = tuple(str(c) for c in range(N_CLASSES))
-    return Dataset("gtsrb", x_train, y_train, parts["test"], y_test, class_names, groups)
+    return Dataset("gtsrb", x_train, y_train, parts["test"], y_test, CLASS_NAMES, groups)
 
 
 def _mosaic(path: Path, n_images: int) -> np.ndarray:

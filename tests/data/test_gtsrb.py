@@ -120,3 +120,10 @@ def test_gtsrb_mosaics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "gtsrb_test.webp").write_bytes(b"torn")
     with pytest.raises(DataError, match="is not a GTSRB mosaic"):
         load_dataset(f"gtsrb:{tmp_path}")
+
+
+def test_every_sign_has_a_name_of_its_own() -> None:
+    assert len(set(gtsrb.CLASS_NAMES)) == gtsrb.N_CLASSES == 43
+    assert [gtsrb.CLASS_NAMES[c] for c in (0, 14, 33, 40)] == [
+        "speed limit 20 km/h", "stop", "turn right ahead", "roundabout",
+    ]  # fmt: skip
