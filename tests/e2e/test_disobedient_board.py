@@ -22,6 +22,7 @@ from server.measured import planner_device
 from server.records import RoundRecord
 from server.replanning import believe, cost
 from server.run_dir import RunDir
+from tests.boards.test_one_slow_window import alike
 from tests.e2e.test_plain_boards import device_data
 from tests.e2e.test_three_clients import LIMIT_S, ROOT, left_behind, run_of
 from tests.e2e.world import write_world
@@ -126,22 +127,33 @@ async def test_a_board_that_begins_to_lie_is_planned_anew_with_what_it_does(tmp_
     assert left_behind(tmp_path) == []
 
 
+@pytest.mark.timeout(900)
 async def test_a_board_whose_profile_shows_the_lie_is_asked_for_what_it_does(tmp_path: Path) -> None:
-    run, _ = await asyncio.wait_for(
-        whole_run(tmp_path, Faults(clock_not_applied=True), rounds=1, lies_from=b"broker at"), LIMIT_S
-    )
-    points = run.devices()[0].profile.points
-    [record] = run.rounds("tfl")
-    if any(point.starved for point in points) or any(window.starved for window in windows_of((record,))):
-        pytest.skip("this host is too busy: the board waited for the processor, and its times tell no clock")
+    """A profile on a shared host need not show it, see tests/boards/test_one_slow_window.py: one of several does."""
+    for attempt in range(4):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        run, _ = await asyncio.wait_for(
+            whole_run(folder, Faults(clock_not_applied=True), rounds=1, lies_from=b"broker at"), LIMIT_S
+        )
+        points = run.devices()[0].profile.points
+        named = [point for point in points if point.finding is not None]
+        starved = [point for point in points if point.starved]
+        if len(named) == len(points) - 1 and not starved:
+            break
+        assert starved or not alike(points), points
+    else:
+        pytest.skip("this host's pace wavered by more than the board's lie in each of four profiles")
     assert {point.freq_hz: point.finding for point in points} == {
         point.freq_hz: None if point.freq_hz == TOP_HZ else "not_applied" for point in points
     }
     [share] = run.plan("tfl").plan.devices
     assert {segment.freq_hz for segment in share.segments} == {TOP_HZ}
-    assert {window.finding for window in windows_of((record,))} == {None}
+    [record] = run.rounds("tfl")
     [window] = windows_of([record])
-    assert window.duration_s == pytest.approx(share.executed_compute_s, rel=0.5)  # this host's pace wavers by a third
+    assert window.finding is None
+    if not window.starved:  # this host's pace wavers by a third
+        assert window.duration_s == pytest.approx(share.executed_compute_s, rel=0.5)
     notes = json.loads((run.path / "report.json").read_text())["notes"]
     [told] = [note for note in notes if note.startswith("nano-1 did not keep its clock when it was profiled: ")]
     assert told.count("was 1479 MHz by work (not applied)") == len(points) - 1
