@@ -178,8 +178,6 @@ def steps_per_s(
 class _Stepper:
     """Forward and backward of one step on this process's share of the batch; the whole data set lies on its device."""
 
-    MOST_AT_ONCE = 1 << 20
-
     def __init__(
         self,
         model: torch.nn.Module,
@@ -197,7 +195,7 @@ class _Stepper:
         self._pixels = torch.from_numpy(np.ascontiguousarray(images)).to(accelerator.device)
         self._classes = torch.from_numpy(labels.astype(np.int64)).to(accelerator.device)
         self._share = settings.batch // accelerator.num_processes
-        self._at_once = min(self._share, self.MOST_AT_ONCE)
+        self._at_once = self._share
 
     def __call__(self, step: int) -> torch.Tensor:
         """The mean loss; gradients are left in the parameters. Out of a GPU's memory: smaller pieces from here on."""
