@@ -52,8 +52,11 @@ def read_pool(store: Store, kind: Kind) -> Pool:
 def deal(counts: np.ndarray, stock: np.ndarray, *, seed: int) -> list[list[np.ndarray]]:
     """Which samples each device gets: counts (I, C) wanted, stock (C,) there -> [device][class] numbers in the pool.
 
-    No device gets a sample twice. Per class, one shuffled row of the stock goes round: devices share samples only
-    when together they want more than there is. Raises DataError where one device alone wants more.
+    No device gets a sample twice, and devices share samples only when together they want more than there is. Each
+    sample is at home with one device; a device takes its own first, and what it lacks of those that fewest use, both in
+    an order of its own. All of this is drawn by (seed, class, number), so hands stay, but for a few, when counts change
+    while devices and stock stay, and but for a share k / n when the stock grows from n - k to n: what a device holds
+    already need not be sent again. Raises DataError where one device alone wants more than there is.
     """
     counts = np.asarray(counts, dtype=np.int64)
     if counts.ndim != 2 or counts.shape[1] != len(stock) or (counts < 0).any():
@@ -65,12 +68,28 @@ def deal(counts: np.ndarray, stock: np.ndarray, *, seed: int) -> list[list[np.nd
             f"device {device} wants {counts[device, label]} synthetic samples of class {label}, the pool has "
             f"{stock[label]}: make more with fimi-server synth-pool"
         )
-    hands: list[list[np.ndarray]] = [[] for _ in counts]
-    for label, n in enumerate(stock):
-        row = np.random.default_rng((seed, label)).permutation(n)
-        starts = np.cumsum(counts[:, label]) - counts[:, label]
-        for hand, start, want in zip(hands, starts, counts[:, label], strict=True):
-            hand.append(row[(start + np.arange(want)) % max(n, 1)])
+    by_class = [_deal_class(counts[:, label], int(n), (seed, label)) for label, n in enumerate(stock)]
+    return [[hands[device] for hands in by_class] for device in range(len(counts))]
+
+
+def _deal_class(counts: np.ndarray, stock: int, seed: tuple[int, int]) -> list[np.ndarray]:
+    """Counts (I,) of one class -> numbers by device."""
+    homes, order = np.random.default_rng(seed).random((stock, 2)).T  # the first rows are the same for a larger stock
+    homes = (homes * len(counts)).astype(np.int64)
+    users = np.zeros(stock, dtype=np.int64)
+    hands = []
+    for device, want in enumerate(counts):
+        own = np.flatnonzero(homes == device)
+        own = own[np.argsort(order[own])][:want]
+        users[own] += 1
+        hands.append(own)
+    for device, want in enumerate(counts):
+        if lack := int(want) - len(hands[device]):
+            taste = np.random.default_rng((*seed, device)).random(stock)
+            taken = np.isin(np.arange(stock), hands[device])
+            others = np.lexsort((taste, users, taken))[:lack]
+            users[others] += 1
+            hands[device] = np.concatenate([hands[device], others])
     return hands
 
 

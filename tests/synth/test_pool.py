@@ -32,6 +32,39 @@ def test_devices_share_no_sample_while_the_stock_lasts() -> None:
     assert all(np.array_equal(a, b) for x, y in zip(hands, again, strict=True) for a, b in zip(x, y, strict=True))
 
 
+@settings(deadline=None, max_examples=50)
+@given(counts=arrays(np.int64, (5, 1), elements=st.integers(0, 9)), stock=st.integers(9, 60), seed=st.integers(0, 99))
+def test_samples_are_shared_evenly_once_they_must_be(counts: np.ndarray, stock: int, seed: int) -> None:
+    hands = deal(counts, np.array([stock]), seed=seed)
+    users = np.bincount(np.concatenate([hand[0] for hand in hands]), minlength=stock)
+    assert users.max() <= max(1, -(-counts.sum() // stock) + 1)
+    if counts.sum() <= stock:
+        assert users.max() <= 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_changed_count_leaves_what_devices_hold(seed: int) -> None:
+    """Ten devices of 40 samples each. Dealt in one row, all after the fourth would move on."""
+
+    def lost(before: np.ndarray, after: np.ndarray, stock: tuple[int, int]) -> list[int]:
+        hands = [deal(own, np.array([n]), seed=seed) for own, n in zip((before, after), stock, strict=True)]
+        return [len(set(a[0]) - set(b[0])) for a, b in zip(*hands, strict=True)]
+
+    before = np.full((10, 1), 40)
+    more, none = before.copy(), before.copy()
+    more[3], none[3] = 45, 0
+    assert lost(before, more, (2000, 2000)) == [0] * 10
+    assert lost(before, none, (2000, 2000)) == [0, 0, 0, 40, 0, 0, 0, 0, 0, 0]
+    assert sum(lost(before, none, (420, 420))) - 40 <= 60  # of 360, where all but twenty are in use
+    assert sum(lost(before, before, (1000, 1050))) <= 60  # of 400, where 5 in a hundred samples are new
+
+
+def test_another_seed_is_another_hand() -> None:
+    hands = [deal(np.full((6, 1), 20), np.array([1200]), seed=seed) for seed in range(5)]
+    seen = [set(np.concatenate([hand[0] for hand in own]).tolist()) for own in hands]
+    assert max(len(seen[0] & other) for other in seen[1:]) <= 40  # of 120; by chance 12
+
+
 def test_a_short_stock_is_one_sentence() -> None:
     with pytest.raises(DataError, match=r"device 1 wants 7 synthetic samples of class 0, the pool has 6"):
         deal(np.array([[1], [7]]), np.array([6]), seed=0)
