@@ -5,8 +5,10 @@
 The data are dealt as in a real run: the private part over devices, Dirichlet(alpha), tested on the data set's test
 part, which no generator has seen. Devices, local samples, network and training are those of RUN.toml. With the fill
 each device gets as many synthetic samples as it has local ones (`--fill-factor 2`), dealt to its classes by
-water-filling, from the pool. Federations run in this process's children (server/learning/federated.py), without clocks
-and joules: those are a matter of the plan. Each is saved as it is done; the same command goes on.
+water-filling, from the pool. More data are more steps a round: the control takes as many steps on local data alone, in
+so many times the epochs, so that what is left of the gain is the samples' own. Federations run in this process's
+children (server/learning/federated.py), without clocks and joules: those are a matter of the plan. Each is saved as it
+is done; the same command goes on.
 """
 
 from __future__ import annotations
@@ -38,16 +40,30 @@ from server.synth.pool import Pool, draw, load_pool
 
 @dataclass(frozen=True)
 class Cell:
-    """One federation: of a partition, with a fill factor (1: local data alone), and its accuracy after each round."""
+    """One federation: of a partition, with a fill factor (1: local data alone) and so many times the local epochs; its
+    accuracy after each round."""
 
     alpha: float
     fill_factor: float
     seed: int
+    epochs: int = 1
     accuracy: tuple[float, ...] = ()
 
     @property
-    def cell(self) -> tuple[float, float, int]:
-        return self.alpha, self.fill_factor, self.seed
+    def cell(self) -> tuple[float, float, int, int]:
+        return self.alpha, self.fill_factor, self.seed, self.epochs
+
+    @property
+    def colour(self) -> str:
+        """In figures."""
+        return "#1b7f5c" if self.fill_factor > 1 else "#7f8ea3" if self.epochs == 1 else "#c98a2b"
+
+    @property
+    def name(self) -> str:
+        """What devices train on, for tables."""
+        if self.fill_factor > 1:
+            return f"filled to {self.fill_factor:g} times the data"
+        return "local data alone" if self.epochs == 1 else f"local data alone, {self.epochs} times the epochs"
 
 
 @dataclass(frozen=True)
@@ -78,34 +94,56 @@ def prepare(cell: Cell, config: RunConfig, dataset: Dataset, pool: Pool, test: n
     network = NetworkSpec(name=config.network.name, image_shape=dataset.image_shape, n_classes=dataset.n_classes)
     progression = Progression(cell.fill_factor, cell.seed)
     held_out = (dataset.x_test[test], dataset.y_test[test])
-    return CellJob(cell, FederationJob(progression, network, config.training, devices, held_out))
+    training = msgspec.structs.replace(config.training, local_epochs=config.training.local_epochs * cell.epochs)
+    return CellJob(cell, FederationJob(progression, network, training, devices, held_out))
 
 
 def summary(cells: Sequence[Cell], last: int = 3) -> list[dict[str, Any]]:
-    """A row for each (alpha, fill factor): the mean of the `last` rounds' accuracy, over seeds mean, least and most,
-    and the rounds until it reaches what the same seed without fill ended with (None: never)."""
+    """A row for each alpha and kind: the mean of the `last` rounds' accuracy, over seeds mean, least and most; how much
+    that is above local data alone, seed by seed; and the rounds until it reaches what that ended with (None: never).
+    """
+
+    def end(cell: Cell) -> float:
+        return mean(cell.accuracy[-last:])
+
+    plain = {(cell.alpha, cell.seed): end(cell) for cell in cells if cell.fill_factor == cell.epochs == 1}
     rows = []
-    plain = {(cell.alpha, cell.seed): mean(cell.accuracy[-last:]) for cell in cells if cell.fill_factor == 1}
-    for alpha, factor in sorted({(cell.alpha, cell.fill_factor) for cell in cells}, key=lambda key: (-key[0], key[1])):
-        own = [cell for cell in cells if (cell.alpha, cell.fill_factor) == (alpha, factor)]
-        ends = [mean(cell.accuracy[-last:]) for cell in own]
-        rounds = [
-            next((r for r, seen in enumerate(cell.accuracy, 1) if seen >= plain[alpha, cell.seed]), None)
-            for cell in own
-            if (alpha, cell.seed) in plain
-        ]
+    for alpha, factor, epochs in sorted({(-cell.alpha, cell.fill_factor, cell.epochs) for cell in cells}):
+        own = [cell for cell in cells if (-cell.alpha, cell.fill_factor, cell.epochs) == (alpha, factor, epochs)]
+        ends = [end(cell) for cell in own]
+        beside = [(cell, plain[cell.alpha, cell.seed]) for cell in own if (cell.alpha, cell.seed) in plain]
         rows.append(
             {
-                "alpha": alpha,
+                "alpha": -alpha,
                 "fill_factor": factor,
+                "epochs": epochs,
+                "name": own[0].name,
                 "seeds": len(own),
                 "accuracy": mean(ends),
                 "least": min(ends),
                 "most": max(ends),
-                "rounds_to_plain": rounds,
+                "above_plain": [end(cell) - other for cell, other in beside],
+                "rounds_to_plain": [
+                    next((r for r, seen in enumerate(cell.accuracy, 1) if seen >= other), None)
+                    for cell, other in beside
+                ],
             }
         )
     return rows
+
+
+def table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Markdown."""
+    lines = [
+        "| data | devices train on | accuracy | above local data alone, by seed | rounds to its end |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        above = ", ".join(f"{100 * own:+.1f}" for own in row["above_plain"])
+        rounds = ", ".join("never" if own is None else str(own) for own in row["rounds_to_plain"])
+        spread = f"{row['accuracy']:.1%} ({row['least']:.1%} to {row['most']:.1%})"
+        lines.append(f"| Dirichlet({row['alpha']:g}) | {row['name']} | {spread} | {above} | {rounds} |")
+    return lines
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -115,12 +153,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--pool", type=Path, required=True, help="samples of a generator of this cut")
     parser.add_argument("--alphas", default="0.4,0.1")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--fill-factor", type=float, default=2.0)
+    parser.add_argument("--fill-factor", type=int, default=2, help="a whole number from 2 up")
     parser.add_argument("--rounds", type=int, help="default: training.rounds of RUN.toml")
     parser.add_argument("--test", type=int, default=4000, help="test images after each round (default: 4000)")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args(argv)
+    if arguments.fill_factor < 2:
+        parser.error(f"--fill-factor {arguments.fill_factor}: from 2 up, for the control takes as many epochs")
     config = load_config(arguments.config)
     if arguments.rounds is not None:
         training = msgspec.structs.replace(config.training, rounds=arguments.rounds)
@@ -131,10 +171,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     pool = load_pool(arguments.pool)
     test = balanced_draw(dataset.y_test, min(arguments.test, len(dataset.y_test)), np.random.default_rng(0))
     wanted = [
-        Cell(alpha, factor, seed)
+        Cell(alpha, factor, seed, epochs)
         for seed in map(int, arguments.seeds.split(","))
         for alpha in map(float, arguments.alphas.split(","))
-        for factor in (1.0, arguments.fill_factor)
+        for factor, epochs in ((1.0, 1), (1.0, arguments.fill_factor), (float(arguments.fill_factor), 1))
     ]
     facts = {
         "dataset": dataset.name,
@@ -153,8 +193,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     def tell(now: MeasureProgress[Cell]) -> None:
         cell = now.point
         print(
-            f"{now.done} of {now.wanted}: Dirichlet({cell.alpha:g}), {cell.fill_factor:g} times the data, seed "
-            f"{cell.seed}: {cell.accuracy[-1]:.1%}, {now.left_s / 60:.0f} min left",
+            f"{now.done} of {now.wanted}: Dirichlet({cell.alpha:g}), {cell.name}, seed {cell.seed}: "
+            f"{cell.accuracy[-1]:.1%}, {now.left_s / 60:.0f} min left",
             flush=True,
         )
 
@@ -171,15 +211,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     content = {"facts": facts, "rows": rows, "cells": [asdict(cell) for cell in cells]}
     (arguments.out / "fill.json").write_text(json.dumps(content, indent=1) + "\n")
     draw_figure(arguments.out / "fill.png", cells, f"{dataset.name}, {config.n_devices} devices")
+    seeds = len({cell.seed for cell in cells})
     print(
-        f"\n{dataset.name}, {config.n_devices} devices of {data.local_samples} samples, {config.training.rounds} rounds"
+        f"\n{dataset.name}, {config.n_devices} devices of {data.local_samples} samples, {config.training.rounds} "
+        f"rounds, {seeds} seeds\n"
     )
-    for row in rows:
-        rounds = ", ".join("never" if r is None else str(r) for r in row["rounds_to_plain"])
-        print(
-            f"Dirichlet({row['alpha']:g}), {row['fill_factor']:g} x: {row['accuracy']:.1%} "
-            f"({row['least']:.1%} to {row['most']:.1%}, {row['seeds']} seeds); rounds to the end of 1 x: {rounds}"
-        )
+    print("\n".join(table(rows)))
     return 0
 
 
@@ -188,16 +225,16 @@ def draw_figure(path: Path, cells: Sequence[Cell], title: str) -> None:
     from matplotlib.figure import Figure
 
     alphas = sorted({cell.alpha for cell in cells}, reverse=True)
+    names = [name for *_, name in sorted({(cell.fill_factor, cell.epochs, cell.name) for cell in cells})]
     figure = Figure(figsize=(5.2 * len(alphas), 3.8), layout="constrained")
     figure.suptitle(title)
     for place, alpha in enumerate(alphas, 1):
         axes = figure.add_subplot(1, len(alphas), place)
-        for factor, colour in ((1.0, "#7f8ea3"), (max(cell.fill_factor for cell in cells), "#1b7f5c")):
-            own = [cell for cell in cells if (cell.alpha, cell.fill_factor) == (alpha, factor)]
-            label = "local data alone" if factor == 1 else f"filled to {factor:g} times the data"
+        for name in names:
+            own = [cell for cell in cells if (cell.alpha, cell.name) == (alpha, name)]
             for number, cell in enumerate(own):
                 rounds = range(1, 1 + len(cell.accuracy))
-                axes.plot(rounds, cell.accuracy, color=colour, lw=1.4, label=None if number else label)
+                axes.plot(rounds, cell.accuracy, color=cell.colour, lw=1.4, label=None if number else name)
         axes.set(title=f"Dirichlet({alpha:g})", xlabel="round", ylabel="accuracy on unseen test images", ylim=(0, 1))
         axes.grid(alpha=0.25)
         axes.legend(loc="lower right", frameon=False)

@@ -8,21 +8,29 @@ import pytest
 from server.config import DataConfig, FleetConfig, NetworkConfig, RunConfig, TrainingConfig
 from server.data.dataset import Dataset, cut_public_private
 from server.synth.pool import Pool
-from tools.bench_fill import Cell, draw_figure, prepare, summary
+from tools.bench_fill import Cell, draw_figure, main, prepare, summary, table
 
 
 def test_the_table_counts_rounds_to_where_plain_learning_ended() -> None:
     cells = [
-        Cell(0.4, 1.0, 0, (0.2, 0.4, 0.6)),
-        Cell(0.4, 2.0, 0, (0.5, 0.7, 0.8)),
-        Cell(0.4, 1.0, 1, (0.5, 0.5, 0.5)),
-        Cell(0.4, 2.0, 1, (0.1, 0.2, 0.3)),
+        Cell(0.4, 1.0, 0, 1, (0.2, 0.4, 0.6)),
+        Cell(0.4, 2.0, 0, 1, (0.5, 0.7, 0.8)),
+        Cell(0.4, 1.0, 0, 2, (0.6, 0.6, 0.6)),
+        Cell(0.4, 1.0, 1, 1, (0.5, 0.5, 0.5)),
+        Cell(0.4, 2.0, 1, 1, (0.1, 0.2, 0.3)),
     ]
-    plain, fill = summary(cells, last=2)
+    rows = summary(cells, last=2)
+    plain, control, fill = rows
     assert (plain["fill_factor"], plain["accuracy"], plain["least"], plain["most"]) == (1.0, 0.5, 0.5, 0.5)
     assert fill["accuracy"] == pytest.approx((0.75 + 0.25) / 2)
     assert fill["rounds_to_plain"] == [1, None]  # plain ended with 0.5 both times
     assert plain["rounds_to_plain"] == [3, 1]
+    assert fill["above_plain"] == pytest.approx([0.25, -0.25])
+    assert (control["epochs"], control["rounds_to_plain"]) == (2, [1])
+    assert table(rows)[3:] == [
+        "| Dirichlet(0.4) | local data alone, 2 times the epochs | 60.0% (60.0% to 60.0%) | +10.0 | 1 |",
+        "| Dirichlet(0.4) | filled to 2 times the data | 50.0% (25.0% to 75.0%) | +25.0, -25.0 | 1, never |",
+    ]
 
 
 def test_devices_hold_private_samples_and_as_many_synthetic_ones_of_what_they_lack() -> None:
@@ -53,8 +61,16 @@ def test_devices_hold_private_samples_and_as_many_synthetic_ones_of_what_they_la
         wide = np.bincount(after, minlength=2)
         assert added.min() == 0 or abs(int(wide[0]) - int(wide[1])) <= 1  # even, or all for the class that is short
     assert len(fill.test[1]) == 10
+    control = prepare(Cell(0.1, 1.0, 0, 2), config, dataset, pool, test).federation
+    assert (plain.training.local_epochs, control.training.local_epochs) == (1, 2)
 
 
 def test_the_figure_is_drawn(tmp_path: Path) -> None:
-    draw_figure(tmp_path / "fill.png", [Cell(0.4, 1.0, 0, (0.1, 0.2)), Cell(0.4, 2.0, 0, (0.3, 0.4))], "x")
+    draw_figure(tmp_path / "fill.png", [Cell(0.4, 1.0, 0, 1, (0.1, 0.2)), Cell(0.4, 2.0, 0, 1, (0.3, 0.4))], "x")
     assert (tmp_path / "fill.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_control_needs_whole_epochs(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["RUN.toml", "--pool", "p", "--out", "o", "--fill-factor", "1"])
+    assert "--fill-factor 1: from 2 up" in capsys.readouterr().err
