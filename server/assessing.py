@@ -6,7 +6,7 @@ import argparse
 import itertools
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from server.errors import ConfigError, DataError
 from server.given import data_of, decimals, numbers
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from server.synth.assess.trained import Amounts
     from server.synth.assess.variants import Source, Variant
     from server.synth.assess.whole import AssessSettings
-    from server.synth.judges import Judges
-    from server.synth.public import PublicPart
+    from server.synth.settings import Solver
 
 AMOUNTS = "60,120,250,500,1000,2000"
 FULL = {"amounts": AMOUNTS, "alone": "1000,4000", "bases": "120,500", "times": "1,4", "seeds": "0,1,2"}
@@ -33,7 +32,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     assess.add_argument("--data", metavar="SOURCE", help="as data.source of RUN.toml, its other fields as default")
     assess.add_argument("--generator", type=Path, metavar="DIR", help="its folder (default: as in a run)")
     assess.add_argument("--out", type=Path, required=True, help="folder for assessment.json, tables and figures")
-    what = "guidance or steps of the sampler, as guidance=1,1.5,2; twice for all combinations; measures less of each"
+    what = (
+        "guidance, steps or solver, as guidance=1,1.5,2 or solver=dpm++,ddim; several: all combinations, less of each"
+    )
     assess.add_argument("--sweep", action="append", default=[], metavar="NAME=V,V", help=what)
     what = "with selection, too: the least probability that the judges must give; they are trained where they lack"
     assess.add_argument("--select", metavar="P,P", help=what)
@@ -60,6 +61,7 @@ def assess_command(arguments: argparse.Namespace) -> None:
     from server.synth.assess.tables import page, variants_table
     from server.synth.assess.whole import assess
     from server.synth.card import check_trained_on, read_card
+    from server.synth.judges import judges_beside
     from server.synth.public import public_part
 
     part = public_part(dataset, config.data.public_fraction, config.data.split_seed)
@@ -68,7 +70,7 @@ def assess_command(arguments: argparse.Namespace) -> None:
     mirror = bool(card.get("training", {}).get("mirror", False))
     chosen = variants_of(arguments.sweep, arguments.select, config)
     settings = _settings(arguments, config, folder, len(part.class_names), mirror=mirror)
-    judges = _judges(part, folder, mirror=mirror) if any(own.select for own in chosen) else None
+    judges = judges_beside(part, folder, mirror=mirror, say=_say) if any(own.select for own in chosen) else None
 
     def source(variant: Variant) -> Source:
         return _source(folder, variant, arguments.device, settings.black_below)
@@ -85,21 +87,27 @@ def variants_of(sweeps: list[str], select: str | None, config: RunConfig) -> lis
     """All combinations, the run's own sampling where nothing is swept; with --select without selection first."""
     from server.synth.assess.variants import Variant
     from server.synth.opening import own_sampling
+    from server.synth.settings import MOST_STEPS, SOLVERS, Sampling
 
-    steps_of_run, guidance_of_run = own_sampling(config.synth)
-    swept: dict[str, list[float]] = {"steps": [steps_of_run], "guidance": [guidance_of_run]}
+    of_run = own_sampling(config.synth)
+    swept: dict[str, list[float]] = {"steps": [of_run.steps], "guidance": [of_run.guidance]}
+    solvers = [of_run.solver]
     for text in sweeps:
         name, equals, values = text.partition("=")
+        if name == "solver" and set(values.split(",")) <= set(SOLVERS):
+            solvers = cast("list[Solver]", list(dict.fromkeys(values.split(","))))
+            continue
         if name not in swept or not equals:
-            raise ConfigError(f"--sweep: {text!r}; write guidance=1,1.5,2 or steps=10,20")
+            raise ConfigError(f"--sweep: {text!r}; write guidance=1,1.5,2 or steps=10,20 or solver=dpm++,ddim")
         swept[name] = decimals(values, f"--sweep {name}")
-    if any(steps != int(steps) or not 1 <= steps <= 100 for steps in swept["steps"]) or min(swept["guidance"]) < 1:
-        raise ConfigError("--sweep: steps are whole numbers from 1 to 100, guidance is 1 or more")
+    odd = any(steps != int(steps) or not 1 <= steps <= MOST_STEPS for steps in swept["steps"])
+    if odd or min(swept["guidance"]) < 1:
+        raise ConfigError(f"--sweep: steps are whole numbers from 1 to {MOST_STEPS}, guidance is 1 or more")
     thresholds = [config.synth.select] if select is None else [0.0, *decimals(select, "--select")]
     if not all(0.0 <= own <= 1.0 for own in thresholds):
         raise ConfigError(f"--select: {select!r}; probabilities from 0 to 1")
-    combined = itertools.product(swept["steps"], swept["guidance"], dict.fromkeys(thresholds))
-    return [Variant(int(steps), guidance, own) for steps, guidance, own in combined]
+    combined = itertools.product(solvers, swept["steps"], swept["guidance"], dict.fromkeys(thresholds))
+    return [Variant(Sampling(int(steps), guidance, solver), own) for solver, steps, guidance, own in combined]
 
 
 def _generator_folder(arguments: argparse.Namespace, config: RunConfig) -> Path:
@@ -163,31 +171,13 @@ def _settings(
     )
 
 
-def _judges(part: PublicPart, folder: Path, *, mirror: bool) -> Judges:
-    """The judges beside the generator, trained and entered in its card where they lack."""
-    from dataclasses import asdict
-
-    from server.synth.card import read_card, write_card
-    from server.synth.judges import FILE, JudgeSettings, train_judges
-
-    settings = JudgeSettings(mirror=mirror)
-    judges = train_judges(part, folder, settings, report=lambda done, of: _say(f"judges for selection: {done} of {of}"))
-    card = read_card(folder / "generator-card.json") or {}
-    entry = {"file": FILE, "bytes": (folder / FILE).stat().st_size, "digest": judges.digest, **asdict(settings)}
-    entry = json.loads(json.dumps(entry))
-    if card.get("selection") != entry:
-        write_card(folder / "generator-card.json", card | {"selection": entry})
-    return judges
-
-
 def _source(folder: Path, variant: Variant, device: str, black_below: int) -> Source:
     from server.synth.assess.variants import Source
-    from server.synth.diffusion import Sampling, load_generator
     from server.synth.hardware import Hardware
     from server.synth.ready import ready_images
+    from server.synth.sampler import load_generator
 
-    sampling = Sampling(steps=variant.steps, guidance=variant.guidance)
-    generator = load_generator(folder / "generator.safetensors", sampling, Hardware.here(device))
+    generator = load_generator(folder / "generator.safetensors", variant.sampling, Hardware.here(device, compile=False))
     return Source(generator, ready_images(folder / "pool", generator.digest, black_below))
 
 

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from edge_client.protocol.chunks import CHUNK_BYTES, LEAST_CHUNK_BYTES
 from edge_client.protocol.messages import Name
 from server.errors import ConfigError
+from server.synth.settings import Solver
 
 Strategy = Literal["tfl", "fill", "fimi", "tfl-top"]
 Count = Annotated[int, Meta(ge=0)]
@@ -93,8 +94,9 @@ class SynthConfig(Section, frozen=True, kw_only=True):
     negative_prompt: str | None = None  # what images are to keep clear of; needs guidance above 1
     labels: dict[str, int | str | tuple[int | str, ...]] = {}  # of class-conditional pipelines: theirs, by class name
     pool: str | None = None  # ready samples; left out: the data set's shipped pool where there is one
-    steps: AtLeastOne | None = None  # of the sampler; left out: 20 (25 at most), of a pipeline what its kind wants
-    guidance: NonNegative | None = None  # classifier-free, 1: none; left out: 1.5, of a pipeline what its kind wants
+    steps: AtLeastOne | None = None  # of the sampler; left out: 20 (100 at most), of a pipeline what its kind wants
+    solver: Solver | None = None  # of a checkpoint; left out: dpm++
+    guidance: NonNegative | None = None  # classifier-free, 1: none; left out: 1.25, of a pipeline what its kind wants
     select: Annotated[float, Meta(ge=0, le=1)] = 0.0  # least probability its judges give a sample's class; 0: all pass
     fresh: bool = False  # samples of the run's seed alone, no two devices share one; whatever the pool holds
     store: str | None = None  # folder that keeps what runs make, for the runs after; left out: `samples` in `out`

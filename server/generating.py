@@ -15,7 +15,6 @@ from server.given import data_of, numbers
 if TYPE_CHECKING:
     from server.config import RunConfig
     from server.data.dataset import Dataset
-    from server.synth.diffusion import Sampling
     from server.synth.filling import Maker
     from server.synth.generator import Generator
     from server.synth.hardware import Hardware
@@ -95,8 +94,11 @@ def train_generator_command(arguments: argparse.Namespace) -> None:
         raise ConfigError("--public: is given beside a data set; give one of the two")
     if arguments.steps is not None and arguments.minutes is not None:
         raise ConfigError("--minutes: is given beside --steps; give one of the two")
+    from accelerate import PartialState
+
     from server.synth.hardware import Hardware
     from server.synth.make import train_generator
+    from server.synth.opening import own_sampling
     from server.synth.public import public_part, read_public
     from server.synth.train import Progress
 
@@ -111,13 +113,20 @@ def train_generator_command(arguments: argparse.Namespace) -> None:
         part = read_public(arguments.public)
     else:
         config, dataset = home = data_of(arguments.config, arguments.data)
+        own_sampling(config.synth)  # refused now, not after hours of training
         part = public_part(dataset, config.data.public_fraction, config.data.split_seed)
     hardware = Hardware.here(arguments.device, compile=False if arguments.no_compile else None)
     settings = _settings(arguments, part, hardware)
     train_generator(part, arguments.out, settings, report=tell, hardware=hardware)
+    if not PartialState().is_main_process:  # of `accelerate launch`: one process goes on
+        return
     if home is None:
         print(f"{arguments.out}: trained; its pool and its scores: fimi-server synth-pool, where the data set is")
         return
+    if home[0].synth.select:
+        from server.synth.judges import judges_beside
+
+        judges_beside(part, arguments.out, mirror=arguments.mirror, say=partial(print, flush=True))
     _fill(arguments, *home, _own(arguments))
     _score(arguments, *home)
 
@@ -224,8 +233,9 @@ def _fill(
 def _score(arguments: argparse.Namespace, config: RunConfig, dataset: Dataset) -> None:
     """Score the pool of the checkpoint in --out and write its card."""
     from server.synth.make import describe_generator
+    from server.synth.opening import own_sampling
 
-    settings = replace(_pool_settings(arguments), select=config.synth.select, sampling=_sampling(config))
+    settings = replace(_pool_settings(arguments), select=config.synth.select, sampling=own_sampling(config.synth))
     quality = describe_generator(dataset, arguments.out, settings)["quality"]
     print(
         f"{arguments.out}: a network trained on its samples alone is right on {quality['accuracy']:.1%} of real test "
@@ -239,11 +249,3 @@ def _pool_settings(arguments: argparse.Namespace) -> PoolSettings:
     if arguments.block < 1:
         raise ConfigError(f"--block: {arguments.block}; a number from 1 up")
     return PoolSettings(per_class=arguments.per_class, black_below=arguments.black_below, block=arguments.block)
-
-
-def _sampling(config: RunConfig) -> Sampling:
-    from server.synth.diffusion import Sampling
-    from server.synth.opening import own_sampling
-
-    steps, guidance = own_sampling(config.synth)
-    return Sampling(steps=steps, guidance=guidance)

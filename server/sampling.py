@@ -16,6 +16,7 @@ import numpy as np
 
 from server import sources
 from server.config import RunConfig
+from server.data.dataset import Dataset
 from server.errors import DataError
 from server.run_dir import RunDir, RunInfo
 from server.synth.filling import Maker, Stock, SynthProgress, fill, made_here
@@ -104,7 +105,7 @@ def ready_kind(config: RunConfig, base: Path, pool: Store, digest: str | None) -
         settings = "these prompts or labels, steps and guidance"
         source = sources.generator_source(config, base)
         if source is None or not is_pipeline(source):
-            settings = "{} steps and guidance {:g}".format(*own_sampling(config.synth))
+            settings = own_sampling(config.synth).name
         if config.synth.select:
             settings += f", selected at {config.synth.select:g}"
         raise DataError(
@@ -126,6 +127,17 @@ def ready_pool(config: RunConfig, base: Path, wanted: Wanted) -> Pool:
     if len(store.kinds()) > 1 and sources.generator_source(config, base) is not None:  # else it need not be opened
         digest = sources.run_generator(config, base, lambda: wanted).digest
     return read_pool(store, ready_kind(config, base, store, digest))
+
+
+def check_pool(config: RunConfig, base: Path, data: Dataset) -> None:
+    """Raise DataError now, before devices are measured, where a run's ready pool is not its generator's."""
+    path = sources.pool_path(config, base)
+    if path is None or config.synth.fresh or not sources.needs_synthetic(config):
+        return
+    digest = None
+    if sources.generator_source(config, base) is not None:
+        digest = sources.run_generator(config, base, lambda: Wanted(data.class_names, data.image_shape)).digest
+    ready_kind(config, base, open_pool(path), digest)
 
 
 def store_path(config: RunConfig, base: Path, folder: RunDir) -> Path:

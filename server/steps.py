@@ -20,11 +20,8 @@ from server.errors import DataError
 from server.progress import Progress
 from server.rounds.samples import Shard
 from server.run_dir import RunDir, RunInfo, StrategyPlan, versions
-from server.sources import (
-    check_generator,
-    check_sources,
-    keep_sources,
-)
+from server.sampling import check_pool, synthetic_samples
+from server.sources import check_generator, check_sources, keep_sources
 from server.synth.generator import Stop, never
 
 if TYPE_CHECKING:
@@ -60,6 +57,8 @@ def prepare_data(run: Run) -> Dataset:
     data = load_dataset(config.source, image_size=config.image_size, seed=config.split_seed, base=run.base)
     split = cut(run.config, data)
     check_generator(run.config, run.base, data, split.public, run.progress.say)
+    if not run.folder.has("devices.json"):
+        check_pool(run.config, run.base, data)
     ids = [board.id for board in run.config.boards]
     parts = []
     if ids and not all(run.folder.has(f"data/{device}.npz") for device in ids):
@@ -142,16 +141,16 @@ def make_shards(
     From their files where these hold what the plan says; else, or with `anew`, drawn now for all devices. `stop` can
     end a long synthesis with Stopped. `make`: who makes what is not there yet, if not this process.
     """
-    from server.sampling import synthetic_samples
-
     counts = {device.id: device.synth_counts for device in plan.plan.devices if sum(device.synth_counts)}
     names = {id_: run.folder.shard_name(strategy, id_) for id_ in counts}
     if counts and (anew or not all(_holds(run.folder, names[id_], own) for id_, own in counts.items())):
-        wanted = np.array(list(counts.values()), dtype=np.int64)
+        # for all devices, with those that get none: what one holds is not to move when another begins to get some
+        wanted = np.array([device.synth_counts for device in plan.plan.devices], dtype=np.int64)
         sources = (run.config, run.base, run.folder)
         samples = synthetic_samples(*sources, wanted, run.progress.say, stop, make)
-        for name, (images, labels) in zip(names.values(), samples, strict=True):
-            run.folder.save_arrays(name, x=images, y=labels)
+        for device, (images, labels) in zip(plan.plan.devices, samples, strict=True):
+            if device.id in names:
+                run.folder.save_arrays(names[device.id], x=images, y=labels)
     run.folder.keep_shards(strategy, counts)
     shards = {}
     for id_, name in names.items():

@@ -100,7 +100,7 @@ def _about(path: Path) -> dict[str, Any]:
         raise DataError(f"no generator at {path}; train one with: fimi-server train-generator")
     with _opened(path) as file:
         metadata = file.metadata() or {}
-    about = json.loads(metadata.get("fimi", "{}")) or _first_format(metadata)
+    about = json.loads(metadata.get("fimi", "{}"))
     if about.get("format") != FORMAT:
         raise DataError(f"{path} is not a generator of this format: {about.get('format')!r}, expected {FORMAT!r}")
     return about
@@ -118,10 +118,3 @@ def _opened(path: Path) -> Iterator[Any]:
             yield file
     except SafetensorError as error:
         raise DataError(f"{path} is not a safetensors file: {error}") from error
-
-
-def _first_format(metadata: dict[str, str]) -> dict[str, Any]:
-    """What files of the first format carry, in two entries."""
-    if metadata.get("format") != "fimi-diffusion-1":
-        return {"format": metadata.get("format")}
-    return {"format": FORMAT, "shape": json.loads(metadata["shape"])}

@@ -1,7 +1,7 @@
 """Where a generator is trained and sampled, and what pays there: measured once, chosen here and nowhere else.
 
 On a CPU channels-last made this U-Net slower, and torch.compile needs a C++ compiler and longer than it saves in a
-short training; on a GPU both pay.
+short training; on a GPU both pay. Batches of 50 guided samples fit a CPU's caches: of 200, each takes a tenth longer.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from accelerate import Accelerator
 
 from server.errors import ConfigError
+from server.synth.settings import NOISE_STEPS
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Hardware:
     device: str
     channels_last: bool
     compile: bool
+    half: torch.dtype | None = None
+    """What the sampler may use in place of float32, at noise levels under `half_below`."""
 
     @classmethod
     def here(cls, device: str = "auto", *, compile: bool | None = None) -> Hardware:
@@ -31,7 +34,27 @@ class Hardware:
         if device == "cuda" and not torch.cuda.is_available():
             raise ConfigError("--device cuda: PyTorch sees no GPU here; use cpu, or install a CUDA build of PyTorch")
         gpu = device != "cpu" and torch.cuda.is_available()
-        return cls("cuda" if gpu else "cpu", channels_last=gpu, compile=gpu if compile is None else compile)
+        return cls(
+            "cuda" if gpu else "cpu",
+            channels_last=gpu,
+            compile=gpu if compile is None else compile,
+            half=torch.float16 if gpu else torch.bfloat16 if _multiplies_bfloat16() else None,
+        )
+
+    @property
+    def half_below(self) -> int:
+        """The noise level under which the sampler uses `half`.
+
+        Measured on a CPU with the shipped generator, 200 samples, against float32: float16 throughout moves no channel
+        by more than 1 of 255 levels; bfloat16, three bits coarser, moves 0.8 % of them by more than 2 when used
+        throughout, because errors in the noisiest levels grow, and 0.007 % when used under level 700.
+        """
+        return NOISE_STEPS if self.half == torch.float16 else 700
+
+    @property
+    def samples_at_once(self) -> int:
+        """The sampler's batch, halved where memory runs out."""
+        return 1000 if self.device == "cuda" else 50
 
     def compiled(self, network: Any) -> Any:
         """The network, compiled where that pays; it shares its parameters with the one given."""
@@ -42,6 +65,14 @@ class Hardware:
         if self.device == "cuda":
             return torch.cuda.get_device_name()
         return f"CPU, {torch.get_num_threads()} threads"
+
+
+def _multiplies_bfloat16() -> bool:
+    """Whether this CPU has instructions for it; emulated it is slower than float32."""
+    if not hasattr(torch.cpu, "get_capabilities"):  # before PyTorch 2.10
+        return False
+    has = torch.cpu.get_capabilities()
+    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
 def accelerator_on(hardware: Hardware, *, bfloat16: bool) -> Accelerator:

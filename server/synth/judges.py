@@ -20,6 +20,7 @@ from models import networks
 from server.errors import DataError
 from server.learning.kept import read_kept, trained_once, write_kept
 from server.learning.training import Recipe, Weights
+from server.synth.card import read_card, write_card
 from server.synth.public import PublicPart
 
 FORMAT = "fimi-judges-1"
@@ -111,13 +112,26 @@ def train_judges(
     return load_judges(folder, part.facts["digest"])
 
 
+def judges_beside(part: PublicPart, folder: Path, *, mirror: bool, say: Callable[[str], None]) -> Judges:
+    """The judges beside a generator, trained and entered in its card where they lack; raises as `train_judges`."""
+    settings = JudgeSettings(mirror=mirror)
+    judges = train_judges(part, folder, settings, report=lambda done, of: say(f"judges for selection: {done} of {of}"))
+    card = read_card(folder / "generator-card.json") or {}
+    entry = {"file": FILE, "bytes": (folder / FILE).stat().st_size, "digest": judges.digest, **asdict(settings)}
+    entry = json.loads(json.dumps(entry))
+    if card.get("selection") != entry:
+        write_card(folder / "generator-card.json", card | {"selection": entry})
+    return judges
+
+
 def load_judges(folder: Path, public_digest: str | None = None) -> Judges:
     """Those beside a generator; raises DataError where there are none, or none of the public part of that digest."""
     path = folder / FILE
     held = read_kept(path)
     if held is None:
         raise DataError(
-            f"no judges at {path}, which selection needs: train them with fimi-server assess-generator --select"
+            f"no judges at {path}, which selection needs: train them with fimi-server assess-generator --select, or "
+            "train-generator with a RUN.toml that selects"
         )
     weights, facts = held
     if facts.get("format") != FORMAT:

@@ -21,7 +21,6 @@ from server.learning.training import Recipe
 from server.run_dir import versions
 from server.synth.card import FORMAT, read_card, write_card
 from server.synth.checkpoint import size_bytes
-from server.synth.diffusion import Sampling, load_generator
 from server.synth.filling import Maker, Stock, SynthProgress, fill, made_here
 from server.synth.generator import Generator
 from server.synth.hardware import Hardware
@@ -29,7 +28,9 @@ from server.synth.mosaic import write_png
 from server.synth.pool import read_pool
 from server.synth.public import PublicPart, public_indices
 from server.synth.quality import class_accuracy, sample_grid
+from server.synth.sampler import load_generator
 from server.synth.selection import selected
+from server.synth.settings import Sampling
 from server.synth.snapshots import write_snapshot
 from server.synth.store import BLOCK, Kind, Store
 from server.synth.train import Progress, TrainSettings, steps_per_s, train

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from server.config import SynthConfig
 from server.errors import ConfigError, DataError
 from server.synth.generator import Generator
+from server.synth.settings import MOST_STEPS, Sampling
 
 if TYPE_CHECKING:
     from server.synth.hardware import Hardware
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 HUB = "hub:"
 CHECKPOINT = ".safetensors"
-MOST_STEPS = 25  # of our own model's solver
-OWN_STEPS, OWN_GUIDANCE = 20, 1.5
 PIPELINE_BATCH = {"cpu": 4, "cuda": 32}  # samples; halved where memory runs out
 
 
@@ -86,8 +85,8 @@ def open_generator(
 
     With synth.select, its samples pass its judges, with pixels under synth.black_below, else 0, made 0 for that.
     Raises ConfigError for settings that do not go with it, DataError for files that are missing, broken or unsafe,
-    MissingExtraError for a package that is not there. `wanted` is asked by pipelines alone. `hardware`: for a
-    checkpoint the CPU, for a pipeline a GPU where there is one, unless it is given.
+    MissingExtraError for a package that is not there. `wanted` is asked by pipelines alone. `hardware`: a GPU where
+    there is one, unless it is given.
     """
     generator = _unselected(source, synth, wanted, hardware)
     if not synth.select:
@@ -102,10 +101,10 @@ def _unselected(
 ) -> Generator:
     if is_pipeline(source):
         return _pipeline_generator(look_at(source, synth, wanted()), wanted().image_shape, hardware)
-    from server.synth.diffusion import Sampling, load_generator
+    from server.synth.hardware import Hardware
+    from server.synth.sampler import load_generator
 
-    steps, guidance = own_sampling(synth)
-    return load_generator(Path(source), Sampling(steps=steps, guidance=guidance), hardware)
+    return load_generator(Path(source), own_sampling(synth), hardware or Hardware.here(compile=False))
 
 
 def open_on(device: str, synth: SynthConfig, wanted: Wanted, source: str | Path) -> Generator:
@@ -113,7 +112,7 @@ def open_on(device: str, synth: SynthConfig, wanted: Wanted, source: str | Path)
     its last argument."""
     from server.synth.hardware import Hardware
 
-    return open_generator(source, synth, lambda: wanted, Hardware.here(device))
+    return open_generator(source, synth, lambda: wanted, Hardware.here(device, compile=False))
 
 
 def files_to_send(source: str | Path, synth: SynthConfig) -> list[Path]:
@@ -133,18 +132,18 @@ def judges_folder(source: str | Path) -> Path:
     return source if is_pipeline(source) else source.parent
 
 
-def own_sampling(synth: SynthConfig) -> tuple[int, float]:
-    """Steps and guidance of a checkpoint of ours; raises ConfigError for settings that it does not heed."""
+def own_sampling(synth: SynthConfig) -> Sampling:
+    """How a checkpoint of ours is sampled; raises ConfigError for settings that it does not heed."""
     for name in ("template", "prompts", "negative_prompt", "labels"):
         if getattr(synth, name):
             raise ConfigError(f"synth.{name}: is for pipelines, and the generator is a checkpoint; leave it out")
-    steps = OWN_STEPS if synth.steps is None else synth.steps
-    guidance = OWN_GUIDANCE if synth.guidance is None else synth.guidance
-    if steps > MOST_STEPS:
-        raise ConfigError(f"synth.steps: is {steps}; at most {MOST_STEPS} for a checkpoint")
-    if guidance < 1.0:
-        raise ConfigError(f"synth.guidance: is {guidance:g}; at least 1 for a checkpoint, which is none")
-    return steps, guidance
+    given = {name: getattr(synth, name) for name in ("steps", "guidance", "solver") if getattr(synth, name) is not None}
+    sampling = Sampling(**given)
+    if sampling.steps > MOST_STEPS:
+        raise ConfigError(f"synth.steps: is {sampling.steps}; at most {MOST_STEPS} for a checkpoint")
+    if sampling.guidance < 1.0:
+        raise ConfigError(f"synth.guidance: is {sampling.guidance:g}; at least 1 for a checkpoint, which is none")
+    return sampling
 
 
 def look_at(source: str | Path, synth: SynthConfig, wanted: Wanted) -> PipelineAbout:
@@ -161,6 +160,8 @@ def look_at(source: str | Path, synth: SynthConfig, wanted: Wanted) -> PipelineA
     folder = read_folder(path)
     kind = kinds.kind_of(folder)
     kinds.check_settings(kind, synth.steps, synth.guidance, synth.negative_prompt)
+    if synth.solver is not None:
+        raise ConfigError(f"synth.solver: {folder.kind} brings its own scheduler; leave it out")
     others = ("labels",) if kind.form == "text" else ("template", "prompts", "negative_prompt")
     for name in others:
         if getattr(synth, name):

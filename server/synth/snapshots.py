@@ -10,8 +10,10 @@ from diffusers import UNet2DModel
 
 from models.unet import UNetShape
 from server.data.tiles import tile
-from server.synth.diffusion import DiffusionGenerator, Sampling
+from server.synth.hardware import Hardware
 from server.synth.mosaic import write_png
+from server.synth.sampler import DiffusionGenerator
+from server.synth.settings import Sampling
 
 PER_CLASS = 6
 MOST_CLASSES = 12
@@ -23,8 +25,8 @@ def write_snapshot(path: Path, shape: UNetShape) -> Callable[[UNet2DModel, int],
     seeds = np.arange(len(classes), dtype=np.int64)
 
     def show(network: UNet2DModel, step: int) -> None:
-        sampling = Sampling(batch=len(classes))
-        generator = DiffusionGenerator(network, shape, f"step {step}", sampling, network.device)
+        place = Hardware.here(network.device.type, compile=False)
+        generator = DiffusionGenerator(network, shape, f"step {step}", Sampling(), place)
         write_png(path, tile(generator.sample(classes, seeds), PER_CLASS))
 
     return show

@@ -11,9 +11,10 @@ import pytest
 from edge_client.protocol.messages import NetworkSpec
 from server import sources
 from server.config import DataConfig, SynthConfig
+from server.data.dataset import Dataset
 from server.errors import DataError
 from server.run_dir import RunDir, RunInfo
-from server.sampling import open_supply, ready_pool, sample_ahead, synthetic_samples
+from server.sampling import check_pool, open_supply, ready_pool, sample_ahead, synthetic_samples
 from server.steps import with_fresh
 from server.synth.generator import Stop, never
 from server.synth.opening import Wanted
@@ -174,6 +175,13 @@ def test_a_pool_of_other_prompts_is_not_a_pipelines(tmp_path: Path, shades: Shad
     config = config_of(synth=SynthConfig(pool="pool", generator="sd"))
     with pytest.raises(DataError, match="was not made by this run's generator with these prompts or labels, steps and"):
         open_supply(config, tmp_path, run_in(tmp_path))
+    data = Dataset("mine", *[np.zeros((2, 4, 4, 1), np.uint8), np.array([0, 1])] * 2, ("cat", "dog"))
+    with pytest.raises(DataError, match="set synth.fresh = true"):  # before any device is measured
+        check_pool(config, tmp_path, data)
+    check_pool(with_fresh(config), tmp_path, data)
+    check_pool(msgspec.structs.replace(config, strategy="tfl"), tmp_path, data)
+    shades.digest = "0" * 64
+    check_pool(config, tmp_path, data)
 
 
 def test_samples_of_ones_own_are_as_dark_as_the_pools(tmp_path: Path, shades: Shades) -> None:
@@ -190,5 +198,5 @@ def test_the_pool_that_ships_is_that_of_the_generator_that_ships(tmp_path: Path)
     [(images, labels)] = synthetic_samples(config_of(data=DataConfig()), tmp_path, folder, np.array([[1] * 10]), NO_SAY)
     assert (images.shape, labels.tolist()) == ((10, 28, 28, 1), list(range(10)))
     other = config_of(data=DataConfig(), synth=SynthConfig(guidance=4.0))
-    with pytest.raises(DataError, match="was not made by this run's generator with 20 steps and guidance 4"):
+    with pytest.raises(DataError, match="was not made by this run's generator with 20 steps, guidance 4:"):
         synthetic_samples(other, tmp_path, folder, np.array([[1] * 10]), NO_SAY)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from edge_client.protocol.messages import NetworkSpec
 from server import sources
@@ -18,10 +19,12 @@ from server.learning.training import Recipe
 from server.run_dir import RunDir, RunInfo
 from server.sampling import synthetic_samples
 from server.sources import check_generator, check_sources, generator_source, keep_sources, learning_values, pool_path
-from server.synth import diffusion, selection
+from server.synth import sampler, selection
+from server.synth.hardware import Hardware
 from server.synth.judges import JudgeSettings, train_judges
 from server.synth.opening import Wanted
 from server.synth.public import public_part
+from server.synth.settings import Sampling
 from server.synth.store import Block, Kind, Store
 from tests.synth.fake_generator import FakeGenerator
 from tests.synth.stores import write_pool
@@ -132,13 +135,27 @@ def test_a_pipeline_of_the_hub_is_no_file(tmp_path: Path) -> None:
     assert generator_source(config, tmp_path) == "hub:someone/tiny"
 
 
+@pytest.mark.parametrize("gpu", [False, True])
+def test_a_run_samples_on_a_gpu_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu: bool) -> None:
+    given: list[tuple[object, ...]] = []
+    monkeypatch.setattr(sampler, "load_generator", lambda *own: given.append(own))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    (tmp_path / "generator.safetensors").write_bytes(b"")
+    config = config_of(synth=SynthConfig(generator="generator.safetensors", steps=7, solver="ddim"))
+    sources.run_generator(config, tmp_path, lambda: Wanted(("a",), (4, 4, 1)))
+    [(path, sampling, hardware)] = given
+    assert (path, sampling) == (tmp_path / "generator.safetensors", Sampling(7, 1.25, "ddim"))
+    assert isinstance(hardware, Hardware)
+    assert (hardware.device, hardware.compile) == ("cuda" if gpu else "cpu", False)
+
+
 def test_selection_wraps_the_generator_and_needs_its_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shades = FakeGenerator()
 
     def not_asked() -> Wanted:
         raise AssertionError("only pipelines ask")
 
-    monkeypatch.setattr(diffusion, "load_generator", lambda *_: shades)
+    monkeypatch.setattr(sampler, "load_generator", lambda *_: shades)
     (tmp_path / "generator.safetensors").write_bytes(b"")
     plain, selecting = (
         config_of(synth=SynthConfig(generator="generator.safetensors", select=select)) for select in (0.0, 0.5)

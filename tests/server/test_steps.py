@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge_client.training.data import load
-from server import cli, sampling
+from server import cli, steps
 from server.config import RunConfig, load_config
 from server.data.dataset import Split
 from server.errors import DataError, InfeasibleError
@@ -163,7 +163,7 @@ def test_shards_stay_until_new_ones_are_drawn(tmp_path: Path, monkeypatch: pytes
     def broken(*_: object) -> None:
         raise DataError("the pool is gone")
 
-    monkeypatch.setattr(sampling, "synthetic_samples", broken)
+    monkeypatch.setattr(steps, "synthetic_samples", broken)
     with pytest.raises(DataError, match="the pool is gone"):
         make_shards(run, "fimi", plan, data, anew=True)
     assert make_shards(run, "fimi", plan, data) == shards

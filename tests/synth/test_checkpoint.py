@@ -12,6 +12,7 @@ from server.config import SynthConfig
 from server.errors import ConfigError, DataError
 from server.synth import checkpoint, opening
 from server.synth.checkpoint import part_path, read_checkpoint, size_bytes, write_checkpoint
+from server.synth.settings import Sampling
 
 SHAPE = UNetShape(image_size=8, channels=1, n_classes=2, widths=(32, 32), layers=1)
 
@@ -72,8 +73,9 @@ def test_settings_of_pipelines_are_not_for_checkpoints() -> None:
     for name, value in (("template", "{class}"), ("prompts", {"a": "b"}), ("labels", {"a": 1})):
         with pytest.raises(ConfigError, match=rf"synth\.{name}: is for pipelines, and the generator is a checkpoint"):
             opening.own_sampling(SynthConfig(**{name: value}))
-    assert opening.own_sampling(SynthConfig()) == (20, 1.5)
-    with pytest.raises(ConfigError, match=r"synth\.steps: is 26; at most 25 for a checkpoint"):
-        opening.own_sampling(SynthConfig(steps=26))
+    assert opening.own_sampling(SynthConfig()) == Sampling(20, 1.25, "dpm++")
+    assert opening.own_sampling(SynthConfig(steps=50, solver="ddim")) == Sampling(50, 1.25, "ddim")
+    with pytest.raises(ConfigError, match=r"synth\.steps: is 101; at most 100 for a checkpoint"):
+        opening.own_sampling(SynthConfig(steps=101))
     with pytest.raises(ConfigError, match=r"synth\.guidance: is 0\.5; at least 1 for a checkpoint"):
         opening.own_sampling(SynthConfig(guidance=0.5))

@@ -15,15 +15,15 @@ from server.learning.training import Recipe
 from server.sources import ASSETS
 from server.synth import make
 from server.synth.card import check_trained_on, read_card, to_markdown
-from server.synth.diffusion import Sampling
 from server.synth.make import GeneratorSettings, PoolSettings, describe_generator, make_pool, train_generator
 from server.synth.pool import Pool
 from server.synth.public import public_part
 from server.synth.quality import class_accuracy, sample_grid
+from server.synth.settings import Sampling
 from server.synth.train import TrainSettings
 
 SETTINGS = GeneratorSettings(widths=(32, 32), train=TrainSettings(steps=2, batch=4, warmup_steps=1, bfloat16=False))
-POOL = PoolSettings(per_class=3, block=3, sampling=Sampling(steps=2, batch=4))
+POOL = PoolSettings(per_class=3, block=3, sampling=Sampling(steps=2))
 
 
 def shades(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -165,6 +165,8 @@ def test_each_kind_is_asked_as_it_wants(saved: dict[str, Path], tmp_path: Path) 
         look_at(few, SynthConfig(guidance=2.0), WANTED)
     with pytest.raises(ConfigError, match=r"synth\.guidance: ConsistencyModelPipeline takes no guidance"):
         look_at(saved["consistency"], SynthConfig(guidance=2.0), WANTED)
+    with pytest.raises(ConfigError, match=r"synth\.solver: StableDiffusionPipeline brings its own scheduler; leave it"):
+        look_at(saved["text"], SynthConfig(solver="ddim"), WANTED)
     with pytest.raises(ConfigError, match=r"synth\.negative_prompt: has no effect with guidance 0"):
         look_at(saved["text"], SynthConfig(negative_prompt="blurred"), WANTED)
     with pytest.raises(ConfigError, match=r"synth\.labels: StableDiffusionPipeline is asked with a text; leave it"):

@@ -207,11 +207,14 @@ def test_images_are_mirrored_and_moved_by_their_edges() -> None:
 
 def test_hardware_is_named_and_a_gpu_that_is_not_there_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False}, raising=False)
     assert Hardware.here() == Hardware("cpu", channels_last=False, compile=False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    assert Hardware.here() == Hardware("cpu", channels_last=False, compile=False, half=torch.bfloat16)
     assert Hardware.here("cpu").describe() == f"CPU, {torch.get_num_threads()} threads"
     for device, words in (("cuda", "PyTorch sees no GPU here"), ("tpu", "use auto, cpu or cuda")):
         with pytest.raises(Exception, match=words):
             Hardware.here(device)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert Hardware.here() == Hardware("cuda", channels_last=True, compile=True)
+    assert Hardware.here() == Hardware("cuda", channels_last=True, compile=True, half=torch.float16)
     assert not Hardware.here(compile=False).compile

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +16,28 @@ from server.synth.generator import Generator
 from server.synth.judges import Judges
 from server.synth.ready import seeds_of
 from server.synth.selection import Selected, blackened
+from server.synth.settings import Sampling
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to draw samples: solver steps, guidance, and the threshold of selection (0: none)."""
+    """One way to draw samples, with the threshold of selection (0: none)."""
 
-    steps: int
-    guidance: float
+    sampling: Sampling
     select: float = 0.0
 
     @property
     def name(self) -> str:
         """For tables: "20 steps, guidance 1.5, select 0.5"."""
         chosen = f", select {self.select:g}" if self.select else ""
-        return f"{self.steps} steps, guidance {self.guidance:g}{chosen}"
+        return self.sampling.name + chosen
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"name": self.name, **asdict(self.sampling), "select": self.select}
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ def assess(
 
         like = _remembered(out / "likeness.jsonl", key, find)
         runs = [t for t in trained if t.source in ("", own.digest)]
-        values = {"name": variant.name, **asdict(variant), **_values(own, runs, settings, facts), **like.values}
+        values = {**variant.values, **_values(own, runs, settings, facts), **like.values}
         first = [t for t in trained if t.source == made[0].digest]
         values["error_above_first"] = paired(runs, first, settings.amounts)
         if judges is not None and variant.select:

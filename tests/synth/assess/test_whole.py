@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from server import cli
+from server import cli, generating
 from server.assessing import variants_of
 from server.config import RunConfig, SynthConfig
 from server.data.dataset import Dataset
@@ -28,7 +28,10 @@ from server.synth.card import read_card
 from server.synth.generator import Stop, never
 from server.synth.judges import FILE, JudgeSettings, train_judges
 from server.synth.make import GeneratorSettings, train_generator
+from server.synth.opening import open_generator
+from server.synth.pool import load_pool
 from server.synth.public import PublicPart, public_part
+from server.synth.settings import Sampling
 from server.synth.train import TrainSettings
 
 CLASSES = 3
@@ -74,7 +77,7 @@ SETTINGS = AssessSettings(
     refits=5,
     workers=1,
 )
-VARIANTS = (Variant(5, 1.0), Variant(5, 1.0, 0.5))
+VARIANTS = (Variant(Sampling(5, 1.0)), Variant(Sampling(5, 1.0), 0.5))
 JUDGES = JudgeSettings(members=2, network="tiny", recipe=Recipe(steps=80, batch_size=8))
 
 
@@ -192,16 +195,19 @@ def test_no_real_image_is_shown_of_data_without_a_licence(
 
 
 def test_variants_of_the_command_line() -> None:
-    config = RunConfig(synth=SynthConfig(steps=20, guidance=1.5))
-    assert variants_of([], None, config) == [Variant(20, 1.5)]
-    assert variants_of([], "0.3,0.5", config) == [Variant(20, 1.5), Variant(20, 1.5, 0.3), Variant(20, 1.5, 0.5)]
+    config = RunConfig(synth=SynthConfig(steps=20))
+    assert variants_of([], None, config) == [Variant(Sampling())]
+    assert variants_of([], "0.3,0.5", config) == [Variant(Sampling(), own) for own in (0.0, 0.3, 0.5)]
     selecting = RunConfig(synth=SynthConfig(select=0.4))
-    assert variants_of([], None, selecting) == [Variant(20, 1.5, 0.4)]
+    assert variants_of([], None, selecting) == [Variant(Sampling(), 0.4)]
     swept = variants_of(["guidance=1,2", "steps=5,10"], None, config)
-    assert [(v.steps, v.guidance) for v in swept] == [(5, 1.0), (5, 2.0), (10, 1.0), (10, 2.0)]
+    assert [own.sampling for own in swept] == [Sampling(5, 1.0), Sampling(5, 2.0), Sampling(10, 1.0), Sampling(10, 2.0)]
+    solvers = variants_of(["solver=ddim,dpm++"], None, config)
+    assert [own.name for own in solvers] == ["20 steps of ddim, guidance 1.25", "20 steps, guidance 1.25"]
     for sweeps, select, words in (
         (["width=1"], None, "write guidance=1,1.5,2"),
         (["steps"], None, "write guidance=1,1.5,2"),
+        (["solver=euler"], None, r"or solver=dpm\+\+,ddim"),
         (["steps=2.5"], None, "whole numbers from 1 to 100"),
         (["guidance=0.5"], None, "guidance is 1 or more"),
         (["guidance=a"], None, "--sweep guidance: 'a'"),
@@ -247,7 +253,7 @@ def test_the_command_assesses_a_real_generator(
     ]  # fmt: skip
     assert cli.main(command) == 0
     printed = capsys.readouterr().out
-    assert "| 2 steps, guidance 1.5, select 0.2 |" in printed
+    assert "| 2 steps, guidance 1.25, select 0.2 |" in printed
     content = json.loads((tmp_path / "out" / "assessment.json").read_text())
     assert len(content["variants"]) == 4
     card = read_card(tmp_path / "generator" / "generator-card.json") or {}
@@ -256,6 +262,29 @@ def test_the_command_assesses_a_real_generator(
     assert (tmp_path / "out" / "variants.png").exists()
     assert cli.main(command) == 0
     assert "training" not in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' schedulers, numpy 2
+def test_a_generator_of_a_run_that_selects_gets_its_judges_and_a_pool_that_they_passed(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(
+        tmp_path / "own.npz",
+        x_train=dataset.x_train, y_train=dataset.y_train, x_test=dataset.x_test, y_test=dataset.y_test,
+    )  # fmt: skip
+    (tmp_path / "RUN.toml").write_text('[data]\nsource = "own.npz"\n[fleet]\ndevices = 2\n[synth]\nselect = 0.1\n')
+    monkeypatch.setattr(judges_module, "JudgeSettings", partial(JudgeSettings, members=1, recipe=Recipe(steps=3)))
+    monkeypatch.setattr(generating, "_score", lambda *_: None)  # a VGG-9, minutes; test_make.py has it
+    command = [
+        "train-generator", str(tmp_path / "RUN.toml"), "--out", str(tmp_path / "g"), "--steps", "2", "--batch", "4",
+        "--widths", "32,32", "--per-class", "2", "--block", "2",
+    ]  # fmt: skip
+    assert cli.main(command) == 0
+    assert "judges for selection: 1 of 1" in capsys.readouterr().out
+    config, own = _data(tmp_path)
+    made_by = open_generator(tmp_path / "g" / "generator.safetensors", config.synth, lambda: None)  # type: ignore[arg-type, return-value]
+    assert load_pool(tmp_path / "g" / "pool").generator == made_by.digest
 
 
 def _data(folder: Path) -> tuple[RunConfig, Dataset]:
