@@ -6,7 +6,7 @@ import argparse
 import itertools
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from server.errors import ConfigError, DataError
 from server.given import data_of, decimals, numbers
@@ -78,9 +78,39 @@ def assess_command(arguments: argparse.Namespace) -> None:
     found = assess(dataset, part, chosen, source, arguments.out, settings, judges=judges, say=_say)
     figures = draw_all(found, part, arguments.out, mirror=mirror)
     content = json.loads((arguments.out / "assessment.json").read_text())
+    if chosen[0] == variants_of([], None, config)[0]:
+        enter_worth(folder, content)
     write_atomic(arguments.out / "assessment.md", page(content, figures).encode())
     print("\n".join(variants_table(content["variants"])))
     print(f"{arguments.out}: assessment.json, assessment.md, {', '.join(figures)}")
+
+
+def enter_worth(folder: Path, content: dict[str, Any]) -> None:
+    """The first variant of an assessment into the card of the generator in `folder`, if it has one."""
+    from server.synth.card import read_card, write_card
+
+    path = folder / "generator-card.json"
+    card = read_card(path)
+    if card is None:
+        return
+    first = content["variants"][0]
+    copies, worth, score = first["copies"]["pixels"][0], first["worth"], first["score"][-1]
+    entry = {
+        "samples": first["name"],
+        "generator": first["generator"],
+        "select": first["select"],
+        "seeds": len(content["settings"]["amounts"]["seeds"]),
+        "test_images": content["data"]["test_images"],
+        "score_samples": score["samples"],
+        "score": score["made"],
+        "score_of_real": score["real"],
+        "eta": worth.get("eta_free"),
+        "eta_95": worth["intervals"]["eta_free"] if "intervals" in worth else worth.get("refused"),
+        "near_copies": copies["made"],
+        "near_copies_among_unseen_real": copies["held_out"],
+    }
+    if card.get("worth") != entry:
+        write_card(path, card | {"worth": entry})
 
 
 def variants_of(sweeps: list[str], select: str | None, config: RunConfig) -> list[Variant]:

@@ -10,6 +10,11 @@ from server.errors import DataError
 from server.files import write_atomic
 
 FORMAT = "fimi-generator-card-1"
+PARTS = (
+    "data", "network", "training", "hardware", "checkpoint", "sampling", "pool", "selection", "quality", "worth",
+    "versions",
+)  # fmt: skip
+"""In the order of the page."""
 
 
 def write_card(path: Path, card: dict[str, Any]) -> None:
@@ -61,7 +66,7 @@ def to_markdown(card: dict[str, Any]) -> str:
             f"trained on as many real images it is right on {quality['accuracy_of_real']:.1%}.",
             "",
         ]
-    for part in ("data", "network", "training", "checkpoint", "sampling", "pool", "selection", "quality", "versions"):
+    for part in PARTS:
         if part in card:
             lines += [f"## {part.capitalize()}", "", "| | |", "|---|---|"]
             lines += [f"| {key} | {_cell(value)} |" for key, value in card[part].items()]
@@ -74,6 +79,8 @@ def to_markdown(card: dict[str, Any]) -> str:
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_cell(own)}" for key, own in value.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(_cell(v) for v in value)
     return str(value).replace("|", "\\|")

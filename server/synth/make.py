@@ -16,6 +16,7 @@ import numpy as np
 
 from models.unet import UNetShape, build_unet
 from server.data.dataset import Dataset
+from server.data.licences import licence_of, may_be_shown
 from server.errors import DataError
 from server.learning.training import Recipe
 from server.run_dir import versions
@@ -166,12 +167,14 @@ def describe_generator(
         raise DataError(f"the pool in {folder} was not made by {checkpoint.name} with these sampling settings")
     pool = read_pool(store, kind)
     quality = class_accuracy(pool, dataset, public, recipe or Recipe(), network=network)
-    write_png(folder / "samples.png", sample_grid(pool, dataset, public))
+    shown = public if may_be_shown(dataset.name) else public[:0]
+    write_png(folder / "samples.png", sample_grid(pool, dataset, shown))
     card: dict[str, Any] = {
         **{
             name: own
             for name, own in facts.items()
             if name in ("format", "data", "network", "training", "hardware", "selection")
+            or (name == "worth" and own["generator"] == generator.digest)
         },
         "checkpoint": {"file": checkpoint.name, "bytes": size_bytes(checkpoint), "digest": inner.weights_digest},
         "sampling": {**asdict(pool_settings.sampling), "digest": generator.digest},
@@ -198,7 +201,7 @@ def training_facts(part: PublicPart, settings: GeneratorSettings) -> dict[str, A
     n_weights = sum(p.numel() for p in build_unet(shape).parameters())
     return {
         "format": FORMAT,
-        "data": part.facts,
+        "data": {**part.facts, "licence": licence_of(part.name)},
         "network": {**asdict(shape), "widths": list(shape.widths), "weights": n_weights},
         "training": asdict(settings.train),
     }

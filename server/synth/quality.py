@@ -73,12 +73,14 @@ def class_accuracy(
 def sample_grid(pool: Pool, dataset: Dataset, indices: np.ndarray, *, columns: int = 10) -> np.ndarray:
     """One row per class, `columns` real images on the left, as many synthetic on the right: (H, W, C) uint8.
 
-    Real images are the first of each class among `indices` of the training set; nobody picks the good ones.
+    Real images are the first of each class among `indices` of the training set; nobody picks the good ones. Without any
+    indices there is no left side.
     """
     blank = np.zeros((1, *dataset.image_shape), np.uint8)
     rows = []
     for label in range(dataset.n_classes):
         real = dataset.x_train[indices[dataset.y_train[indices] == label][:columns]]
         made = pool.images[label][:columns]
-        rows += [own for half in (real, made) for own in (half, *[blank] * (columns - len(half)))]
-    return tile(np.concatenate(rows), 2 * columns)
+        halves = (real, made) if len(indices) else (made,)
+        rows += [own for half in halves for own in (half, *[blank] * (columns - len(half)))]
+    return tile(np.concatenate(rows), 2 * columns if len(indices) else columns)

@@ -68,6 +68,8 @@ def test_the_grid_has_real_images_left_and_synthetic_right(dataset: Dataset) -> 
     assert np.array_equal(grid[8:, :8], dataset.x_train[1])
     assert np.array_equal(grid[:8, 24:32], x[0])
     assert not grid[:, 40:].any()  # the pool has two of each class, not three
+    alone = sample_grid(pool, dataset, np.arange(0), columns=3)  # where no real one may be shown
+    assert np.array_equal(alone, grid[:, 24:])
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' schedulers, numpy 2
@@ -81,6 +83,8 @@ def test_a_generator_is_made_described_and_not_made_again(
     ]  # fmt: skip
     assert json.loads((tmp_path / "generator-card.json").read_text()) == json.loads(json.dumps(card))
     assert card["data"]["images"] == 20
+    assert card["data"]["licence"] == "not known"
+    assert card["hardware"]["trained_on"].startswith("CPU, ")
     assert card["pool"]["by_class"] == [3, 3]
     assert 0 <= card["quality"]["accuracy"] <= 1
     assert "is right on **" in (tmp_path / "generator-card.md").read_text()

@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 
 from models.learning_curve import error
+from server.data.licences import may_be_shown
 from server.data.tiles import tile
 from server.report.drawing import RC, Drawing, new_figure, save
 from server.synth.assess.copies import RATES, with_mirrored
@@ -17,9 +18,6 @@ from server.synth.assess.likeness import PAIRS
 from server.synth.assess.whole import Assessed
 from server.synth.mosaic import write_png
 from server.synth.public import PublicPart
-
-MAY_BE_SHOWN = frozenset({"fashion-mnist", "fashion-mnist-full"})
-"""Data sets with a licence for their images (MIT). CIFAR-10 and GTSRB have none, of a user's own nothing is known."""
 
 REAL, MADE, OTHER = "#3b82c4", "#1a9a6c", "#d97706"
 
@@ -34,7 +32,7 @@ def draw_all(found: Sequence[Assessed], part: PublicPart, folder: Path, *, mirro
     for drawing in drawings:
         save(drawing, folder)
     names = [f"{drawing.name}.png" for drawing in drawings]
-    if part.name in MAY_BE_SHOWN:
+    if may_be_shown(part.name):
         write_png(folder / "closest-pairs.png", closest_pairs(first, part, mirror=mirror))
         names.append("closest-pairs.png")
     return names

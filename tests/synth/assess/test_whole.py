@@ -19,7 +19,7 @@ from server.errors import ConfigError, DataError
 from server.learning.training import Recipe
 from server.synth import judges as judges_module
 from server.synth.assess import whole
-from server.synth.assess.drawing import MAY_BE_SHOWN, closest_pairs, draw_all
+from server.synth.assess.drawing import closest_pairs, draw_all
 from server.synth.assess.tables import page
 from server.synth.assess.trained import Amounts
 from server.synth.assess.variants import Source, Variant, samples_of
@@ -186,7 +186,6 @@ def test_no_real_image_is_shown_of_data_without_a_licence(
     assert names == ["score.png", "augmentation.png", "recall.png", "copies.png", "variants.png"]
     assert all((tmp_path / name).stat().st_size > 1000 for name in names)
     assert sorted(path.name for path in tmp_path.glob("*.png")) == sorted(names)
-    assert sorted(MAY_BE_SHOWN) == ["fashion-mnist", "fashion-mnist-full"]
     assert draw_all(found, replace(part, name="fashion-mnist"), tmp_path, mirror=True)[-1] == "closest-pairs.png"
     shown = closest_pairs(found[0], part, mirror=False)
     made, public = found[0].likeness.pairs[0]
@@ -258,10 +257,17 @@ def test_the_command_assesses_a_real_generator(
     assert len(content["variants"]) == 4
     card = read_card(tmp_path / "generator" / "generator-card.json") or {}
     assert card["selection"]["file"] == FILE
-    assert "## Selection" in (tmp_path / "generator" / "generator-card.md").read_text()
+    page = (tmp_path / "generator" / "generator-card.md").read_text()
+    assert "## Selection" in page
+    assert "## Worth" not in page  # of settings that were swept, not the run's own
     assert (tmp_path / "out" / "variants.png").exists()
     assert cli.main(command) == 0
     assert "training" not in capsys.readouterr().out
+    assert cli.main([own for own in command if own not in ("--sweep", "steps=1,2", "--select", "0.2")]) == 0
+    worth = (read_card(tmp_path / "generator" / "generator-card.json") or {})["worth"]
+    assert (worth["samples"], worth["select"], worth["seeds"]) == ("20 steps, guidance 1.25", 0, 1)
+    assert 0 <= worth["near_copies"] <= 1
+    assert "## Worth" in (tmp_path / "generator" / "generator-card.md").read_text()
 
 
 @pytest.mark.slow
