@@ -220,10 +220,7 @@ def test_variants_of_the_command_line() -> None:
 def test_a_pipeline_is_measured_by_its_pool(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    np.savez(
-        tmp_path / "own.npz",
-        x_train=dataset.x_train, y_train=dataset.y_train, x_test=dataset.x_test, y_test=dataset.y_test,
-    )  # fmt: skip
+    _write_npz(tmp_path / "own.npz", dataset)
     run = tmp_path / "RUN.toml"
     run.write_text('[data]\nsource = "own.npz"\n[synth]\ngenerator = "hub:a/b"\n[fleet]\ndevices = 2\n')
     assert cli.main(["assess-generator", str(run), "--out", str(tmp_path / "out")]) == 2
@@ -235,10 +232,7 @@ def test_a_pipeline_is_measured_by_its_pool(
 def test_the_command_assesses_a_real_generator(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    np.savez(
-        tmp_path / "own.npz",
-        x_train=dataset.x_train, y_train=dataset.y_train, x_test=dataset.x_test, y_test=dataset.y_test,
-    )  # fmt: skip
+    _write_npz(tmp_path / "own.npz", dataset)
     (tmp_path / "RUN.toml").write_text('[data]\nsource = "own.npz"\n[network]\nname = "tiny"\n[fleet]\ndevices = 2\n')
     config, own = _data(tmp_path)
     part: PublicPart = public_part(own, config.data.public_fraction, config.data.split_seed)
@@ -275,10 +269,7 @@ def test_the_command_assesses_a_real_generator(
 def test_a_generator_of_a_run_that_selects_gets_its_judges_and_a_pool_that_they_passed(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    np.savez(
-        tmp_path / "own.npz",
-        x_train=dataset.x_train, y_train=dataset.y_train, x_test=dataset.x_test, y_test=dataset.y_test,
-    )  # fmt: skip
+    _write_npz(tmp_path / "own.npz", dataset)
     (tmp_path / "RUN.toml").write_text('[data]\nsource = "own.npz"\n[fleet]\ndevices = 2\n[synth]\nselect = 0.1\n')
     monkeypatch.setattr(judges_module, "JudgeSettings", partial(JudgeSettings, members=1, recipe=Recipe(steps=3)))
     monkeypatch.setattr(generating, "_score", lambda *_: None)  # a VGG-9, minutes; test_make.py has it
@@ -291,6 +282,11 @@ def test_a_generator_of_a_run_that_selects_gets_its_judges_and_a_pool_that_they_
     config, own = _data(tmp_path)
     made_by = open_generator(tmp_path / "g" / "generator.safetensors", config.synth, lambda: None)  # type: ignore[arg-type, return-value]
     assert load_pool(tmp_path / "g" / "pool").generator == made_by.digest
+
+
+def _write_npz(path: Path, dataset: Dataset) -> None:
+    parts = ("x_train", "y_train", "x_test", "y_test")
+    np.savez(path, **{name: getattr(dataset, name) for name in parts})
 
 
 def _data(folder: Path) -> tuple[RunConfig, Dataset]:
