@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from diffusers import UNet2DModel
 
+GROUPS = 16
+"""Of channels that are normalised together."""
+
 
 @dataclass(frozen=True)
 class UNetShape:
@@ -27,6 +30,8 @@ class UNetShape:
     patch: int = 2
 
     def __post_init__(self) -> None:
+        if not self.widths or any(width < GROUPS or width % GROUPS for width in self.widths):
+            raise ValueError(f"widths {self.widths} are not multiples of {GROUPS}")
         step = self.patch * 2 ** (len(self.widths) - 1)
         if self.image_size % step:
             raise ValueError(f"image_size {self.image_size} is not divisible by {step} (patch times the halvings)")
@@ -47,7 +52,7 @@ def build_unet(shape: UNetShape) -> UNet2DModel:
         block_out_channels=shape.widths,
         down_block_types=("DownBlock2D",) * (depth - 1) + ("AttnDownBlock2D",),
         up_block_types=("AttnUpBlock2D",) + ("UpBlock2D",) * (depth - 1),
-        norm_num_groups=16,
+        norm_num_groups=GROUPS,
         attention_head_dim=32,
         num_class_embeds=shape.n_classes + 1,
     )

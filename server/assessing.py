@@ -78,27 +78,28 @@ def assess_command(arguments: argparse.Namespace) -> None:
     found = assess(dataset, part, chosen, source, arguments.out, settings, judges=judges, say=_say)
     figures = draw_all(found, part, arguments.out, mirror=mirror)
     content = json.loads((arguments.out / "assessment.json").read_text())
-    if chosen[0] == variants_of([], None, config)[0]:
-        enter_worth(folder, content)
+    of_run = variants_of([], None, config)[0]
+    if of_run in chosen:
+        enter_worth(folder, content, chosen.index(of_run))
     write_atomic(arguments.out / "assessment.md", page(content, figures).encode())
     print("\n".join(variants_table(content["variants"])))
     print(f"{arguments.out}: assessment.json, assessment.md, {', '.join(figures)}")
 
 
-def enter_worth(folder: Path, content: dict[str, Any]) -> None:
-    """The first variant of an assessment into the card of the generator in `folder`, if it has one."""
+def enter_worth(folder: Path, content: dict[str, Any], number: int) -> None:
+    """Variant `number` of an assessment into the card of the generator in `folder`, if it has one."""
     from server.synth.card import read_card, write_card
 
     path = folder / "generator-card.json"
     card = read_card(path)
     if card is None:
         return
-    first = content["variants"][0]
-    copies, worth, score = first["copies"]["pixels"][0], first["worth"], first["score"][-1]
+    own = content["variants"][number]
+    copies, worth, score = own["copies"]["pixels"][0], own["worth"], own["score"][-1]
     entry = {
-        "samples": first["name"],
-        "generator": first["generator"],
-        "select": first["select"],
+        "samples": own["name"],
+        "generator": own["generator"],
+        "select": own["select"],
         "seeds": len(content["settings"]["amounts"]["seeds"]),
         "test_images": content["data"]["test_images"],
         "score_samples": score["samples"],

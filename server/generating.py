@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -60,7 +61,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         command.add_argument("--per-class", type=int, default=1200, help="samples in the pool (default: 1200)")
         block = "samples that are made and kept together (default: 50)"
         command.add_argument("--block", type=int, default=50, help=block)
-        command.add_argument("--black-below", type=int, default=0, help="darker pixels are made 0 (default: 0)")
+        black = "darker pixels are made 0 (default: synth.black_below of RUN.toml, or 0)"
+        command.add_argument("--black-below", type=int, help=black)
 
 
 def add_ray_options(command: argparse.ArgumentParser) -> None:
@@ -94,6 +96,7 @@ def train_generator_command(arguments: argparse.Namespace) -> None:
         raise ConfigError("--public: is given beside a data set; give one of the two")
     if arguments.steps is not None and arguments.minutes is not None:
         raise ConfigError("--minutes: is given beside --steps; give one of the two")
+    _check_training(arguments)
     from accelerate import PartialState
 
     from server.synth.hardware import Hardware
@@ -131,12 +134,29 @@ def train_generator_command(arguments: argparse.Namespace) -> None:
     _score(arguments, *home)
 
 
+def _check_training(arguments: argparse.Namespace) -> None:
+    """Raise ConfigError for a value that no training can have."""
+    for name, allowed, right in (
+        ("steps", lambda n: n >= 1, "a whole number from 1 up"),
+        ("minutes", lambda n: n > 0, "more than 0"),
+        ("batch", lambda n: n >= 1, "a whole number from 1 up"),
+        ("lr", lambda n: 0 < n < math.inf, "more than 0"),
+        ("ema", lambda n: 0 <= n < 1, "from 0 to below 1"),
+        ("layers", lambda n: n >= 1, "a whole number from 1 up"),
+        ("patch", lambda n: n >= 1, "a whole number from 1 up"),
+        ("shift", lambda n: n >= 0, "pixels, 0 for none"),
+    ):
+        given = getattr(arguments, name)
+        if given is not None and not allowed(given):
+            raise ConfigError(f"--{name}: {given:g}; {right}")
+
+
 def _settings(arguments: argparse.Namespace, part: PublicPart, hardware: Hardware) -> GeneratorSettings:
     from server.synth.make import GeneratorSettings, steps_for
     from server.synth.train import TrainSettings
 
     training = TrainSettings(
-        steps=arguments.steps or 20_000,
+        steps=20_000 if arguments.steps is None else arguments.steps,
         batch=arguments.batch,
         lr=arguments.lr,
         ema=arguments.ema,
@@ -170,7 +190,7 @@ def synth_pool_command(arguments: argparse.Namespace) -> None:
         from server.synth.opening import files_to_send
         from server.synth.ray_workers import cluster, ray_maker
 
-        load, workers = _load_on(arguments.device, config, dataset, arguments.black_below), arguments.workers
+        load, workers = _load_on(arguments.device, config, dataset, _black_below(arguments, config)), arguments.workers
         with cluster(arguments.ray, workers) as ray:
             make = ray_maker(ray, load, source, files_to_send(source, config.synth), workers=workers, say=print)
             _fill(arguments, config, dataset, source, make)
@@ -217,12 +237,13 @@ def _fill(
     from server.synth.make import fill_pool
     from server.synth.store import describe, open_pool
 
-    load = _load_on("cpu" if make is not None else arguments.device, config, dataset, arguments.black_below)
+    settings = _pool_settings(arguments, config)
+    load = _load_on("cpu" if make is not None else arguments.device, config, dataset, settings.black_below)
     fill_pool(
         load(source),
         arguments.out / "pool",
         dataset,
-        _pool_settings(arguments),
+        settings,
         report=lambda now: print(f"sampling: {now.done} of {now.wanted}", flush=True),
         make=make,
     )
@@ -235,7 +256,9 @@ def _score(arguments: argparse.Namespace, config: RunConfig, dataset: Dataset) -
     from server.synth.make import describe_generator
     from server.synth.opening import own_sampling
 
-    settings = replace(_pool_settings(arguments), select=config.synth.select, sampling=own_sampling(config.synth))
+    settings = replace(
+        _pool_settings(arguments, config), select=config.synth.select, sampling=own_sampling(config.synth)
+    )
     quality = describe_generator(dataset, arguments.out, settings)["quality"]
     print(
         f"{arguments.out}: a network trained on its samples alone is right on {quality['accuracy']:.1%} of real test "
@@ -243,9 +266,18 @@ def _score(arguments: argparse.Namespace, config: RunConfig, dataset: Dataset) -
     )
 
 
-def _pool_settings(arguments: argparse.Namespace) -> PoolSettings:
+def _black_below(arguments: argparse.Namespace, config: RunConfig) -> int:
+    """As given, else as the run wants; raises ConfigError where the two are at odds."""
+    given, wanted = arguments.black_below, config.synth.black_below
+    if given is not None and wanted not in (None, given):
+        raise ConfigError(f"--black-below: {given}, but synth.black_below of RUN.toml is {wanted}; give one of the two")
+    return given if given is not None else wanted or 0
+
+
+def _pool_settings(arguments: argparse.Namespace, config: RunConfig) -> PoolSettings:
     from server.synth.make import PoolSettings
 
     if arguments.block < 1:
         raise ConfigError(f"--block: {arguments.block}; a number from 1 up")
-    return PoolSettings(per_class=arguments.per_class, black_below=arguments.black_below, block=arguments.block)
+    black_below = _black_below(arguments, config)
+    return PoolSettings(per_class=arguments.per_class, black_below=black_below, block=arguments.block)

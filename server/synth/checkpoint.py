@@ -33,8 +33,13 @@ def part_path(path: Path, number: int) -> Path:
 
 
 def write_checkpoint(path: Path, weights: Mapping[str, torch.Tensor], shape: UNetShape) -> str:
-    """Write all parts, the named one last; returns the digest (SHA-256 over the parts)."""
+    """Write all parts, the named one last; returns the digest (SHA-256 over the parts).
+
+    Raises DataError, before anything is written, for weights that are not finite in half precision.
+    """
     half = {name: own.detach().to("cpu", torch.float16).contiguous() for name, own in weights.items()}
+    if odd := [name for name, own in half.items() if not bool(torch.isfinite(own).all())]:
+        raise DataError(f"{odd[0]} has weights that half precision does not hold; {path} is left as it was")
     groups = list(_groups(half))
     about = {"format": FORMAT, "shape": asdict(shape), "parts": len(groups)}
     files = [

@@ -231,4 +231,6 @@ def unet_shape(part: PublicPart, settings: GeneratorSettings) -> UNetShape:
     try:
         return UNetShape(height, channels, len(part.class_names), settings.widths, settings.layers, settings.patch)
     except ValueError as error:
-        raise DataError(f"the generator cannot be built for {width}x{height}: {error}; set data.image_size") from error
+        raise DataError(
+            f"the generator cannot be built for {width}x{height}: {error}; set data.image_size or --widths"
+        ) from error

@@ -146,10 +146,12 @@ def train(
                     shown = time.monotonic()
             if _agreed(accelerator, stopping()):
                 raise KeyboardInterrupt
-    digest = save_checkpoint(out, averaged, shape) if accelerator.is_main_process else ""
-    accelerator.wait_for_everyone()
+    digest = ""
     if accelerator.is_main_process:
-        state.path.unlink(missing_ok=True)
+        save_state(state, settings.steps, unet, averaged, optimizer)  # refuses weights that are not finite
+        digest = save_checkpoint(out, averaged, shape)
+        state.path.unlink()
+    accelerator.wait_for_everyone()
     return digest
 
 

@@ -48,8 +48,9 @@ def load_state(state: TrainState, unet: Any, averaged: Any, optimizer: torch.opt
 
 def save_state(state: TrainState, step: int, unet: Any, averaged: Any, optimizer: torch.optim.Optimizer) -> None:
     """Write it; raises DataError where a weight is not finite, and leaves what was saved before."""
-    weights = unet.state_dict()
-    if odd := [name for name, own in weights.items() if not bool(torch.isfinite(own).all())]:
+    weights, means = unet.state_dict(), averaged.state_dict()
+    every = [*weights.items(), *means.items()]
+    if odd := [name for name, own in every if not bool(torch.isfinite(own).all())]:
         raise DataError(
             f"the weights are not finite any more at step {step} ({odd[0]}); what was saved before is kept in "
             f"{state.path.parent}: train with a lower --lr"
@@ -58,7 +59,7 @@ def save_state(state: TrainState, step: int, unet: Any, averaged: Any, optimizer
         "settings": state.key,
         "step": step,
         "unet": weights,
-        "averaged": averaged.state_dict(),
+        "averaged": means,
         "optimizer": optimizer.state_dict(),
     }
     buffer = io.BytesIO()

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from models.unet import UNetShape, build_unet
 from server.config import SynthConfig
@@ -62,11 +64,25 @@ def test_a_part_that_is_missing_or_broken_is_named(
         read_checkpoint(path)
 
 
+def test_weights_that_are_not_finite_are_not_written(weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    name, path = sorted(weights)[3], tmp_path / "g.safetensors"
+    write_checkpoint(path, weights, SHAPE)
+    before = path.read_bytes()
+    for factor in (float("nan"), 1e9):  # the largest of half precision is 65504
+        with pytest.raises(DataError, match=f"{name} has weights that half precision does not hold; .* left as it was"):
+            write_checkpoint(path, weights | {name: (weights[name] + 1.0) * factor}, SHAPE)
+    assert path.read_bytes() == before
+
+
 def test_weights_that_are_not_finite_are_named(weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
-    name = sorted(weights)[3]
-    write_checkpoint(tmp_path / "g.safetensors", weights | {name: weights[name] * float("nan")}, SHAPE)
+    name, path = sorted(weights)[3], tmp_path / "g.safetensors"
+    write_checkpoint(path, weights, SHAPE)
+    half = {own: tensor.half() for own, tensor in weights.items()}
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    save_file(half | {name: half[name] * float("nan")}, path, metadata=metadata)
     with pytest.raises(DataError, match=f"{name} holds numbers that are not finite"):
-        read_checkpoint(tmp_path / "g.safetensors")
+        read_checkpoint(path)
 
 
 def test_settings_of_pipelines_are_not_for_checkpoints() -> None:

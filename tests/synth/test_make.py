@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from server import cli
+from server.config import RunConfig, SynthConfig
 from server.data.dataset import Dataset
-from server.errors import DataError
+from server.errors import ConfigError, DataError
+from server.generating import _pool_settings
 from server.learning.training import Recipe
 from server.sources import ASSETS
 from server.synth import make
@@ -127,6 +129,21 @@ def test_images_that_fit_no_generator_are_one_sentence(dataset: Dataset, tmp_pat
         odd = replace(dataset, x_train=np.zeros((40, *side, 1), np.uint8), x_test=np.zeros((20, *side, 1), np.uint8))
         with pytest.raises(DataError, match=words):
             train_generator(public_part(odd, 0.5, 0), tmp_path, SETTINGS)
+
+
+def test_widths_that_no_network_has_are_one_sentence(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"widths \(50, 64\) are not multiples of 16; set data.image_size or --widths"):
+        train_generator(public_part(dataset, 0.5, 0), tmp_path, replace(SETTINGS, widths=(50, 64)))
+
+
+def test_a_pool_is_as_dark_as_the_run_wants() -> None:
+    def settings(given: list[str], wanted: int | None) -> int:
+        arguments = cli.build_parser().parse_args(["synth-pool", "RUN.toml", "--out", "g", *given])
+        return _pool_settings(arguments, RunConfig(synth=SynthConfig(black_below=wanted))).black_below
+
+    assert (settings([], None), settings([], 8), settings(["--black-below", "5"], None)) == (0, 8, 5)
+    with pytest.raises(ConfigError, match=r"--black-below: 5, but synth\.black_below of RUN\.toml is 8; give one"):
+        settings(["--black-below", "5"], 8)
 
 
 def test_cards_read_back_and_show_every_part(tmp_path: Path) -> None:

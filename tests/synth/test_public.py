@@ -64,6 +64,11 @@ def test_a_class_without_a_public_image_is_named(dataset: Dataset) -> None:
         (["pack-public", "--out", "x"], "give either RUN.toml or --data SOURCE"),
         (["train-generator", "R.toml", "--public", "p", "--out", "x"], "--public: is given beside a data set"),
         (["train-generator", "--public", "p", "--steps", "9", "--minutes", "1", "--out", "x"], "--minutes: is given"),
+        (["train-generator", "--public", "p", "--steps", "0", "--out", "x"], "--steps: 0; a whole number from 1 up"),
+        (["train-generator", "--public", "p", "--minutes", "-1", "--out", "x"], "--minutes: -1; more than 0"),
+        (["train-generator", "--public", "p", "--lr", "nan", "--out", "x"], "--lr: nan; more than 0"),
+        (["train-generator", "--public", "p", "--ema", "1", "--out", "x"], "--ema: 1; from 0 to below 1"),
+        (["train-generator", "--public", "p", "--patch", "0", "--out", "x"], "--patch: 0; a whole number from 1 up"),
     ],
 )
 def test_a_wrong_line_is_one_sentence(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from models.unet import UNetShape
 from server.errors import DataError
 from server.synth import train as training
 from server.synth.augment import augmented
+from server.synth.checkpoint import read_checkpoint
 from server.synth.hardware import Hardware
 from server.synth.train import Progress, TrainSettings, check_batch, learning_rate, train
 
@@ -166,6 +167,27 @@ def test_weights_that_are_not_finite_end_it_and_what_was_saved_stays(
     seen.clear()
     train(*images(), SHAPE, SETTINGS, out, report=lambda p: seen.append(p.step))
     assert seen[0] == 4  # gone on with from the third step
+
+
+def test_weights_that_are_not_finite_at_the_very_end_spoil_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "g.safetensors"
+    monkeypatch.setattr(training, "SAVE_EVERY_S", 0.0)
+
+    def rarely(progress: Progress) -> None:
+        if progress.step == 3:  # saved here, and not again before the end
+            monkeypatch.setattr(training, "SAVE_EVERY_S", 1e6)
+            monkeypatch.setattr(training, "learning_rate", lambda *_: float("nan"))
+
+    with pytest.raises(DataError, match=f"not finite any more at step {SETTINGS.steps} "):
+        train(*images(), SHAPE, SETTINGS, out, rarely)
+    read_checkpoint(out)
+    seen: list[int] = []
+    monkeypatch.setattr(training, "SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(training, "learning_rate", learning_rate)
+    train(*images(), SHAPE, SETTINGS, out, report=lambda p: seen.append(p.step))
+    assert seen[0] == 4
 
 
 def test_a_state_of_other_settings_or_a_broken_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
