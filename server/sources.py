@@ -122,6 +122,12 @@ def check_generator(
 def learning_values(config: RunConfig, base: Path) -> tuple[LearningCurve, float]:
     """The learning curve and eta, the worth of a synthetic sample; raises DataError where they were not measured."""
     path = asset(config, base, config.plan.learning, "learning.json")
+    own = config.synth.generator or config.synth.pool
+    if config.plan.learning is None and own is not None and path is not None:
+        raise DataError(
+            f"the learning curve that ships is of the samples that ship, not of {own}: measure one with fimi-server "
+            "fit-learning and name it in plan.learning"
+        )
     if path is None:
         raise DataError(
             f"no learning curve for {config.data.source}: measure one with fimi-server fit-learning and name it in "

@@ -127,6 +127,15 @@ def test_a_run_takes_its_samples_from_a_pipeline_of_others(tmp_path: Path) -> No
     assert (images[0] != images[1]).any()
 
 
+@pytest.mark.parametrize("own", [{"generator": "g.safetensors"}, {"pool": "mine"}, {"generator": "hub:a/b"}])
+def test_the_worth_of_shipped_samples_is_not_that_of_ones_own(tmp_path: Path, own: dict[str, str]) -> None:
+    with pytest.raises(DataError, match="is of the samples that ship, not of .*: measure one with fimi-server fit-"):
+        learning_values(config_of(data=DataConfig(), synth=SynthConfig(**own)), tmp_path)
+    curve, eta = learning_values(config_of(data=DataConfig()), tmp_path)
+    assert curve.beta > 0
+    assert 0 < eta <= 1
+
+
 def test_a_pipeline_of_the_hub_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "learning.json").write_text(json.dumps({"alpha": 1, "beta": 0.5, "gamma": 0.1, "eta": 0.7}))
     synth = SynthConfig(generator="hub:someone/tiny")
