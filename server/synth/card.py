@@ -46,6 +46,13 @@ def check_trained_on(checkpoint: Path, public_digest: str) -> None:
     card = read_card(path)
     if card is None:
         raise DataError(f"{path} is missing: what the generator was trained on is not known")
+    if "checkpoint" in card:
+        from server.synth.checkpoint import digest_of
+
+        if digest_of(checkpoint) != card["checkpoint"]["digest"]:
+            raise DataError(
+                f"{path} is the card of another generator than {checkpoint.name}: what that has seen is not known"
+            )
     if card["data"]["digest"] != public_digest:
         raise DataError(
             f"{checkpoint} was trained on {card['data']['name']} cut with public_fraction "

@@ -61,7 +61,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], UNetShape, str
         raise DataError(f"{path}: {odd[0]} holds numbers that are not finite; train the generator anew")
     fields = about["shape"]
     shape = UNetShape(**{**fields, "widths": tuple(fields["widths"])})
-    return weights, shape, _digest([part.read_bytes() for part in parts])
+    return weights, shape, digest_of(path)
 
 
 def parts_of(path: Path) -> list[Path]:
@@ -72,6 +72,11 @@ def parts_of(path: Path) -> list[Path]:
         if not part.exists():
             raise DataError(f"{part} is missing: {path.name} is the first of {len(parts)} files of one generator")
     return parts
+
+
+def digest_of(path: Path) -> str:
+    """Of all parts of a checkpoint that is there, as `write_checkpoint` returned it."""
+    return _digest([part.read_bytes() for part in parts_of(path)])
 
 
 def size_bytes(path: Path) -> int:

@@ -95,6 +95,12 @@ def test_a_generator_is_made_described_and_not_made_again(
     with pytest.raises(DataError, match="may have seen the devices' images"):
         check_trained_on(tmp_path / "generator.safetensors", "0" * 64)
 
+    held = (tmp_path / "generator.safetensors").read_bytes()
+    (tmp_path / "generator.safetensors").write_bytes(held[:-1] + bytes([held[-1] ^ 1]))
+    with pytest.raises(DataError, match="is the card of another generator"):
+        check_trained_on(tmp_path / "generator.safetensors", card["data"]["digest"])
+    (tmp_path / "generator.safetensors").write_bytes(held)
+
     monkeypatch.setattr(make, "train", None)  # would fail if it were called
     assert make_all(dataset, tmp_path, SETTINGS)["checkpoint"] == card["checkpoint"]
     with pytest.raises(DataError, match="generator of other data or settings"):
