@@ -32,7 +32,6 @@ from server.synth.settings import NOISE_STEPS, Sampling, Solver
 
 LOG = logging.getLogger(__name__)
 
-
 SCHEDULERS: dict[Solver, Callable[[], Any]] = {
     "dpm++": lambda: DPMSolverMultistepScheduler(
         NOISE_STEPS, timestep_spacing="trailing", final_sigmas_type="zero", **SCHEDULE
@@ -50,11 +49,10 @@ class DiffusionGenerator:
         shape: UNetShape,
         weights_digest: str,
         sampling: Sampling,
-        hardware: Hardware | None = None,
+        hardware: Hardware,
     ) -> None:
-        """`hardware`: where `unet` goes with the first sample, not before: a digest alone needs no GPU's memory. Left
-        out: a CPU, in float32."""
-        self._hardware = hardware or Hardware("cpu", channels_last=False, compile=False)
+        """`hardware`: where `unet` goes with the first sample, not before: a digest alone needs no GPU's memory."""
+        self._hardware = hardware
         self._unet = unet.eval()
         self._network: Any = None
         self._shape = shape
