@@ -154,7 +154,7 @@ def make_for(run: Run, strategy: Strategy, ended: threading.Event, *, nearest: b
         return
 
     def tell(now: SynthProgress) -> None:
-        run.progress.say(f"{strategy}: {now.done} of {now.wanted}")
+        run.progress.say(f"{strategy}: {now.line}")
         if ended.is_set():
             raise Stopped
 

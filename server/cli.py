@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from server import assessing, checking, generating, making, planning
-from server.errors import ConfigError, FimiServerError, MissingExtraError
+from server.errors import ConfigError, FimiServerError, MissingExtraError, ResourceError
+from server.resources import explained
 
 if TYPE_CHECKING:
     from server.config import Strategy
@@ -35,6 +36,7 @@ EXIT_CODES = """exit codes:
   5    no broker, its port is taken, or it refuses us or cannot be trusted
   6    too few devices, or a device cannot take part
   7    a package of an extra is not installed; the message has the line that installs it
+  8    the disk or the memory is full; what was done is kept, the same command goes on
   130  ended by Ctrl-C, SIGTERM or SIGHUP; `run --resume RUN_DIR` goes on
 """
 EXTRA_OF = {"torch": "server", "diffusers": "server", "PIL": "server", "cvxpy": "server", "scipy": "server",
@@ -64,6 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("fimi-server: interrupted; what was written is kept", file=sys.stderr)
         return INTERRUPTED
+    except Exception as error:
+        if (sentence := explained(error)) is None:
+            raise
+        print(f"fimi-server: {sentence}", file=sys.stderr)
+        return ResourceError.exit_code
     return 0
 
 

@@ -6,7 +6,8 @@ FimiServerError
 ├── DataError        a data set is missing, broken or mixed: mend it             exit 4
 ├── BrokerError      no broker, the port is taken, or it does not let us in      exit 5
 ├── FleetError       too few devices answered                                    exit 6
-└── MissingExtraError a package of an extra is not installed                     exit 7
+├── MissingExtraError a package of an extra is not installed                     exit 7
+└── ResourceError    the disk or the memory is full: make room, go on            exit 8
 """
 
 from __future__ import annotations
@@ -40,3 +41,7 @@ class FleetError(FimiServerError):
 
 class MissingExtraError(FimiServerError):
     exit_code = 7
+
+
+class ResourceError(FimiServerError):
+    exit_code = 8

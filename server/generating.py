@@ -244,7 +244,7 @@ def _fill(
         arguments.out / "pool",
         dataset,
         settings,
-        report=lambda now: print(f"sampling: {now.done} of {now.wanted}", flush=True),
+        report=lambda now: print(f"sampling: {now.line}", flush=True),
         make=make,
     )
     for line in describe(open_pool(arguments.out / "pool")):

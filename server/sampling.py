@@ -59,7 +59,7 @@ def synthetic_samples(
     reach = supply.reach(counts)
 
     def tell(progress: SynthProgress) -> None:
-        say(f"sampling: {progress.done} of {progress.wanted}")
+        say(f"sampling: {progress.line}")
 
     fill(supply.stock, reach, make or supply.make, report=tell, stop=stop)
     return supply.stock.draw(counts, reach, seed=config.seed)
@@ -129,15 +129,20 @@ def ready_pool(config: RunConfig, base: Path, wanted: Wanted) -> Pool:
     return read_pool(store, ready_kind(config, base, store, digest))
 
 
-def check_pool(config: RunConfig, base: Path, data: Dataset) -> None:
-    """Raise DataError now, before devices are measured, where a run's ready pool is not its generator's."""
-    path = sources.pool_path(config, base)
-    if path is None or config.synth.fresh or not sources.needs_synthetic(config):
-        return
+def check_samples(config: RunConfig, base: Path, data: Dataset) -> str | None:
+    """The digest of the generator of a run's samples, None for a run without any.
+
+    Raises DataError now, before devices are measured, where the run's ready pool is not its generator's.
+    """
+    if not sources.needs_synthetic(config):
+        return None
     digest = None
     if sources.generator_source(config, base) is not None:
         digest = sources.run_generator(config, base, lambda: Wanted(data.class_names, data.image_shape)).digest
-    ready_kind(config, base, open_pool(path), digest)
+    path = sources.pool_path(config, base)
+    if path is None or config.synth.fresh:
+        return digest
+    return ready_kind(config, base, open_pool(path), digest).generator
 
 
 def store_path(config: RunConfig, base: Path, folder: RunDir) -> Path:

@@ -31,13 +31,22 @@ SHIPPED = {"fashion-mnist": "fashion-mnist"}
 NO_GENERATOR = "no generator for {}: train one with fimi-server train-generator and name it in synth.generator"
 
 
+class Measured(msgspec.Struct, frozen=True):
+    """Of what a learning curve is: as much as a run can compare itself with."""
+
+    dataset: str | None = None
+    network: str | None = None
+    generator: str | None = None
+
+
 class LearningFile(msgspec.Struct, frozen=True):
-    """What is read of learning.json; provenance stands beside it in the file."""
+    """What is read of learning.json; a file that people wrote may have no provenance."""
 
     alpha: float
     beta: float
     gamma: float
     eta: float
+    provenance: Measured = Measured()
 
 
 def asset(config: RunConfig, base: Path, given: str | None, name: str) -> Path | None:
@@ -121,6 +130,34 @@ def check_generator(
 
 def learning_values(config: RunConfig, base: Path) -> tuple[LearningCurve, float]:
     """The learning curve and eta, the worth of a synthetic sample; raises DataError where they were not measured."""
+    _, values = _learning_file(config, base)
+    return LearningCurve(values.alpha, values.beta, values.gamma), values.eta
+
+
+def check_learning(
+    config: RunConfig, base: Path, dataset: str, generator: str | None, say: Callable[[str], None]
+) -> None:
+    """Raise DataError where the learning curve is of another data set than this run's; `say` where it is of another
+    network or of the samples of another generator (digest `generator`): a plan rests on it all the same."""
+    if not needs_synthetic(config):
+        return
+    path, values = _learning_file(config, base)
+    of, network = values.provenance, config.network.name
+    if of.dataset not in (None, dataset):
+        raise DataError(
+            f"{path} was measured on {of.dataset}, this run is of {dataset}: measure one with fimi-server fit-learning "
+            "and name it in plan.learning"
+        )
+    if of.network not in (None, network):
+        say(f"note: {path} was measured with {of.network}, not {network}: errors of {network} may be others")
+    if generator is not None and of.generator not in (None, generator):
+        say(
+            f"note: {path} was measured with samples of generator {str(of.generator)[:16]}, this run's are of "
+            f"{generator[:16]}: they may be worth more or less than it says (fimi-server fit-learning measures it)"
+        )
+
+
+def _learning_file(config: RunConfig, base: Path) -> tuple[Path, LearningFile]:
     path = asset(config, base, config.plan.learning, "learning.json")
     own = config.synth.generator or config.synth.pool
     if config.plan.learning is None and own is not None and path is not None:
@@ -134,12 +171,11 @@ def learning_values(config: RunConfig, base: Path) -> tuple[LearningCurve, float
             "plan.learning"
         )
     try:
-        values = msgspec.json.decode(path.read_bytes(), type=LearningFile)
+        return path, msgspec.json.decode(path.read_bytes(), type=LearningFile)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; make it with: fimi-server fit-learning") from None
     except msgspec.MsgspecError as error:
         raise DataError(f"{path} is no result of fit-learning: {error}") from error
-    return LearningCurve(values.alpha, values.beta, values.gamma), values.eta
 
 
 def keep_sources(config: RunConfig, base: Path, folder: RunDir) -> None:

@@ -20,8 +20,8 @@ from server.errors import DataError
 from server.progress import Progress
 from server.rounds.samples import Shard
 from server.run_dir import RunDir, RunInfo, StrategyPlan, versions
-from server.sampling import check_pool, synthetic_samples
-from server.sources import check_generator, check_sources, keep_sources
+from server.sampling import check_samples, synthetic_samples
+from server.sources import check_generator, check_learning, check_sources, keep_sources
 from server.synth.generator import Stop, never
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def prepare_data(run: Run) -> Dataset:
     split = cut(run.config, data)
     check_generator(run.config, run.base, data, split.public, run.progress.say)
     if not run.folder.has("devices.json"):
-        check_pool(run.config, run.base, data)
+        generator = check_samples(run.config, run.base, data)
+        check_learning(run.config, run.base, data.name, generator, run.progress.say)
     ids = [board.id for board in run.config.boards]
     parts = []
     if ids and not all(run.folder.has(f"data/{device}.npz") for device in ids):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch.nn import functional
 
 from edge_client.protocol.messages import NetworkSpec
 from models import networks
+from server.errors import DataError
 
 Weights = dict[str, np.ndarray]
 
@@ -31,7 +33,10 @@ class Recipe:
 def train_network(
     network: NetworkSpec, images: np.ndarray, labels: np.ndarray, recipe: Recipe, *, seed: int
 ) -> Weights:
-    """Images (N, H, W, C) uint8 with labels (N,) int64 -> weights; `seed` gives the first weights and the order."""
+    """Images (N, H, W, C) uint8 with labels (N,) int64 -> weights; `seed` gives the first weights and the order.
+
+    Raises DataError where the training diverges.
+    """
     shape = network.image_shape
     module = networks.build(network.name, shape, network.n_classes)
     networks.from_arrays(module, networks.initial_weights(network.name, shape, network.n_classes, seed))
@@ -46,6 +51,11 @@ def train_network(
             group["lr"] = recipe.learning_rate * (1.0 - step / recipe.steps)
         logits = module(torch.from_numpy(networks.normalise(images[pick])))
         loss = functional.cross_entropy(logits, torch.from_numpy(labels[pick]))
+        if not math.isfinite(float(loss.detach())):
+            raise DataError(
+                f"{network.name} diverged: its loss is {float(loss.detach())} at step {step} of {recipe.steps}; a "
+                f"learning rate below {recipe.learning_rate:g}, or clipping, keeps it finite"
+            )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if recipe.clip_norm is not None:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from server.errors import DataError
+from server.errors import ResourceError
+from server.resources import is_out_of_memory
 from server.synth.generator import Stop, Stopped, never
 
 LOG = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class Batches:
     ) -> np.ndarray:
         """Classes (N,) and seeds (N,) -> images (N, *image_shape) uint8, a call of `sample` for each batch.
 
-        Raises Stopped before a batch where `stop` asks for it, DataError where not even a single sample fits.
+        Raises Stopped before a batch where `stop` asks for it, ResourceError where not even a single sample fits.
         """
         parts = [np.zeros((0, *image_shape), np.uint8)]
         done = 0
@@ -55,7 +56,7 @@ class Batches:
     def _shrink(self, failed: int) -> None:
         """Half of the batch that did not fit."""
         if failed == 1:
-            raise DataError(
+            raise ResourceError(
                 "the generator does not fit into memory, not even with a single sample at a time: free memory, "
                 "sample on another device (a CPU has the computer's memory), or choose a smaller generator"
             )
@@ -73,12 +74,7 @@ def _unless_out_of_memory(
 ) -> np.ndarray | None:
     try:
         return sample(classes, seeds)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         return None
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Of a GPU, or the CPU's allocator, whose error has no class of its own."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

@@ -41,9 +41,12 @@ def write_checkpoint(path: Path, weights: Mapping[str, torch.Tensor], shape: UNe
     if odd := [name for name, own in half.items() if not bool(torch.isfinite(own).all())]:
         raise DataError(f"{odd[0]} has weights that half precision does not hold; {path} is left as it was")
     groups = list(_groups(half))
-    about = {"format": FORMAT, "shape": asdict(shape), "parts": len(groups)}
+    whole = {"whole": _content(half)} if len(groups) > 1 else {}
+    about = {"format": FORMAT, "shape": asdict(shape), "parts": len(groups), **whole}
     files = [
-        save(group, metadata={"fimi": json.dumps(about if number == 1 else {"format": FORMAT, "part": number})})
+        save(
+            group, metadata={"fimi": json.dumps(about if number == 1 else {"format": FORMAT, "part": number, **whole})}
+        )
         for number, group in enumerate(groups, start=1)
     ]
     for number in range(len(files), 0, -1):
@@ -56,11 +59,15 @@ def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], UNetShape, str
     about, parts = _about(path), parts_of(path)
     weights: dict[str, torch.Tensor] = {}
     for part in parts:
+        if _metadata(part).get("whole") != about.get("whole"):
+            raise DataError(f"{part} belongs to another generator than {path.name}: copy all files of one again")
         weights |= _read(part)
     if odd := [name for name, own in weights.items() if not bool(torch.isfinite(own).all())]:
         raise DataError(f"{path}: {odd[0]} holds numbers that are not finite; train the generator anew")
-    fields = about["shape"]
-    shape = UNetShape(**{**fields, "widths": tuple(fields["widths"])})
+    try:
+        shape = UNetShape(**{**about["shape"], "widths": tuple(about["shape"]["widths"])})
+    except (TypeError, ValueError, KeyError) as error:
+        raise DataError(f"{path} says nothing of its network that this version understands: {error}") from error
     return weights, shape, digest_of(path)
 
 
@@ -91,6 +98,11 @@ def _digest(files: list[bytes]) -> str:
     return digest.hexdigest()
 
 
+def _content(weights: Mapping[str, torch.Tensor]) -> str:
+    """Names which weights belong together."""
+    return _digest([name.encode() + own.numpy().tobytes() for name, own in weights.items()])
+
+
 def _groups(weights: dict[str, torch.Tensor]) -> Iterator[dict[str, torch.Tensor]]:
     """The weights in their order, as many together as fit PART_BYTES."""
     group: dict[str, torch.Tensor] = {}
@@ -108,12 +120,19 @@ def _about(path: Path) -> dict[str, Any]:
     """What the first part says of the checkpoint."""
     if not path.exists():
         raise DataError(f"no generator at {path}; train one with: fimi-server train-generator")
-    with _opened(path) as file:
-        metadata = file.metadata() or {}
-    about = json.loads(metadata.get("fimi", "{}"))
+    about = _metadata(path)
     if about.get("format") != FORMAT:
         raise DataError(f"{path} is not a generator of this format: {about.get('format')!r}, expected {FORMAT!r}")
     return about
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+    try:
+        return dict(json.loads(metadata.get("fimi", "{}")))
+    except ValueError as error:
+        raise DataError(f"{path} is not a generator: {error}") from error
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:

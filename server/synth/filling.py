@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import time
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Generator as Yielding
 from contextlib import closing
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from server.errors import DataError
+from server.errors import DataError, ResourceError
+from server.resources import FULL
 from server.synth.generator import Generator, Stop, Stopped, never
 from server.synth.pool import deal
 from server.synth.store import Block, Kind, Store
@@ -19,15 +20,19 @@ Made = Yielding[tuple[Block, np.ndarray], None, None]
 Maker = Callable[[Kind, Iterable[Block], Stop], Made]
 """Makes blocks, in whatever order: asks for the next one only when it has hands for it; raises Stopped."""
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-
 
 @dataclass(frozen=True)
 class SynthProgress:
-    """What a long synthesis reports after each block: samples."""
+    """What a long synthesis reports after each block: samples, and the time that the rest will take."""
 
     done: int
     wanted: int
+    left_s: float
+
+    @property
+    def line(self) -> str:
+        """For people: "150 of 600, 2 min left"."""
+        return f"{self.done} of {self.wanted}, {self.left_s / 60:.0f} min left"
 
 
 @dataclass(frozen=True)
@@ -117,11 +122,11 @@ def fill(
 ) -> None:
     """Make the blocks that the first wanted[c] samples of class c lack; each is kept as soon as it is made.
 
-    What others make meanwhile is not made again. Raises Stopped where `stop` asks for it, and DataError where the disk
-    is full; either way whole blocks are kept and a later call makes the rest.
+    What others make meanwhile is not made again. Raises Stopped where `stop` asks for it, and ResourceError where the
+    disk is full; either way whole blocks are kept and a later call makes the rest.
     """
     kind, left = stock.kind, set(stock.missing(wanted))
-    total, sizes = int(kind.whole(wanted).sum()), list[int]()
+    total, sizes, started = int(kind.whole(wanted).sum()), list[int](), time.monotonic()
     if not left:
         return
     stock.own.sweep(kind)
@@ -138,14 +143,15 @@ def fill(
             try:
                 sizes.append(stock.own.write(kind, block, images))
             except OSError as error:
-                if error.errno not in _NO_ROOM:
+                if error.errno not in FULL:
                     raise
                 there, lacking = total - len(left) * kind.block, len(left) * kind.block
                 each = sum(sizes) / len(sizes) if sizes else images.nbytes
                 need = f"{'about' if sizes else 'at most'} {each * len(left) / 1e6:.2g} MB"
-                raise DataError(
+                raise ResourceError(
                     f"no room left in {stock.own.root}: {there} of {total} samples are there and are kept, the other "
                     f"{lacking} need {need}; make room and give the same command again, it goes on from there"
                 ) from error
             left.discard(block)
-            report(SynthProgress(total - len(left) * kind.block, total))
+            left_s = (time.monotonic() - started) / len(sizes) * len(left)
+            report(SynthProgress(total - len(left) * kind.block, total, left_s))

@@ -80,6 +80,12 @@ def accelerator_on(hardware: Hardware, *, bfloat16: bool) -> Accelerator:
     return Accelerator(mixed_precision="bf16" if bfloat16 else "no", cpu=hardware.device == "cpu")
 
 
+def on_each_process(accelerator: Accelerator, network: Any) -> Any:
+    """The network in mixed precision, alike on all processes and not wrapped to average gradients in each backward
+    pass: `train` does that itself, once a step, however many passes a process needs for its memory."""
+    return accelerator.prepare_model(network, evaluation_mode=True)
+
+
 def placed(network: Any, hardware: Hardware, device: torch.device) -> Any:
     """The network on its device, in the layout that is fastest there."""
     if hardware.channels_last:

@@ -24,7 +24,7 @@ from server.synth.card import FORMAT, read_card, write_card
 from server.synth.checkpoint import size_bytes
 from server.synth.filling import Maker, Stock, SynthProgress, fill, made_here
 from server.synth.generator import Generator
-from server.synth.hardware import Hardware
+from server.synth.hardware import Hardware, accelerator_on
 from server.synth.mosaic import write_png
 from server.synth.pool import read_pool
 from server.synth.public import PublicPart, public_indices
@@ -34,7 +34,7 @@ from server.synth.selection import selected
 from server.synth.settings import Sampling
 from server.synth.snapshots import write_snapshot
 from server.synth.store import BLOCK, Kind, Store
-from server.synth.train import Progress, TrainSettings, steps_per_s, train
+from server.synth.train import Progress, TrainSettings, steps_in, train
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def train_generator(
     if card is None and checkpoint.exists():
         raise DataError(f"{checkpoint} has no card beside it, so what it was trained on is not known: move it away")
     hardware = hardware or Hardware.here()
-    if card is None:
+    if card is None and accelerator_on(hardware, bfloat16=settings.train.bfloat16).is_main_process:
         write_card(card_path, {**facts, "hardware": {"trained_on": hardware.describe()}})
     if not checkpoint.exists() or checkpoint.with_suffix(".state").exists():
         snapshots = write_snapshot(folder / "training.png", shape)
@@ -96,8 +96,7 @@ def steps_for(minutes: float, part: PublicPart, folder: Path, settings: Generato
     card = read_card(folder / "generator-card.json")
     if card is not None:
         return int(card["training"]["steps"])
-    rate = steps_per_s(part.images, part.labels, unet_shape(part, settings), settings.train, hardware)
-    return max(1, int(60 * minutes * rate))
+    return steps_in(minutes, part.images, part.labels, unet_shape(part, settings), settings.train, hardware)
 
 
 def pool_kind(digest: str, dataset: Dataset, settings: PoolSettings) -> Kind:

@@ -129,5 +129,8 @@ def load_generator(path: Path, sampling: Sampling, hardware: Hardware | None = N
     """Read a checkpoint that `save_checkpoint` wrote; to run on the CPU unless told otherwise."""
     weights, shape, digest = read_checkpoint(path)
     unet = build_unet(shape)
-    unet.load_state_dict(weights)
+    try:
+        unet.load_state_dict(weights)
+    except RuntimeError as error:
+        raise DataError(f"{path} holds other weights than its network has: {error}") from error
     return DiffusionGenerator(unet, shape, digest, sampling, hardware or Hardware.here("cpu"))

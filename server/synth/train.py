@@ -9,6 +9,7 @@ of one that was not.
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import signal
 import time
@@ -20,14 +21,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from diffusers import UNet2DModel
 
 from models.unet import UNetShape, build_unet
-from server.errors import DataError
+from server.errors import DataError, ResourceError
 from server.synth.augment import augmented
 from server.synth.diffusion import draw, noise_schedule, save_checkpoint, to_network, training_loss
-from server.synth.hardware import Hardware, accelerator_on, placed
+from server.synth.hardware import Hardware, accelerator_on, on_each_process, placed
 from server.synth.train_state import TrainState, load_state, save_state
+
+LOG = logging.getLogger(__name__)
 
 SAVE_EVERY_S = 45.0
 SHOW_EVERY_S = 600.0
@@ -109,7 +113,7 @@ def train(
     optimizer = torch.optim.AdamW(unet.parameters(), lr=settings.lr, weight_decay=0.01, fused=True)
     state = TrainState(out.with_suffix(".state"), settings, shape)
     first = load_state(state, unet, averaged, optimizer)
-    model, optimizer = accelerator.prepare(hardware.compiled(unet), optimizer)
+    model = on_each_process(accelerator, hardware.compiled(unet))
     step_of = _Stepper(model, settings, shape, accelerator, images, labels)
 
     def keep(step: int) -> None:
@@ -152,17 +156,27 @@ def train(
         digest = save_checkpoint(out, averaged, shape)
         state.path.unlink()
     accelerator.wait_for_everyone()
+    if accelerator.num_processes > 1:
+        accelerator.end_training()  # the process group's threads must not outlive it
     return digest
 
 
-def steps_per_s(
-    images: np.ndarray, labels: np.ndarray, shape: UNetShape, settings: TrainSettings, hardware: Hardware
-) -> float:
-    """Timed on steps that are thrown away, the first ones (compilation, warm-up) left out."""
+def steps_in(
+    minutes: float,
+    images: np.ndarray,
+    labels: np.ndarray,
+    shape: UNetShape,
+    settings: TrainSettings,
+    hardware: Hardware,
+) -> int:
+    """How many steps fit: timed on steps that are thrown away, the first ones (compilation, warm-up) left out.
+
+    Of several processes each times its own; all get what the first one found.
+    """
     accelerator = accelerator_on(hardware, bfloat16=settings.bfloat16)
     unet = placed(build_unet(shape), hardware, accelerator.device)
     optimizer = torch.optim.AdamW(unet.parameters(), lr=settings.lr, fused=True)
-    model, optimizer = accelerator.prepare(hardware.compiled(unet), optimizer)
+    model = on_each_process(accelerator, hardware.compiled(unet))
     step_of = _Stepper(model, settings, shape, accelerator, images, labels)
 
     def timed(n: int) -> float:
@@ -174,7 +188,8 @@ def steps_per_s(
         return time.monotonic() - started
 
     timed(TIMED_STEPS // 2)
-    return TIMED_STEPS / timed(TIMED_STEPS)
+    fitting = [max(1, int(60 * minutes * TIMED_STEPS / timed(TIMED_STEPS)))]
+    return int(broadcast_object_list(fitting)[0])
 
 
 class _Stepper:
@@ -203,10 +218,13 @@ class _Stepper:
         """The mean loss; gradients are left in the parameters. Out of a GPU's memory: smaller pieces from here on."""
         while True:
             try:
-                return self._tried(step)
+                loss = self._tried(step)
+                self._share_gradients()
+                return loss
             except torch.OutOfMemoryError:
                 if self._at_once == _LEAST_BATCH:
-                    raise DataError("the GPU has no memory for a single image: use smaller --widths") from None
+                    raise ResourceError("the GPU has no memory for a single image: use smaller --widths") from None
+                LOG.warning("%d images at once do not fit into memory: going on with half of them", self._at_once)
                 self._at_once = max(_LEAST_BATCH, self._at_once // 2)
                 self._model.zero_grad(set_to_none=True)
                 torch.cuda.empty_cache()
@@ -229,6 +247,16 @@ class _Stepper:
             accelerator.backward(loss)
             total += loss.detach()
         return total
+
+    def _share_gradients(self) -> None:
+        """The mean over all processes, once a step and not in each backward pass: how many of those a process needs is
+        its own affair, and one that ran out of memory would leave the others waiting in the middle of theirs."""
+        if self._accelerator.num_processes == 1:
+            return
+        own = [weights.grad for weights in self._model.parameters() if weights.grad is not None]
+        mean = self._accelerator.reduce(torch.cat([grad.flatten() for grad in own]), reduction="mean")
+        for grad, part in zip(own, mean.split([grad.numel() for grad in own]), strict=True):
+            grad.copy_(part.view_as(grad))
 
 
 def _average(averaged: UNet2DModel, unet: UNet2DModel, keep: float) -> None:

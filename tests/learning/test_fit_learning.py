@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from server.learning.fit_learning import LearningSettings, fit_learning
 from server.learning.made import Made
 from server.learning.measure import Job, MeasureProgress, measure, run_job
 from server.learning.training import Recipe, balanced_draw, train_network
+from server.resources import explained
 from server.rounds.evaluate import evaluate
 
 CLASSES = 4
@@ -178,6 +180,28 @@ if __name__ == "__main__":
     points = [Point(40, 0, seed, float("nan")) for seed in range(2)]
     measure(points, job, hang, Path("never.jsonl"), "k", workers=2, report=print)
 """
+
+
+def vanish(own: Job) -> Point:
+    os._exit(1)  # as the kernel ends who takes too much memory
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_a_sentence(tmp_path: Path) -> None:
+    wanted = [Point(40, 0, seed, float("nan")) for seed in range(2)]
+    with pytest.raises(BrokenProcessPool) as ended:
+        measure(wanted, job, vanish, tmp_path / "p.jsonl", "k", workers=2, report=lambda _: None)
+    assert "most often because memory ran out; fewer --workers" in str(explained(ended.value))
+
+
+def test_a_training_that_diverges_is_named() -> None:
+    images, labels = patterns(40, 0)
+    network = NetworkSpec(name="tiny", image_shape=(8, 8, 1), n_classes=CLASSES)
+    recipe = Recipe(steps=200, learning_rate=1e6, clip_norm=None)
+    with pytest.raises(
+        DataError, match=r"tiny diverged: its loss is (nan|inf) at step \d+ of 200; a learning rate bel"
+    ):
+        train_network(network, images, labels, recipe, seed=0)
 
 
 @pytest.mark.slow

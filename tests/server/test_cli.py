@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from server import cli, errors, pipeline, steps
 from server.progress import Progress
@@ -148,6 +150,38 @@ def test_an_unforeseen_module_error_is_not_dressed_up(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(cli, "report_command", broken)
     with pytest.raises(ModuleNotFoundError):
+        cli.main(["report", "x"])
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            OSError(errno.ENOSPC, "x", "runs/a.json"),
+            "No space left on device for runs/a.json; make room: what was done",
+        ),
+        (OSError(errno.EDQUOT, "x"), "Disk quota exceeded; make room"),
+        (MemoryError(), "memory ran out (MemoryError); a smaller network or batch needs less"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to"), "memory ran out (CUDA out of memory);"),
+    ],
+)
+def test_a_disk_or_a_memory_that_is_full_is_8(
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "report_command", full)
+    assert cli.main(["report", "x"]) == 8
+    assert capsys.readouterr().err.startswith(f"fimi-server: {said}")
+
+
+def test_another_error_of_the_system_is_not_dressed_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(arguments: object) -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+    monkeypatch.setattr(cli, "report_command", broken)
+    with pytest.raises(OSError, match="input/output"):
         cli.main(["report", "x"])
 
 

@@ -14,7 +14,7 @@ from server.config import DataConfig, SynthConfig
 from server.data.dataset import Dataset
 from server.errors import DataError
 from server.run_dir import RunDir, RunInfo
-from server.sampling import check_pool, open_supply, ready_pool, sample_ahead, synthetic_samples
+from server.sampling import check_samples, open_supply, ready_pool, sample_ahead, synthetic_samples
 from server.steps import with_fresh
 from server.synth.generator import Stop, never
 from server.synth.opening import Wanted
@@ -177,11 +177,11 @@ def test_a_pool_of_other_prompts_is_not_a_pipelines(tmp_path: Path, shades: Shad
         open_supply(config, tmp_path, run_in(tmp_path))
     data = Dataset("mine", *[np.zeros((2, 4, 4, 1), np.uint8), np.array([0, 1])] * 2, ("cat", "dog"))
     with pytest.raises(DataError, match="set synth.fresh = true"):  # before any device is measured
-        check_pool(config, tmp_path, data)
-    check_pool(with_fresh(config), tmp_path, data)
-    check_pool(msgspec.structs.replace(config, strategy="tfl"), tmp_path, data)
+        check_samples(config, tmp_path, data)
+    assert check_samples(with_fresh(config), tmp_path, data) == "1" * 64
+    assert check_samples(msgspec.structs.replace(config, strategy="tfl"), tmp_path, data) is None
     shades.digest = "0" * 64
-    check_pool(config, tmp_path, data)
+    assert check_samples(config, tmp_path, data) == "0" * 64
 
 
 def test_samples_of_ones_own_are_as_dark_as_the_pools(tmp_path: Path, shades: Shades) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -18,7 +19,15 @@ from server.errors import ConfigError, DataError
 from server.learning.training import Recipe
 from server.run_dir import RunDir, RunInfo
 from server.sampling import synthetic_samples
-from server.sources import check_generator, check_sources, generator_source, keep_sources, learning_values, pool_path
+from server.sources import (
+    check_generator,
+    check_learning,
+    check_sources,
+    generator_source,
+    keep_sources,
+    learning_values,
+    pool_path,
+)
 from server.synth import sampler, selection
 from server.synth.hardware import Hardware
 from server.synth.judges import JudgeSettings, train_judges
@@ -59,6 +68,28 @@ def test_what_is_missing_is_said_before_devices_are_measured(tmp_path: Path) -> 
     check_sources(config, tmp_path)
     curve, eta = learning_values(config, tmp_path)
     assert (curve.alpha, curve.beta, curve.gamma, eta) == (1.0, 0.5, 0.1, 0.7)
+
+
+def test_a_learning_curve_of_something_else_is_refused_or_told(tmp_path: Path) -> None:
+    values = {"alpha": 1, "beta": 0.5, "gamma": 0.1, "eta": 0.7}
+    of = {"dataset": "mine", "network": "vgg9", "generator": "a" * 64, "recipe": {"steps": 500}}
+    config = config_of(plan=PlanConfig(learning="learning.json"))
+
+    def said(dataset: str, generator: str | None, network: str = "vgg9", **given: object) -> list[str]:
+        (tmp_path / "learning.json").write_text(json.dumps(values | given))
+        lines: list[str] = []
+        named = msgspec.structs.replace(config, network=NetworkConfig(name=network))
+        check_learning(named, tmp_path, dataset, generator, lines.append)
+        return lines
+
+    assert said("mine", "a" * 64, provenance=of) == said("other", "b" * 64) == []
+    assert said("mine", None, provenance=of) == []
+    with pytest.raises(DataError, match=r"learning\.json was measured on mine, this run is of other: measure one with"):
+        said("other", "a" * 64, provenance=of)
+    network, generator = said("mine", "b" * 64, "tiny", provenance=of)
+    assert "was measured with vgg9, not tiny" in network
+    assert f"samples of generator {'a' * 16}, this run's are of {'b' * 16}: they may be worth more or less" in generator
+    check_learning(msgspec.structs.replace(config, strategy="tfl"), tmp_path, "other", None, pytest.fail)
 
 
 def test_an_install_without_what_ships_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

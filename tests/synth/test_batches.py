@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from server.errors import DataError
+from server.errors import ResourceError
 from server.synth.batches import Batches
 from server.synth.generator import Stopped
 
@@ -55,7 +55,9 @@ def test_a_cpus_allocator_has_no_error_of_its_own() -> None:
 
 
 def test_a_single_sample_that_does_not_fit_is_a_sentence() -> None:
-    with pytest.raises(DataError, match=r"does not fit into memory, not even with a single sample at a time: free mem"):
+    with pytest.raises(
+        ResourceError, match=r"does not fit into memory, not even with a single sample at a time: free mem"
+    ):
         Batches(3, [].append).run(np.zeros(3, int), np.arange(3), SHAPE, Room(0).sample)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from server.config import SynthConfig
 from server.errors import ConfigError, DataError
 from server.synth import checkpoint, opening
 from server.synth.checkpoint import part_path, read_checkpoint, size_bytes, write_checkpoint
+from server.synth.sampler import load_generator
 from server.synth.settings import Sampling
 
 SHAPE = UNetShape(image_size=8, channels=1, n_classes=2, widths=(32, 32), layers=1)
@@ -61,6 +64,34 @@ def test_a_part_that_is_missing_or_broken_is_named(
         read_checkpoint(path)
     monkeypatch.setattr(checkpoint, "FORMAT", "fimi-diffusion-9")
     with pytest.raises(DataError, match="is not a generator of this format: 'fimi-diffusion-2'"):
+        read_checkpoint(path)
+
+
+def test_parts_of_two_trainings_do_not_mix(
+    weights: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "PART_BYTES", 100_000)
+    one, other = tmp_path / "one.safetensors", tmp_path / "other.safetensors"
+    write_checkpoint(one, weights, SHAPE)
+    write_checkpoint(other, {name: own + 1 for name, own in weights.items()}, SHAPE)
+    part_path(one, 2).write_bytes(part_path(other, 2).read_bytes())
+    with pytest.raises(DataError, match=r"one\.2\.safetensors belongs to another generator than one\.safetensors"):
+        read_checkpoint(one)
+
+
+def test_a_network_that_is_not_the_weights_is_named(weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    path = tmp_path / "g.safetensors"
+    write_checkpoint(path, weights, replace(SHAPE, widths=(32, 48)))
+    with pytest.raises(DataError, match="holds other weights than its network has"):
+        load_generator(path, Sampling())
+    half = {own: tensor.half() for own, tensor in weights.items()}
+    for shape, words in (({"widths": [33]}, "widths .33,. are not multiples"), ({}, "widths")):
+        about = {"format": checkpoint.FORMAT, "shape": shape | {"image_size": 8, "channels": 1, "n_classes": 2}}
+        save_file(half, path, metadata={"fimi": json.dumps(about)})
+        with pytest.raises(DataError, match=f"says nothing of its network that this version understands: .*{words}"):
+            read_checkpoint(path)
+    save_file(half, path, metadata={"fimi": "{"})
+    with pytest.raises(DataError, match="is not a generator: "):
         read_checkpoint(path)
 
 

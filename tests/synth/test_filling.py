@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from server import files
-from server.errors import DataError
+from server.errors import DataError, ResourceError
 from server.synth.filling import Stock, SynthProgress, fill, made_here
 from server.synth.generator import Stopped
 from server.synth.store import Block, Kind, Store
@@ -66,8 +66,9 @@ def test_an_interrupted_synthesis_goes_on(tmp_path: Path) -> None:
     assert Store(tmp_path / "a").counts(KIND).tolist() == [8, 0, 0]
     seen: list[SynthProgress] = []
     assert len(grow(stock(tmp_path / "a"), [6, 6, 6], report=seen.append).asked) == 16
-    assert seen[0] == SynthProgress(done=12, wanted=24)
-    assert seen[-1] == SynthProgress(done=24, wanted=24)
+    assert [(now.done, now.wanted) for now in seen] == [(12, 24), (16, 24), (20, 24), (24, 24)]
+    assert seen[0].left_s > seen[-1].left_s == 0.0
+    assert SynthProgress(12, 24, 90.0).line == "12 of 24, 2 min left"
     grow(stock(tmp_path / "b"), [6, 6, 6])
     assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
 
@@ -166,7 +167,7 @@ def test_a_full_disk_is_named_with_what_is_kept_and_what_is_lacking(
 
     with monkeypatch.context() as patch:
         patch.setattr(files, "_write_synced", small)
-        with pytest.raises(DataError) as refused:
+        with pytest.raises(ResourceError) as refused:
             grow(stock(tmp_path), [6, 6, 6])
     words = str(refused.value)
     assert words.startswith(
@@ -190,7 +191,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_disk_that_is_really_full(small_disk: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=rf"no room left in {small_disk}: \d+ of 240 samples are there and are kept"):
+    with pytest.raises(
+        ResourceError, match=rf"no room left in {small_disk}: \d+ of 240 samples are there and are kept"
+    ):
         grow(stock(small_disk), [80, 80, 80])
     kept = int(Store(small_disk).counts(KIND).sum())
     assert 0 < kept < 240

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from models.unet import UNetShape
-from server.errors import DataError
+from server.errors import DataError, ResourceError
 from server.synth import train as training
 from server.synth.augment import augmented
 from server.synth.checkpoint import read_checkpoint
@@ -78,23 +78,56 @@ def test_a_training_killed_five_times_ends_with_the_bits_of_an_unbroken_one(tmp_
     assert len(seen) <= 12 + 5  # it went on each time, and did not begin anew
 
 
+def launch(processes: int, program: Path, out: Path) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    done = subprocess.run(
+        [*words, str(program), str(out)], cwd=ROOT, capture_output=True, text=True, env=ENVIRONMENT, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done
+
+
 @pytest.mark.slow
 def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     """Both see the images that one would; each draws the noise of its own half."""
     program = tmp_path / "program.py"
     program.write_text(PROGRAM.replace("SETTINGS", "SETTINGS_OF_TWO"))
     weights = []
-    for n in ("1", "2"):
+    for n in (1, 2):
         out = tmp_path / f"{n}.safetensors"
-        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", n]
-        words = [*launch, str(program), str(out)]
-        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env=ENVIRONMENT)
-        assert done.returncode == 0, done.stderr[-2000:]
+        done = launch(n, program, out)
         assert done.stdout.split() == ["1", "2", "3"]  # one of them speaks
         weights.append(load_file(out))
     one, two = weights
     far = max(float((one[name].float() - two[name].float()).abs().max()) for name in one)
     assert 0 < far < 3 * 2 * SETTINGS_OF_TWO.lr  # other noise, but no more than three steps of AdamW apart
+
+
+TIGHT = """
+import os
+real = training.training_loss
+def tight(unet, schedule, clean, *more):
+    if os.environ["RANK"] == "1" and len(clean) > 1:
+        raise torch.OutOfMemoryError
+    return real(unet, schedule, clean, *more)
+training.training_loss = tight
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_runs_out_of_memory_keeps_the_others_company(tmp_path: Path) -> None:
+    """One of two takes its half of the batch in pieces: nobody waits for ever, and both end with the same step."""
+    weights = []
+    for name, more in (("roomy", ""), ("tight", TIGHT)):
+        program, out = tmp_path / f"{name}.py", tmp_path / f"{name}.safetensors"
+        one_step = PROGRAM.replace("SETTINGS", "SETTINGS_OF_TWO").replace("training.train(", more + "\ntraining.train(")
+        program.write_text(one_step)
+        done = launch(2, program, out)
+        assert ("images at once do not fit into memory" in done.stderr) == (name == "tight")
+        weights.append(load_file(out))
+    roomy, tight = weights
+    far = max(float((roomy[name].float() - tight[name].float()).abs().max()) for name in roomy)
+    assert far < learning_rate(0, SETTINGS_OF_TWO)  # AdamW would move by twice the rate for another gradient's sign
 
 
 def test_a_batch_that_cannot_be_dealt_evenly_is_refused() -> None:
@@ -121,7 +154,7 @@ def test_out_of_memory_halves_what_is_done_at_once(tmp_path: Path, monkeypatch: 
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(training, "training_loss", full)
-    with pytest.raises(DataError, match="no memory for a single image: use smaller --widths"):
+    with pytest.raises(ResourceError, match="no memory for a single image: use smaller --widths"):
         train(*images(), SHAPE, SETTINGS, tmp_path / "h.safetensors", lambda _: None)
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 
 from server.errors import DataError
-from server.synth.batches import is_out_of_memory
+from server.resources import is_out_of_memory
 from server.synth.hardware import Hardware
 from server.synth.pipelines.folder import LEFT_OUT, Part, PipelineFolder
 from server.synth.pipelines.kinds import Kind, missing_package, part_class
