@@ -30,12 +30,17 @@ from edge_client.protocol.messages import NetworkSpec
 from server.config import RunConfig, load_config
 from server.data.dataset import Dataset, cut_public_private, images_digest
 from server.data.load import load_dataset
+from server.errors import FimiServerError, ResourceError
 from server.learning.federated import FederationJob, Progression, filled, run_federation
 from server.learning.fit_rounds import deal, synthetic_of
+from server.learning.made import Made
 from server.learning.measure import MeasureProgress, measure
 from server.learning.training import balanced_draw
 from server.plan.fill import class_fill
+from server.resources import explained
+from server.synth.card import check_trained_on
 from server.synth.pool import Pool, draw, load_pool
+from server.synth.public import public_part
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,7 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure what is missing, then print the table and write fill.json and fill.png."""
+    """The command; returns its exit code, the server's for what the server refuses."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench_fill", description=__doc__.split("\n")[0])
     parser.add_argument("config", type=Path, metavar="RUN.toml")
     parser.add_argument("--pool", type=Path, required=True, help="samples of a generator of this cut")
@@ -161,14 +166,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.fill_factor < 2:
         parser.error(f"--fill-factor {arguments.fill_factor}: from 2 up, for the control takes as many epochs")
+    try:
+        bench(arguments)
+    except FimiServerError as error:
+        print(f"bench_fill: {error}", file=sys.stderr)
+        return error.exit_code
+    except Exception as error:
+        if (sentence := explained(error)) is None:
+            raise
+        print(f"bench_fill: {sentence}", file=sys.stderr)
+        return ResourceError.exit_code
+    return 0
+
+
+def bench(arguments: argparse.Namespace) -> None:
+    """Measure what is missing, then print the table and write fill.json and fill.png."""
     config = load_config(arguments.config)
     if arguments.rounds is not None:
         training = msgspec.structs.replace(config.training, rounds=arguments.rounds)
         config = msgspec.structs.replace(config, training=training)
-    base = arguments.config.resolve().parent
     data = config.data
+    base = arguments.config.resolve().parent
     dataset = load_dataset(data.source, image_size=data.image_size, seed=data.split_seed, base=base)
     pool = load_pool(arguments.pool)
+    check(pool, arguments.pool, dataset, config)
     test = balanced_draw(dataset.y_test, min(arguments.test, len(dataset.y_test)), np.random.default_rng(0))
     wanted = [
         Cell(alpha, factor, seed, epochs)
@@ -178,8 +199,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     facts = {
         "dataset": dataset.name,
-        "private_and_test": images_digest(dataset.x_test[test], dataset.y_test[test]),
+        "test_digest": images_digest(dataset.x_test[test], dataset.y_test[test]),
         "generator": pool.generator,
+        "samples_digest": Made.by_class(pool.images, {}).digest,
         "devices": config.n_devices,
         "local_samples": data.local_samples,
         "public_fraction": data.public_fraction,
@@ -217,7 +239,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"rounds, {seeds} seeds\n"
     )
     print("\n".join(table(rows)))
-    return 0
+
+
+def check(pool: Pool, folder: Path, dataset: Dataset, config: RunConfig) -> None:
+    """Raise DataError where the samples do not fit the data, or their generator may have seen what devices hold."""
+    Made.by_class(pool.images, {}).check_fits(dataset)
+    if not folder.with_name("generator-card.json").exists():
+        print(f"note: no generator-card.json beside {folder}: what made these samples may have seen the devices' data")
+        return
+    part = public_part(dataset, config.data.public_fraction, config.data.split_seed)
+    check_trained_on(folder.with_name("generator.safetensors"), part.facts["digest"])
 
 
 def draw_figure(path: Path, cells: Sequence[Cell], title: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,9 @@ import pytest
 from server.config import DataConfig, FleetConfig, NetworkConfig, RunConfig, TrainingConfig
 from server.data.dataset import Dataset, cut_public_private
 from server.synth.pool import Pool
+from server.synth.store import Block, Kind, Store
+from tests.e2e.world import write_world
+from tests.synth.stores import write_pool
 from tools.bench_fill import Cell, draw_figure, main, prepare, summary, table
 
 
@@ -74,3 +78,44 @@ def test_a_control_needs_whole_epochs(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit, match="2"):
         main(["RUN.toml", "--pool", "p", "--out", "o", "--fill-factor", "1"])
     assert "--fill-factor 1: from 2 up" in capsys.readouterr().err
+
+
+def test_the_command_measures_once_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_world(tmp_path, rounds=1, strategies=["tfl"], local_samples=20)
+    words = [str(run), "--pool", str(tmp_path / "pool"), "--out", str(tmp_path / "out"), "--workers", "1"]
+    assert main([*words, "--alphas", "0.4", "--seeds", "0"]) == 0
+    said = capsys.readouterr().out
+    assert "note: no generator-card.json beside" in said
+    assert "3 of 3: Dirichlet(0.4), filled to 2 times the data, seed 0" in said
+    assert main([*words, "--alphas", "0.4", "--seeds", "0,1"]) == 0
+    again = capsys.readouterr().out
+    assert "4 of 6: Dirichlet(0.4), local data alone, seed 1" in again  # the three before were kept
+    content = json.loads((tmp_path / "out" / "fill.json").read_text())
+    assert [row["seeds"] for row in content["rows"]] == [2, 2, 2]
+    Store(tmp_path / "pool").write(load_kind(tmp_path / "pool"), Block(0, 40), np.zeros((40, 12, 12, 1), np.uint8))
+    assert main([*words, "--alphas", "0.4", "--seeds", "0"]) == 0
+    assert "1 of 3" in capsys.readouterr().out  # other samples: measured anew
+
+
+def test_what_does_not_fit_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_world(tmp_path, rounds=1, strategies=["tfl"], local_samples=20)
+    write_pool(tmp_path / "few" / "pool", [np.zeros((4, 12, 12, 1), np.uint8)] * 3)
+    out = ["--out", str(tmp_path / "out")]
+    assert main([str(run), "--pool", str(tmp_path / "few" / "pool"), *out]) == 4
+    assert "bench_fill: there is no synthetic sample of the class 3" in capsys.readouterr().err
+    (tmp_path / "generator-card.json").write_text(json.dumps(SEEN))
+    assert main([str(run), "--pool", str(tmp_path / "pool"), *out]) == 4
+    assert "may have seen the devices' images" in capsys.readouterr().err
+    assert main([str(run), "--pool", str(tmp_path / "none"), *out]) == 4
+    assert "none" in capsys.readouterr().err
+
+
+SEEN = {
+    "format": "fimi-generator-card-1",
+    "data": {"name": "images", "digest": "0" * 64, "public_fraction": 0.9, "split_seed": 0},
+}
+
+
+def load_kind(pool: Path) -> Kind:
+    (kind,) = Store(pool).kinds()
+    return kind
