@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from server.synth.generator import Generator
 
 ASSETS = Path(__file__).resolve().parent / "assets"
-SHIPPED = {"fashion-mnist": "fashion-mnist"}
-"""Folders of ASSETS by data source. Not for the full Fashion-MNIST: its private part holds what trained this one."""
-
+SHIPPED = {
+    "fashion-mnist": ("learning.json", "generator.safetensors", "pool"),
+    "gtsrb": ("generator.safetensors",),
+}
+"""What is there in ASSETS, in folders named as data sources. Not for the full Fashion-MNIST: its private part holds what
+trained this one."""
 
 NO_GENERATOR = "no generator for {}: train one with fimi-server train-generator and name it in synth.generator"
 
@@ -56,12 +59,12 @@ def asset(config: RunConfig, base: Path, given: str | None, name: str) -> Path |
     """
     if given is not None:
         return base / Path(given).expanduser()
-    folder = SHIPPED.get(config.data.source)
-    if folder is None:
+    source = config.data.source.partition(":")[0]
+    if name not in SHIPPED.get(source, ()):
         return None
-    if not (ASSETS / folder / name).exists():
-        raise DataError(f"{ASSETS / folder / name} is not there; {FROM_A_CLONE}")
-    return ASSETS / folder / name
+    if not (ASSETS / source / name).exists():
+        raise DataError(f"{ASSETS / source / name} is not there; {FROM_A_CLONE}")
+    return ASSETS / source / name
 
 
 def needs_synthetic(config: RunConfig) -> bool:
