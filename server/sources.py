@@ -28,8 +28,8 @@ SHIPPED = {
     "fashion-mnist": ("learning.json", "generator.safetensors", "pool"),
     "gtsrb": ("generator.safetensors",),
 }
-"""What is there in ASSETS, in folders named as data sources. Not for the full Fashion-MNIST: its private part holds what
-trained this one."""
+"""What is there in ASSETS, in folders named as data sources. Not for the full Fashion-MNIST: its private part holds
+what trained this one."""
 
 NO_GENERATOR = "no generator for {}: train one with fimi-server train-generator and name it in synth.generator"
 
