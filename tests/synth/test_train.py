@@ -130,6 +130,29 @@ def test_a_process_that_runs_out_of_memory_keeps_the_others_company(tmp_path: Pa
     assert far < learning_rate(0, SETTINGS_OF_TWO)  # AdamW would move by twice the rate for another gradient's sign
 
 
+TIMING = """
+import os, sys
+from pathlib import Path
+from server.synth import train as training
+from server.synth.hardware import Hardware
+from tests.synth.test_train import SETTINGS, SHAPE, images
+training.TIMED_STEPS = 2
+steps = training.steps_in(60.0 if os.environ["RANK"] == "0" else 1.0, *images(), SHAPE, SETTINGS, Hardware.here("cpu"))
+Path(sys.argv[1] + os.environ["RANK"]).write_text(str(steps))
+training.accelerator_on(Hardware.here("cpu"), bfloat16=False).end_training()
+"""
+
+
+@pytest.mark.slow
+def test_all_processes_take_as_many_steps_as_the_first_one_finds_time_for(tmp_path: Path) -> None:
+    program, out = tmp_path / "program.py", tmp_path / "steps"
+    program.write_text(TIMING)
+    launch(2, program, out)
+    first, second = ((tmp_path / f"steps{rank}").read_text() for rank in (0, 1))
+    assert first == second
+    assert int(first) > 1
+
+
 def test_a_batch_that_cannot_be_dealt_evenly_is_refused() -> None:
     check_batch(6, 3)
     with pytest.raises(DataError, match="--batch 5 cannot be dealt to 2 processes evenly"):
