@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from server.errors import ConfigError, DataError
-from server.given import data_of, decimals, numbers
+from server.given import FROM_1, check_values, data_of, decimals, numbers, seeds
 
 if TYPE_CHECKING:
     from server.config import RunConfig
@@ -54,6 +54,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def assess_command(arguments: argparse.Namespace) -> None:
     """fimi-server assess-generator"""
+    check_values(arguments, {"steps": FROM_1, "per_class": FROM_1, "max_test": FROM_1, "workers": FROM_1})
     config, dataset = data_of(arguments.config, arguments.data)
     folder = _generator_folder(arguments, config)
     from server.files import write_atomic
@@ -171,7 +172,7 @@ def _amounts(arguments: argparse.Namespace) -> Amounts:
         return tuple(sorted(set(numbers(given(name), f"--{name}"))))
 
     times = tuple(sorted(set(decimals(given("times"), "--times"))))
-    return Amounts(whole("amounts"), whole("alone"), whole("bases"), times, whole("seeds"))
+    return Amounts(whole("amounts"), whole("alone"), whole("bases"), times, tuple(sorted(set(seeds(given("seeds"))))))
 
 
 def _settings(

@@ -36,7 +36,7 @@ EXIT_CODES = """exit codes:
   5    no broker, its port is taken, or it refuses us or cannot be trusted
   6    too few devices, or a device cannot take part
   7    a package of an extra is not installed; the message has the line that installs it
-  8    the disk or the memory is full; what was done is kept, the same command goes on
+  8    the disk or the memory is full; what was done is kept
   130  ended by Ctrl-C, SIGTERM or SIGHUP; `run --resume RUN_DIR` goes on
 """
 EXTRA_OF = {"torch": "server", "diffusers": "server", "PIL": "server", "cvxpy": "server", "scipy": "server",

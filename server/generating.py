@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from server.errors import ConfigError
-from server.given import data_of, numbers
+from server.given import FROM_0, FROM_1, MORE_THAN_0, check_values, data_of, numbers
 
 if TYPE_CHECKING:
     from server.config import RunConfig
@@ -97,6 +96,7 @@ def train_generator_command(arguments: argparse.Namespace) -> None:
     if arguments.steps is not None and arguments.minutes is not None:
         raise ConfigError("--minutes: is given beside --steps; give one of the two")
     _check_training(arguments)
+    _check_pool(arguments)
     from accelerate import PartialState
 
     from server.synth.hardware import Hardware
@@ -117,6 +117,7 @@ def train_generator_command(arguments: argparse.Namespace) -> None:
     else:
         config, dataset = home = data_of(arguments.config, arguments.data)
         own_sampling(config.synth)  # refused now, not after hours of training
+        _black_below(arguments, config)
         part = public_part(dataset, config.data.public_fraction, config.data.split_seed)
     hardware = Hardware.here(arguments.device, compile=False if arguments.no_compile else None)
     settings = _settings(arguments, part, hardware)
@@ -136,19 +137,26 @@ def train_generator_command(arguments: argparse.Namespace) -> None:
 
 def _check_training(arguments: argparse.Namespace) -> None:
     """Raise ConfigError for a value that no training can have."""
-    for name, allowed, right in (
-        ("steps", lambda n: n >= 1, "a whole number from 1 up"),
-        ("minutes", lambda n: n > 0, "more than 0"),
-        ("batch", lambda n: n >= 1, "a whole number from 1 up"),
-        ("lr", lambda n: 0 < n < math.inf, "more than 0"),
-        ("ema", lambda n: 0 <= n < 1, "from 0 to below 1"),
-        ("layers", lambda n: n >= 1, "a whole number from 1 up"),
-        ("patch", lambda n: n >= 1, "a whole number from 1 up"),
-        ("shift", lambda n: n >= 0, "pixels, 0 for none"),
-    ):
-        given = getattr(arguments, name)
-        if given is not None and not allowed(given):
-            raise ConfigError(f"--{name}: {given:g}; {right}")
+    check_values(
+        arguments,
+        {
+            "steps": FROM_1,
+            "minutes": MORE_THAN_0,
+            "batch": FROM_1,
+            "lr": MORE_THAN_0,
+            "ema": (lambda n: 0 <= n < 1, "from 0 to below 1"),
+            "layers": FROM_1,
+            "patch": FROM_1,
+            "shift": FROM_0,
+            "seed": FROM_0,
+        },
+    )
+
+
+def _check_pool(arguments: argparse.Namespace) -> None:
+    """Raise ConfigError for a value that no pool can have."""
+    grey = (lambda n: 0 <= n <= 255, "a grey level from 0 to 255")
+    check_values(arguments, {"per_class": FROM_1, "block": FROM_1, "black_below": grey})
 
 
 def _settings(arguments: argparse.Namespace, part: PublicPart, hardware: Hardware) -> GeneratorSettings:
@@ -179,6 +187,7 @@ def synth_pool_command(arguments: argparse.Namespace) -> None:
         _tell_status(arguments.out)
         return
     by_ray = wants_ray(arguments)
+    _check_pool(arguments)
     config, dataset = data_of(arguments.config, arguments.data)
     from server.sources import generator_source
     from server.synth.opening import is_pipeline
@@ -277,7 +286,5 @@ def _black_below(arguments: argparse.Namespace, config: RunConfig) -> int:
 def _pool_settings(arguments: argparse.Namespace, config: RunConfig) -> PoolSettings:
     from server.synth.make import PoolSettings
 
-    if arguments.block < 1:
-        raise ConfigError(f"--block: {arguments.block}; a number from 1 up")
     black_below = _black_below(arguments, config)
     return PoolSettings(per_class=arguments.per_class, black_below=black_below, block=arguments.block)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +39,14 @@ def numbers(text: str, option: str) -> list[int]:
         raise ConfigError(f"{option}: {text!r}; whole numbers with commas between them") from None
 
 
+def seeds(text: str, option: str = "--seeds") -> list[int]:
+    """As `numbers`, from 0 up."""
+    found = numbers(text, option)
+    if min(found) < 0:
+        raise ConfigError(f"{option}: {text!r}; whole numbers from 0 up")
+    return found
+
+
 def decimals(text: str, option: str) -> list[float]:
     """ "1,1.5" -> [1.0, 1.5]; raises ConfigError that names `option`."""
     try:
@@ -46,3 +56,19 @@ def decimals(text: str, option: str) -> list[float]:
     if not all(map(math.isfinite, values)):
         raise ConfigError(f"{option}: {text!r}; numbers with commas between them")
     return values
+
+
+Check = tuple[Callable[[float], bool], str]
+"""Whether a value will do, and what would."""
+FROM_0: Check = (lambda n: n >= 0, "a whole number from 0 up")
+FROM_1: Check = (lambda n: n >= 1, "a whole number from 1 up")
+MORE_THAN_0: Check = (lambda n: 0 < n < math.inf, "a number above 0")
+
+
+def check_values(arguments: argparse.Namespace, checks: Mapping[str, Check]) -> None:
+    """Raise ConfigError for the first of these options that was given a value, or a list with one, that will not do."""
+    for name, (allowed, right) in checks.items():
+        given = getattr(arguments, name)
+        for value in given if isinstance(given, list) else [given]:
+            if value is not None and not allowed(value):
+                raise ConfigError(f"--{name.replace('_', '-')}: {value:g}; {right}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from server.errors import ConfigError
-from server.given import data_of, numbers
+from server.given import FROM_1, check_values, data_of, numbers, seeds
 
 if TYPE_CHECKING:
     from server.config import RunConfig
@@ -58,6 +58,7 @@ def fetch_command(arguments: argparse.Namespace) -> None:
 
 def fit_learning_command(arguments: argparse.Namespace) -> None:
     """fimi-server fit-learning"""
+    check_values(arguments, {"steps": FROM_1, "workers": FROM_1})
     config, dataset = data_of(arguments.config)
     from server.learning.fit_learning import LearningSettings, fit_learning
     from server.learning.measure import MeasureProgress
@@ -80,7 +81,7 @@ def fit_learning_command(arguments: argparse.Namespace) -> None:
             network=config.network.name,
             amounts=tuple(numbers(arguments.amounts, "--amounts")),
             mixtures=tuple(_mixture(text) for text in arguments.mixtures.split(",")),
-            seeds=tuple(numbers(arguments.seeds, "--seeds")),
+            seeds=tuple(seeds(arguments.seeds)),
             recipe=Recipe(
                 steps=arguments.steps,
                 batch_size=training.batch_size,
@@ -103,6 +104,7 @@ def fit_learning_command(arguments: argparse.Namespace) -> None:
 
 def fit_rounds_command(arguments: argparse.Namespace) -> None:
     """fimi-server fit-rounds"""
+    check_values(arguments, {"rounds": FROM_1, "workers": FROM_1})
     config, dataset = data_of(arguments.config)
     import msgspec
 
@@ -129,7 +131,7 @@ def fit_rounds_command(arguments: argparse.Namespace) -> None:
         arguments.out,
         RoundsSettings(
             fill_factors=tuple(_factors(arguments.fill_factors)),
-            seeds=tuple(numbers(arguments.seeds, "--seeds")),
+            seeds=tuple(seeds(arguments.seeds)),
             workers=arguments.workers,
         ),
         report=tell,

@@ -117,14 +117,15 @@ def ready_kind(config: RunConfig, base: Path, pool: Store, digest: str | None) -
 
 def ready_pool(config: RunConfig, base: Path, wanted: Wanted) -> Pool:
     """All of a run's ready pool, for measurements; raises DataError where there is none, or several that would do."""
-    path = sources.asset(config, base, config.synth.pool, "pool")
+    path = sources.pool_path(config, base)
     if path is None:
         raise DataError(
-            f"no pool for {config.data.source}: make one with fimi-server train-generator, name it in synth.pool"
+            f"no pool for {config.data.source}: make one with fimi-server train-generator or synth-pool, name it in "
+            "synth.pool"
         )
     store = open_pool(path)
     digest = None
-    if len(store.kinds()) > 1 and sources.generator_source(config, base) is not None:  # else it need not be opened
+    if sources.generator_source(config, base) is not None:
         digest = sources.run_generator(config, base, lambda: wanted).digest
     return read_pool(store, ready_kind(config, base, store, digest))
 
@@ -142,7 +143,18 @@ def check_samples(config: RunConfig, base: Path, data: Dataset) -> str | None:
     path = sources.pool_path(config, base)
     if path is None or config.synth.fresh:
         return digest
-    return ready_kind(config, base, open_pool(path), digest).generator
+    kind = ready_kind(config, base, open_pool(path), digest)
+    check_kind(kind, data)
+    return kind.generator
+
+
+def check_kind(kind: Kind, data: Dataset) -> None:
+    """Raise DataError unless such samples are images as the data set's, of as many classes."""
+    if (kind.image_shape, kind.n_classes) != (data.image_shape, data.n_classes):
+        raise DataError(
+            f"the pool's samples are {kind.image_shape} of {kind.n_classes} classes, {data.name} is "
+            f"{data.image_shape} of {data.n_classes}"
+        )
 
 
 def store_path(config: RunConfig, base: Path, folder: RunDir) -> Path:

@@ -30,6 +30,8 @@ SHIPPED = {
 }
 """What is there in ASSETS, in folders named as data sources. Not for the full Fashion-MNIST: its private part holds
 what trained this one."""
+EMBEDDED = "fashion-mnist"
+"""Its images ship as well: without them an install is not whole. Generators of other data may be there or not."""
 
 NO_GENERATOR = "no generator for {}: train one with fimi-server train-generator and name it in synth.generator"
 
@@ -38,6 +40,7 @@ class Measured(msgspec.Struct, frozen=True):
     """Of what a learning curve is: as much as a run can compare itself with."""
 
     dataset: str | None = None
+    public_digest: str | None = None
     network: str | None = None
     generator: str | None = None
 
@@ -62,9 +65,12 @@ def asset(config: RunConfig, base: Path, given: str | None, name: str) -> Path |
     source = config.data.source.partition(":")[0]
     if name not in SHIPPED.get(source, ()):
         return None
-    if not (ASSETS / source / name).exists():
-        raise DataError(f"{ASSETS / source / name} is not there; {FROM_A_CLONE}")
-    return ASSETS / source / name
+    path = ASSETS / source / name
+    if path.exists():
+        return path
+    if source == EMBEDDED:
+        raise DataError(f"{path} is not there; {FROM_A_CLONE}")
+    return None
 
 
 def needs_synthetic(config: RunConfig) -> bool:
@@ -98,8 +104,11 @@ def pool_path(config: RunConfig, base: Path) -> Path | None:
 
 
 def generator_source(config: RunConfig, base: Path) -> Path | str | None:
-    """What makes the run's samples: a file or folder, hub:OWNER/NAME as it stands, None where there is nothing."""
+    """What makes the run's samples: a file or folder, hub:OWNER/NAME as it stands, None where there is nothing: the one
+    that ships does not go with a pool of the user's own."""
     given = config.synth.generator
+    if given is None and config.synth.pool is not None:
+        return None
     if given is not None and given.startswith(HUB):
         return given
     return asset(config, base, given, "generator.safetensors")
@@ -138,19 +147,22 @@ def learning_values(config: RunConfig, base: Path) -> tuple[LearningCurve, float
 
 
 def check_learning(
-    config: RunConfig, base: Path, dataset: str, generator: str | None, say: Callable[[str], None]
+    config: RunConfig, base: Path, data: Dataset, public: np.ndarray, generator: str | None, say: Callable[[str], None]
 ) -> None:
-    """Raise DataError where the learning curve is of another data set than this run's; `say` where it is of another
-    network or of the samples of another generator (digest `generator`): a plan rests on it all the same."""
+    """Raise DataError where the learning curve is of another data set than this run's; `say` where it is of another cut
+    of it, another network or the samples of another generator (digest `generator`): a plan rests on it all the same."""
     if not needs_synthetic(config):
         return
     path, values = _learning_file(config, base)
     of, network = values.provenance, config.network.name
-    if of.dataset not in (None, dataset):
-        raise DataError(
-            f"{path} was measured on {of.dataset}, this run is of {dataset}: measure one with fimi-server fit-learning "
-            "and name it in plan.learning"
-        )
+    seen = images_digest(data.x_train[public], data.y_train[public])
+    if of.public_digest not in (None, seen):
+        if of.dataset != data.name:
+            raise DataError(
+                f"{path} was measured on {of.dataset}, this run is of {data.name}: measure one with fimi-server "
+                "fit-learning and name it in plan.learning"
+            )
+        say(f"note: {path} was measured on another public part of {data.name} than this run's")
     if of.network not in (None, network):
         say(f"note: {path} was measured with {of.network}, not {network}: errors of {network} may be others")
     if generator is not None and of.generator not in (None, generator):

@@ -59,7 +59,7 @@ def prepare_data(run: Run) -> Dataset:
     check_generator(run.config, run.base, data, split.public, run.progress.say)
     if not run.folder.has("devices.json"):
         generator = check_samples(run.config, run.base, data)
-        check_learning(run.config, run.base, data.name, generator, run.progress.say)
+        check_learning(run.config, run.base, data, split.public, generator, run.progress.say)
     ids = [board.id for board in run.config.boards]
     parts = []
     if ids and not all(run.folder.has(f"data/{device}.npz") for device in ids):

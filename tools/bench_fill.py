@@ -30,7 +30,8 @@ from edge_client.protocol.messages import NetworkSpec
 from server.config import RunConfig, load_config
 from server.data.dataset import Dataset, cut_public_private, images_digest
 from server.data.load import load_dataset
-from server.errors import FimiServerError, ResourceError
+from server.errors import ConfigError, FimiServerError, ResourceError
+from server.given import FROM_1, check_values, decimals, seeds
 from server.learning.federated import FederationJob, Progression, filled, run_federation
 from server.learning.fit_rounds import deal, synthetic_of
 from server.learning.made import Made
@@ -38,7 +39,7 @@ from server.learning.measure import MeasureProgress, measure
 from server.learning.training import balanced_draw
 from server.plan.fill import class_fill
 from server.resources import explained
-from server.synth.card import check_trained_on
+from server.synth.card import check_trained_on, read_card
 from server.synth.pool import Pool, draw, load_pool
 from server.synth.public import public_part
 
@@ -181,20 +182,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def bench(arguments: argparse.Namespace) -> None:
     """Measure what is missing, then print the table and write fill.json and fill.png."""
+    check_values(arguments, {"rounds": FROM_1, "test": FROM_1, "workers": FROM_1})
     config = load_config(arguments.config)
     if arguments.rounds is not None:
         training = msgspec.structs.replace(config.training, rounds=arguments.rounds)
         config = msgspec.structs.replace(config, training=training)
+    alphas = decimals(arguments.alphas, "--alphas")
+    if min(alphas) <= 0:
+        raise ConfigError(f"--alphas: {arguments.alphas!r}; numbers above 0")
     data = config.data
     base = arguments.config.resolve().parent
     dataset = load_dataset(data.source, image_size=data.image_size, seed=data.split_seed, base=base)
     pool = load_pool(arguments.pool)
-    check(pool, arguments.pool, dataset, config)
+    check(pool, arguments.pool.resolve(), dataset, config)
     test = balanced_draw(dataset.y_test, min(arguments.test, len(dataset.y_test)), np.random.default_rng(0))
     wanted = [
         Cell(alpha, factor, seed, epochs)
-        for seed in map(int, arguments.seeds.split(","))
-        for alpha in map(float, arguments.alphas.split(","))
+        for seed in seeds(arguments.seeds)
+        for alpha in alphas
         for factor, epochs in ((1.0, 1), (1.0, arguments.fill_factor), (float(arguments.fill_factor), 1))
     ]
     facts = {
@@ -233,10 +238,9 @@ def bench(arguments: argparse.Namespace) -> None:
     content = {"facts": facts, "rows": rows, "cells": [asdict(cell) for cell in cells]}
     (arguments.out / "fill.json").write_text(json.dumps(content, indent=1) + "\n")
     draw_figure(arguments.out / "fill.png", cells, f"{dataset.name}, {config.n_devices} devices")
-    seeds = len({cell.seed for cell in cells})
     print(
         f"\n{dataset.name}, {config.n_devices} devices of {data.local_samples} samples, {config.training.rounds} "
-        f"rounds, {seeds} seeds\n"
+        f"rounds, {len({cell.seed for cell in cells})} seeds\n"
     )
     print("\n".join(table(rows)))
 
@@ -244,8 +248,9 @@ def bench(arguments: argparse.Namespace) -> None:
 def check(pool: Pool, folder: Path, dataset: Dataset, config: RunConfig) -> None:
     """Raise DataError where the samples do not fit the data, or their generator may have seen what devices hold."""
     Made.by_class(pool.images, {}).check_fits(dataset)
-    if not folder.with_name("generator-card.json").exists():
-        print(f"note: no generator-card.json beside {folder}: what made these samples may have seen the devices' data")
+    card = read_card(folder.with_name("generator-card.json"))
+    if card is None or card.get("sampling", {}).get("digest") != pool.generator:
+        print(f"note: no card of their generator beside {folder}: what made them may have seen the devices' data")
         return
     part = public_part(dataset, config.data.public_fraction, config.data.split_seed)
     check_trained_on(folder.with_name("generator.safetensors"), part.facts["digest"])

@@ -21,7 +21,9 @@ from server.config import DataConfig, RunConfig
 from server.data.dataset import Dataset, cut_public_private, images_digest
 from server.data.partition import partition
 from server.errors import DataError
+from server.files import write_atomic
 from server.learning.federated import FederationJob, Progression, filled, run_federation
+from server.learning.made import Made
 from server.learning.measure import MeasureProgress, measure
 from server.learning.progressions import curves, terms
 from server.learning.training import balanced_draw
@@ -61,6 +63,8 @@ def fit_rounds(
     Raises DataError where there are too few samples.
     """
     started = time.time()
+    made = Made.by_class(pool.images, {})
+    made.check_fits(dataset)
     data = config.data
     cut = cut_public_private(
         dataset.y_train, public_fraction=data.public_fraction, seed=data.split_seed, groups=dataset.groups_train
@@ -74,6 +78,7 @@ def fit_rounds(
         "dataset": dataset.name,
         "public_digest": images_digest(x, y),
         "generator": pool.generator,
+        "samples_digest": made.digest,
         "held_out": settings.held_out,
         "test_images": len(part_b),
     }
@@ -107,10 +112,7 @@ def fit_rounds(
         "progressions": [asdict(progression) for progression in progressions],
         "provenance": facts | {"date": time.strftime("%Y-%m-%d", time.gmtime()), "seconds": time.time() - started},
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    fresh = out.with_suffix(".partial")
-    fresh.write_text(json.dumps(content, indent=1) + "\n")
-    fresh.replace(out)
+    write_atomic(out, (json.dumps(content, indent=1) + "\n").encode())
     return curves(progressions)
 
 

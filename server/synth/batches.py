@@ -6,12 +6,13 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 
 from server.errors import ResourceError
-from server.resources import is_out_of_memory
+from server.resources import unless_out_of_memory
 from server.synth.generator import Stop, Stopped, never
 
 LOG = logging.getLogger(__name__)
@@ -45,8 +46,8 @@ class Batches:
             if stop():
                 raise Stopped
             part = slice(done, done + self.size)
-            images = _unless_out_of_memory(sample, classes[part], seeds[part])
-            if images is None:  # here, not in a handler: its traceback would hold on to the memory of the failed batch
+            images = unless_out_of_memory(partial(sample, classes[part], seeds[part]))
+            if images is None:
                 self._shrink(len(classes[part]))
                 continue
             parts.append(images)
@@ -67,14 +68,3 @@ class Batches:
         if not self._told:
             self._told = True
             self._say(f"a batch of {failed} samples does not fit into memory: going on with batches of {self.size}")
-
-
-def _unless_out_of_memory(
-    sample: Callable[[np.ndarray, np.ndarray], np.ndarray], classes: np.ndarray, seeds: np.ndarray
-) -> np.ndarray | None:
-    try:
-        return sample(classes, seeds)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        return None

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from models.unet import UNetShape, build_unet
-from server.data.dataset import Dataset
+from server.data.dataset import Dataset, images_digest
 from server.data.licences import licence_of, may_be_shown
 from server.errors import DataError
 from server.learning.training import Recipe
@@ -34,7 +34,7 @@ from server.synth.selection import selected
 from server.synth.settings import Sampling
 from server.synth.snapshots import write_snapshot
 from server.synth.store import BLOCK, Kind, Store
-from server.synth.train import Progress, TrainSettings, steps_in, train
+from server.synth.train import Progress, TrainSettings, check_batch, steps_in, train
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,9 @@ def train_generator(
     if card is None and checkpoint.exists():
         raise DataError(f"{checkpoint} has no card beside it, so what it was trained on is not known: move it away")
     hardware = hardware or Hardware.here()
-    if card is None and accelerator_on(hardware, bfloat16=settings.train.bfloat16).is_main_process:
+    accelerator = accelerator_on(hardware, bfloat16=settings.train.bfloat16)
+    check_batch(settings.train.batch, accelerator.num_processes)
+    if card is None and accelerator.is_main_process:
         write_card(card_path, {**facts, "hardware": {"trained_on": hardware.describe()}})
     if not checkpoint.exists() or checkpoint.with_suffix(".state").exists():
         snapshots = write_snapshot(folder / "training.png", shape)
@@ -159,6 +161,11 @@ def describe_generator(
         raise DataError(f"{card_path} is missing: what the generator was trained on is not known")
     public = public_indices(dataset, facts["data"]["public_fraction"], facts["data"]["split_seed"])
     checkpoint = folder / "generator.safetensors"
+    if images_digest(dataset.x_train[public], dataset.y_train[public]) != facts["data"]["digest"]:
+        raise DataError(
+            f"{checkpoint} was trained on {facts['data']['name']}, not on the public part of this {dataset.name}: give "
+            "the data set that it was trained on"
+        )
     inner = load_generator(checkpoint, pool_settings.sampling)
     generator = selected(inner, folder, pool_settings.select, black_below=pool_settings.black_below)
     store, kind = Store(folder / "pool"), pool_kind(generator.digest, dataset, pool_settings)

@@ -155,7 +155,7 @@ def _shared_out(
                     ) from error
                 continue
             except ray.exceptions.RayTaskError as error:
-                if isinstance(error.cause, FimiServerError):
+                if isinstance(error.cause, FimiServerError | ModuleNotFoundError):
                     raise error.cause from None
                 raise
             idle.append(worker)

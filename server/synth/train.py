@@ -16,16 +16,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 from diffusers import UNet2DModel
 
 from models.unet import UNetShape, build_unet
+from server.data.dataset import images_digest
 from server.errors import DataError, ResourceError
+from server.resources import unless_out_of_memory
 from server.synth.augment import augmented
 from server.synth.diffusion import draw, noise_schedule, save_checkpoint, to_network, training_loss
 from server.synth.hardware import Hardware, accelerator_on, on_each_process, placed
@@ -111,8 +114,10 @@ def train(
     unet = placed(build_unet(shape), hardware, accelerator.device)
     averaged = copy.deepcopy(unet).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(unet.parameters(), lr=settings.lr, weight_decay=0.01, fused=True)
-    state = TrainState(out.with_suffix(".state"), settings, shape)
+    state = TrainState(out.with_suffix(".state"), settings, shape, images_digest(images, labels))
     first = load_state(state, unet, averaged, optimizer)
+    if len(set(gather_object([first]))) > 1:
+        raise DataError(f"the processes found different states to go on from: {out.parent} must be one folder for all")
     model = on_each_process(accelerator, hardware.compiled(unet))
     step_of = _Stepper(model, settings, shape, accelerator, images, labels)
 
@@ -123,7 +128,8 @@ def train(
         accelerator.wait_for_everyone()
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    started = saved = shown = time.monotonic()
+    started = saved = time.monotonic()
+    shown: float | None = None
     smooth_loss = math.nan
     with _asked_to_stop() as stopping:
         for step in range(first, settings.steps):
@@ -145,7 +151,7 @@ def train(
             if accelerator.is_main_process:
                 left_s = (settings.steps - step - 1) * settings.batch / rate
                 report(Progress(step + 1, settings.steps, smooth_loss, rate, left_s))
-                if show is not None and now - shown > SHOW_EVERY_S:
+                if show is not None and (shown is None or now - shown > SHOW_EVERY_S):
                     show(averaged, step + 1)
                     shown = time.monotonic()
             if _agreed(accelerator, stopping()):
@@ -155,6 +161,8 @@ def train(
         save_state(state, settings.steps, unet, averaged, optimizer)  # refuses weights that are not finite
         digest = save_checkpoint(out, averaged, shape)
         state.path.unlink()
+        if show is not None:
+            show(averaged, settings.steps)
     accelerator.wait_for_everyone()
     if accelerator.num_processes > 1:
         accelerator.end_training()  # the process group's threads must not outlive it
@@ -216,18 +224,17 @@ class _Stepper:
 
     def __call__(self, step: int) -> torch.Tensor:
         """The mean loss; gradients are left in the parameters. Out of a GPU's memory: smaller pieces from here on."""
-        while True:
-            try:
-                loss = self._tried(step)
-                self._share_gradients()
-                return loss
-            except torch.OutOfMemoryError:
-                if self._at_once == _LEAST_BATCH:
-                    raise ResourceError("the GPU has no memory for a single image: use smaller --widths") from None
-                LOG.warning("%d images at once do not fit into memory: going on with half of them", self._at_once)
-                self._at_once = max(_LEAST_BATCH, self._at_once // 2)
-                self._model.zero_grad(set_to_none=True)
-                torch.cuda.empty_cache()
+        while (loss := unless_out_of_memory(partial(self._tried, step))) is None:
+            if self._at_once == _LEAST_BATCH:
+                raise ResourceError(
+                    "the GPU has no memory for a single image: use smaller --widths, into another --out"
+                )
+            LOG.warning("%d images at once do not fit into memory: going on with half of them", self._at_once)
+            self._at_once = max(_LEAST_BATCH, self._at_once // 2)
+            self._model.zero_grad(set_to_none=True)
+            torch.cuda.empty_cache()
+        self._share_gradients()
+        return loss
 
     def _tried(self, step: int) -> torch.Tensor:
         settings, accelerator = self._settings, self._accelerator

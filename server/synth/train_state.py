@@ -24,10 +24,12 @@ class TrainState:
     path: Path
     settings: TrainSettings
     shape: UNetShape
+    data: str
+    """Digest of the images: weights that have seen others are not gone on with."""
 
     @property
     def key(self) -> dict[str, Any]:
-        return {**asdict(self.settings), **asdict(self.shape), "widths": list(self.shape.widths)}
+        return {**asdict(self.settings), **asdict(self.shape), "widths": list(self.shape.widths), "data": self.data}
 
 
 def load_state(state: TrainState, unet: Any, averaged: Any, optimizer: torch.optim.Optimizer) -> int:
@@ -38,8 +40,8 @@ def load_state(state: TrainState, unet: Any, averaged: Any, optimizer: torch.opt
         held = torch.load(state.path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch has no one class for a broken file
         raise DataError(f"{state.path} cannot be read ({error}); remove it to begin anew") from error
-    if held["settings"] != state.key:
-        raise DataError(f"{state.path} belongs to other settings; move it away or train with the same ones")
+    if not isinstance(held, dict) or held.get("settings") != state.key:
+        raise DataError(f"{state.path} belongs to other data or settings; move it away or train with the same ones")
     unet.load_state_dict(held["unet"])
     averaged.load_state_dict(held["averaged"])
     optimizer.load_state_dict(held["optimizer"])
@@ -53,7 +55,7 @@ def save_state(state: TrainState, step: int, unet: Any, averaged: Any, optimizer
     if odd := [name for name, own in every if not bool(torch.isfinite(own).all())]:
         raise DataError(
             f"the weights are not finite any more at step {step} ({odd[0]}); what was saved before is kept in "
-            f"{state.path.parent}: train with a lower --lr"
+            f"{state.path.parent}: train with a lower --lr, into another --out"
         )
     held = {
         "settings": state.key,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -153,6 +155,14 @@ def test_an_unforeseen_module_error_is_not_dressed_up(monkeypatch: pytest.Monkey
         cli.main(["report", "x"])
 
 
+def full_registry() -> sqlite3.OperationalError:
+    with closing(sqlite3.connect(":memory:")) as registry:
+        registry.execute("PRAGMA max_page_count = 1")
+        with pytest.raises(sqlite3.OperationalError) as full:
+            registry.execute("CREATE TABLE devices (id TEXT)")
+    return full.value
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
@@ -161,7 +171,9 @@ def test_an_unforeseen_module_error_is_not_dressed_up(monkeypatch: pytest.Monkey
             "No space left on device for runs/a.json; make room: what was done",
         ),
         (OSError(errno.EDQUOT, "x"), "Disk quota exceeded; make room"),
-        (MemoryError(), "memory ran out (MemoryError); a smaller network or batch needs less"),
+        (full_registry(), "No space left on device for the registry of devices; make room"),
+        (OSError(errno.ENOMEM, "x"), "memory ran out ([Errno 12] x); free some, or ask for less at once"),
+        (MemoryError(), "memory ran out (MemoryError)"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to"), "memory ran out (CUDA out of memory);"),
     ],
 )

@@ -184,6 +184,26 @@ def test_a_pool_of_other_prompts_is_not_a_pipelines(tmp_path: Path, shades: Shad
     assert check_samples(config, tmp_path, data) == "0" * 64
 
 
+def test_a_pool_of_other_images_is_refused_before_devices_are_measured(tmp_path: Path) -> None:
+    pool_of(tmp_path / "pool", 2)
+    config = config_of(synth=SynthConfig(pool="pool"))
+    for side, names in ((4, ("cat", "dog", "cow")), (5, ("cat", "dog"))):
+        data = Dataset("mine", *[np.zeros((3, side, side, 1), np.uint8), np.arange(3) % len(names)] * 2, names)
+        with pytest.raises(DataError, match=r"the pool's samples are \(4, 4, 1\) of 2 classes, mine is "):
+            check_samples(config, tmp_path, data)
+
+
+def test_measurements_take_the_pool_that_a_run_would(tmp_path: Path, shades: Shades) -> None:
+    shipped = config_of(data=DataConfig(), synth=SynthConfig(generator="mine.safetensors"))
+    with pytest.raises(DataError, match="no pool for fashion-mnist: make one"):  # not the one that ships
+        ready_pool(shipped, tmp_path, WANTED)
+    pool_of(tmp_path / "pool", 2)
+    shades.digest = "1" * 64
+    config = config_of(synth=SynthConfig(generator="mine.safetensors", pool="pool"))
+    with pytest.raises(DataError, match="was not made by this run's generator"):
+        ready_pool(config, tmp_path, WANTED)
+
+
 def test_samples_of_ones_own_are_as_dark_as_the_pools(tmp_path: Path, shades: Shades) -> None:
     kind = Kind("1" * 64, 2, (4, 4, 1), black_below=101, block=2)
     Store(tmp_path / "pool").write(kind, Block(0, 0), np.zeros((2, 4, 4, 1), np.uint8))

@@ -13,7 +13,7 @@ import torch
 from edge_client.protocol.messages import NetworkSpec
 from server import sources
 from server.config import DataConfig, FleetConfig, NetworkConfig, PlanConfig, RunConfig, SynthConfig
-from server.data.dataset import Dataset
+from server.data.dataset import Dataset, images_digest
 from server.data.fashion_mnist import load_embedded
 from server.errors import ConfigError, DataError
 from server.learning.training import Recipe
@@ -72,24 +72,49 @@ def test_what_is_missing_is_said_before_devices_are_measured(tmp_path: Path) -> 
 
 def test_a_learning_curve_of_something_else_is_refused_or_told(tmp_path: Path) -> None:
     values = {"alpha": 1, "beta": 0.5, "gamma": 0.1, "eta": 0.7}
-    of = {"dataset": "mine", "network": "vgg9", "generator": "a" * 64, "recipe": {"steps": 500}}
+    x, y = np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 1, 0, 1])
+    data, public = Dataset("mine", x, y, x, y, ("cat", "dog")), np.array([0, 1])
+    of = {
+        "dataset": "mine",
+        "public_digest": images_digest(x[public], y[public]),
+        "network": "vgg9",
+        "generator": "a" * 64,
+        "recipe": {"steps": 500},
+    }
     config = config_of(plan=PlanConfig(learning="learning.json"))
 
-    def said(dataset: str, generator: str | None, network: str = "vgg9", **given: object) -> list[str]:
+    def said(generator: str | None = "a" * 64, network: str = "vgg9", **given: object) -> list[str]:
         (tmp_path / "learning.json").write_text(json.dumps(values | given))
         lines: list[str] = []
         named = msgspec.structs.replace(config, network=NetworkConfig(name=network))
-        check_learning(named, tmp_path, dataset, generator, lines.append)
+        check_learning(named, tmp_path, data, public, generator, lines.append)
         return lines
 
-    assert said("mine", "a" * 64, provenance=of) == said("other", "b" * 64) == []
-    assert said("mine", None, provenance=of) == []
-    with pytest.raises(DataError, match=r"learning\.json was measured on mine, this run is of other: measure one with"):
-        said("other", "a" * 64, provenance=of)
-    network, generator = said("mine", "b" * 64, "tiny", provenance=of)
+    assert said() == said(provenance=of) == said(None, provenance=of) == []
+    assert said(provenance=of | {"dataset": "a name it had before"}) == []
+    other = of | {"public_digest": "0" * 64}
+    with pytest.raises(
+        DataError, match=r"learning\.json was measured on photos, this run is of mine: measure one with"
+    ):
+        said(provenance=other | {"dataset": "photos"})
+    assert "was measured on another public part of mine" in said(provenance=other)[0]
+    network, generator = said("b" * 64, "tiny", provenance=of)
     assert "was measured with vgg9, not tiny" in network
     assert f"samples of generator {'a' * 16}, this run's are of {'b' * 16}: they may be worth more or less" in generator
-    check_learning(msgspec.structs.replace(config, strategy="tfl"), tmp_path, "other", None, pytest.fail)
+    tfl = msgspec.structs.replace(config, strategy="tfl")
+    check_learning(tfl, tmp_path / "nowhere", data, public, None, pytest.fail)
+
+
+def test_what_may_ship_or_not_is_taken_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "ASSETS", tmp_path)
+    signs = config_of(data=DataConfig(source="gtsrb:somewhere/gtsrb"))
+    assert generator_source(signs, tmp_path) is None
+    (tmp_path / "gtsrb").mkdir()
+    (tmp_path / "gtsrb" / "generator.safetensors").touch()
+    assert generator_source(signs, tmp_path) == tmp_path / "gtsrb" / "generator.safetensors"
+    assert pool_path(signs, tmp_path) is None
+    own = msgspec.structs.replace(signs, synth=SynthConfig(pool="mine"))
+    assert generator_source(own, tmp_path) is None  # a pool of one's own is not of the generator that ships
 
 
 def test_an_install_without_what_ships_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

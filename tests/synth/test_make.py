@@ -81,7 +81,7 @@ def test_a_generator_is_made_described_and_not_made_again(
     monkeypatch.setattr(make, "Recipe", lambda: Recipe(steps=3))
     card = make_all(dataset, tmp_path, SETTINGS)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "generator-card.json", "generator-card.md", "generator.safetensors", "pool", "samples.png",
+        "generator-card.json", "generator-card.md", "generator.safetensors", "pool", "samples.png", "training.png",
     ]  # fmt: skip
     assert json.loads((tmp_path / "generator-card.json").read_text()) == json.loads(json.dumps(card))
     assert card["data"]["images"] == 20

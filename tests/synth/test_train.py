@@ -26,6 +26,7 @@ from server.synth.train import Progress, TrainSettings, check_batch, learning_ra
 SHAPE = UNetShape(image_size=8, channels=1, n_classes=2, widths=(32, 32), layers=1)
 SETTINGS = TrainSettings(steps=12, batch=4, warmup_steps=2, mirror=True, shift=1, bfloat16=False)
 SETTINGS_OF_TWO = replace(SETTINGS, steps=3)
+SETTINGS_OF_BFLOAT16 = replace(SETTINGS, bfloat16=True)
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "1"}
 
@@ -87,6 +88,44 @@ def launch(processes: int, program: Path, out: Path) -> subprocess.CompletedProc
     return done
 
 
+LOSING = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from server.synth import train as training
+from tests.synth.test_train import SETTINGS_OF_BFLOAT16, SHAPE, images
+torch.set_num_threads(2)
+seconds = iter(range(10_000))
+training.time.monotonic = lambda: next(seconds)  # one a step, and some more when it saves: it does so now and then
+training.SAVE_EVERY_S = 3.5
+last = int(sys.argv[2])
+def killed(step, settings, real=training.learning_rate):
+    print(step, flush=True)
+    if step == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(step, settings)
+training.learning_rate = killed
+training.train(*images(), SHAPE, SETTINGS_OF_BFLOAT16, Path(sys.argv[1]), lambda _: None)
+"""
+
+
+@pytest.mark.slow
+def test_steps_that_a_kill_lost_are_made_again_bit_for_bit_in_bfloat16_on_two_threads(tmp_path: Path) -> None:
+    def steps(out: Path, kill_at: int) -> list[int]:
+        words = [sys.executable, "-c", LOSING, str(out), str(kill_at)]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env=ENVIRONMENT)
+        assert done.returncode == (0 if kill_at < 0 else -9), done.stderr[-2000:]
+        return [int(step) for step in done.stdout.split()]
+
+    unbroken, broken = tmp_path / "a" / "g.safetensors", tmp_path / "b" / "g.safetensors"
+    assert steps(unbroken, -1) == list(range(12))
+    assert steps(broken, 6)[0] == 0
+    again = steps(broken, 10)
+    assert 0 < again[0] <= 6  # the kill lost some
+    steps(broken, -1)
+    assert broken.read_bytes() == unbroken.read_bytes()
+
+
 @pytest.mark.slow
 def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     """Both see the images that one would; each draws the noise of its own half."""
@@ -103,10 +142,15 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     assert 0 < far < 3 * 2 * SETTINGS_OF_TWO.lr  # other noise, but no more than three steps of AdamW apart
 
 
-TIGHT = """
+KEPT = """
 import os
-real = training.training_loss
-def tight(unet, schedule, clean, *more):
+def kept(averaged, unet, keep, real=training._average):
+    real(averaged, unet, keep)
+    torch.save(unet.state_dict(), sys.argv[1] + os.environ["RANK"])
+training._average = kept
+"""
+TIGHT = """
+def tight(unet, schedule, clean, *more, real=training.training_loss):
     if os.environ["RANK"] == "1" and len(clean) > 1:
         raise torch.OutOfMemoryError
     return real(unet, schedule, clean, *more)
@@ -116,18 +160,48 @@ training.training_loss = tight
 
 @pytest.mark.slow
 def test_a_process_that_runs_out_of_memory_keeps_the_others_company(tmp_path: Path) -> None:
-    """One of two takes its half of the batch in pieces: nobody waits for ever, and both end with the same step."""
-    weights = []
-    for name, more in (("roomy", ""), ("tight", TIGHT)):
+    """One of two takes its half of the batch in pieces: nobody waits for ever, and all make the same steps."""
+    made = []
+    for name, more in (("roomy", KEPT), ("tight", KEPT + TIGHT)):
         program, out = tmp_path / f"{name}.py", tmp_path / f"{name}.safetensors"
         one_step = PROGRAM.replace("SETTINGS", "SETTINGS_OF_TWO").replace("training.train(", more + "\ntraining.train(")
         program.write_text(one_step)
         done = launch(2, program, out)
         assert ("images at once do not fit into memory" in done.stderr) == (name == "tight")
-        weights.append(load_file(out))
-    roomy, tight = weights
-    far = max(float((roomy[name].float() - tight[name].float()).abs().max()) for name in roomy)
+        first, second = (torch.load(f"{out}{rank}", weights_only=True) for rank in (0, 1))
+        assert all(torch.equal(first[weight], second[weight]) for weight in first)  # they saw other images
+        made.append(second)
+    roomy, tight = made
+    far = max(float((roomy[weight] - tight[weight]).abs().max()) for weight in roomy)
     assert far < learning_rate(0, SETTINGS_OF_TWO)  # AdamW would move by twice the rate for another gradient's sign
+
+
+SHARING = """
+import os, sys
+import torch
+from server.synth import train as training
+from server.synth.hardware import Hardware
+from tests.synth.test_train import SETTINGS, SHAPE, images
+accelerator = training.accelerator_on(Hardware.here("cpu"), bfloat16=False)
+model = torch.nn.Linear(3, 2)
+step_of = training._Stepper(model, SETTINGS, SHAPE, accelerator, *images())
+model.weight.grad = torch.full((2, 3), 1.0 + accelerator.process_index)  # 1 here, 2 there
+model.bias.grad = torch.tensor([10.0, 30.0 * accelerator.process_index])
+step_of._share_gradients()
+torch.save([model.weight.grad, model.bias.grad], sys.argv[1] + os.environ["RANK"])
+accelerator.end_training()
+"""
+
+
+@pytest.mark.slow
+def test_processes_go_on_with_the_mean_of_their_gradients(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(SHARING)
+    launch(2, program, tmp_path / "grad")
+    for rank in (0, 1):
+        weight, bias = torch.load(tmp_path / f"grad{rank}", weights_only=True)
+        assert torch.equal(weight, torch.full((2, 3), 1.5))
+        assert bias.tolist() == [10.0, 15.0]
 
 
 TIMING = """
@@ -179,6 +253,30 @@ def test_out_of_memory_halves_what_is_done_at_once(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(training, "training_loss", full)
     with pytest.raises(ResourceError, match="no memory for a single image: use smaller --widths"):
         train(*images(), SHAPE, SETTINGS, tmp_path / "h.safetensors", lambda _: None)
+
+
+def test_samples_are_shown_from_the_first_save_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "SAVE_EVERY_S", 0.0)
+    shown: list[int] = []
+    out, settings = tmp_path / "g.safetensors", replace(SETTINGS, steps=4)
+    train(*images(), SHAPE, settings, out, lambda _: None, show=lambda _, step: shown.append(step))
+    assert shown == [1, 4]
+
+
+@pytest.mark.parametrize("said", ["CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling", "CUDA error: out of memory"])
+def test_a_full_gpu_has_several_ways_to_say_so(said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = training.training_loss
+
+    def tight(unet: object, schedule: object, clean: torch.Tensor, draws: object) -> torch.Tensor:
+        if len(clean) > 2:
+            raise RuntimeError(said)
+        return real(unet, schedule, clean, draws)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training, "training_loss", tight)
+    train(*images(), SHAPE, replace(SETTINGS, steps=1), tmp_path / "g.safetensors", lambda _: None)
+    monkeypatch.setattr(training, "training_loss", lambda *_: torch.zeros(2) @ torch.zeros(3))
+    with pytest.raises(RuntimeError, match="size"):  # no matter of memory
+        train(*images(), SHAPE, replace(SETTINGS, steps=1), tmp_path / "h.safetensors", lambda _: None)
 
 
 def test_pieces_give_the_gradient_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,8 +353,15 @@ def test_a_state_of_other_settings_or_a_broken_one_is_refused(tmp_path: Path, mo
 
     with pytest.raises(KeyboardInterrupt):
         train(*images(), SHAPE, SETTINGS, out, interrupt)
-    with pytest.raises(DataError, match="belongs to other settings"):
+    with pytest.raises(DataError, match="belongs to other data or settings"):
         train(*images(), SHAPE, replace(SETTINGS, lr=1.0), out, lambda _: None)
+    pixels, labels = images()
+    with pytest.raises(DataError, match="belongs to other data or settings"):
+        train(255 - pixels, labels, SHAPE, SETTINGS, out, lambda _: None)
+    state = out.with_suffix(".state")
+    torch.save([1], state)
+    with pytest.raises(DataError, match="belongs to other data or settings"):
+        train(*images(), SHAPE, SETTINGS, out, lambda _: None)
     out.with_suffix(".state").write_bytes(b"PK\3\4 cut short")
     with pytest.raises(DataError, match="cannot be read .* remove it to begin anew"):
         train(*images(), SHAPE, SETTINGS, out, lambda _: None)

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from server.config import DataConfig, FleetConfig, NetworkConfig, RunConfig, TrainingConfig
+from server.config import DataConfig, FleetConfig, NetworkConfig, RunConfig, TrainingConfig, load_config
 from server.data.dataset import Dataset, cut_public_private
-from server.synth.pool import Pool
+from server.data.load import load_dataset
+from server.errors import DataError
+from server.synth.pool import Pool, load_pool
+from server.synth.public import public_part
 from server.synth.store import Block, Kind, Store
 from tests.e2e.world import write_world
 from tests.synth.stores import write_pool
-from tools.bench_fill import Cell, draw_figure, main, prepare, summary, table
+from tools.bench_fill import Cell, check, draw_figure, main, prepare, summary, table
 
 
 def test_the_table_counts_rounds_to_where_plain_learning_ended() -> None:
@@ -85,7 +90,7 @@ def test_the_command_measures_once_and_goes_on(tmp_path: Path, capsys: pytest.Ca
     words = [str(run), "--pool", str(tmp_path / "pool"), "--out", str(tmp_path / "out"), "--workers", "1"]
     assert main([*words, "--alphas", "0.4", "--seeds", "0"]) == 0
     said = capsys.readouterr().out
-    assert "note: no generator-card.json beside" in said
+    assert "note: no card of their generator beside" in said
     assert "3 of 3: Dirichlet(0.4), filled to 2 times the data, seed 0" in said
     assert main([*words, "--alphas", "0.4", "--seeds", "0,1"]) == 0
     again = capsys.readouterr().out
@@ -110,8 +115,27 @@ def test_what_does_not_fit_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureF
     assert "none" in capsys.readouterr().err
 
 
-SEEN = {
+@pytest.mark.parametrize("given", [["--seeds", "a"], ["--seeds", "-1"], ["--alphas", "0"], ["--rounds", "0"]])
+def test_a_value_that_no_bench_has_is_2(given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_world(tmp_path, rounds=1, strategies=["tfl"], local_samples=20)
+    assert main([str(run), "--pool", str(tmp_path / "pool"), "--out", str(tmp_path / "out"), *given]) == 2
+    assert given[0] in capsys.readouterr().err
+
+
+def test_a_card_admits_the_samples_of_its_generator_and_cut(tmp_path: Path) -> None:
+    config = load_config(write_world(tmp_path, rounds=1, strategies=["tfl"], local_samples=20))
+    dataset, pool = load_dataset("images.npz", base=tmp_path), load_pool(tmp_path / "pool")
+    part = public_part(dataset, config.data.public_fraction, config.data.split_seed)
+    for digest, right in ((part.facts["digest"], True), ("0" * 64, False)):
+        card = SEEN | {"data": SEEN["data"] | {"digest": digest}}
+        (tmp_path / "generator-card.json").write_text(json.dumps(card))
+        with nullcontext() if right else pytest.raises(DataError, match="may have seen the devices' images"):
+            check(pool, tmp_path / "pool", dataset, config)
+
+
+SEEN: dict[str, Any] = {
     "format": "fimi-generator-card-1",
+    "sampling": {"digest": "0" * 64},
     "data": {"name": "images", "digest": "0" * 64, "public_fraction": 0.9, "split_seed": 0},
 }
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from server.errors import ConfigError, DataError
+from server.resources import explained
 from server.synth.pipelines.folder import INDEX, LEFT_OUT, SETTINGS
 
 _NAME = re.compile(r"hub:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
@@ -44,7 +45,9 @@ def fetch(source: str, download: Download | None = None) -> tuple[Path, str]:
         if bare:
             halves = [f"{part}/*.fp16{end}" for part in bare for end in ("*.safetensors", "*.json")]
             ask(repo, revision=commit, allow_patterns=halves, ignore_patterns=_OTHER_VARIANTS)
-    except (OSError, ValueError) as error:  # what huggingface_hub raises for names, networks and disks are these
+    except (OSError, ValueError) as error:  # what huggingface_hub raises for names and networks are these
+        if explained(error) is not None:  # no matter of the hub's: the disk is full
+            raise
         first = str(error).strip().splitlines()
         raise DataError(
             f"{source} cannot be fetched: {first[0] if first else type(error).__name__}; look at name and network, or "

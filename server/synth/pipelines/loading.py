@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from server.errors import DataError
+from server.errors import DataError, ResourceError
 from server.resources import is_out_of_memory
 from server.synth.hardware import Hardware
 from server.synth.pipelines.folder import LEFT_OUT, Part, PipelineFolder
@@ -37,7 +37,7 @@ def load(folder: PipelineFolder, kind: Kind, hardware: Hardware) -> Any:
         raise missing_package(folder, package[1].lower() if package else error.name or str(error)) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         if is_out_of_memory(error):
-            raise DataError(
+            raise ResourceError(
                 f"{folder.path} does not fit into the memory of {hardware.describe()}: free memory, sample on another "
                 "device, or choose a smaller pipeline"
             ) from error
