@@ -80,16 +80,26 @@ def last_profile(journal: Path) -> list[dict[str, Any]]:
     return lines[begin + 1 :]
 
 
+@pytest.mark.timeout(900)
 async def test_a_window_in_which_the_host_was_slow_is_measured_again_and_names_no_sound_board(
     tmp_path: Path, broker: Broker
 ) -> None:
-    """A sample at 921.6 MHz takes 1.4 times as long as at 1479, and the slowed window at 1479 takes 1.67 times."""
-    report, windows, board = await profiled(tmp_path, broker, Faults(), slow_hz=TOP_HZ)
-    assert windows[:3] == [LOW_HZ, TOP_HZ, MID_HZ]
-    assert set(windows[3:]) >= {TOP_HZ, MID_HZ}
-    assert [point.finding for point in report.points] == [None] * 3
-    _, top, mid = (point.s_per_sample for point in report.points)
-    assert mid / top == pytest.approx(board.law.relative_tau(MID_HZ), rel=0.25)
+    """A sample at 921.6 MHz takes 1.4 times as long as at 1479, and the slowed window at 1479 takes 1.67 times.
+
+    Where the host's own pace differed as much in another window, that one is timed again instead, and another profile
+    is taken here; no sound clock may be named in any of them.
+    """
+    for attempt in range(4):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        report, windows, board = await profiled(folder, broker, Faults(), slow_hz=TOP_HZ)
+        assert windows[:3] == [LOW_HZ, TOP_HZ, MID_HZ]
+        assert [point.finding for point in report.points] == [None] * 3
+        if set(windows[3:]) >= {TOP_HZ, MID_HZ}:
+            _, top, mid = (point.s_per_sample for point in report.points)
+            assert mid / top == pytest.approx(board.law.relative_tau(MID_HZ), rel=0.25)
+            return
+    pytest.fail("in none of four profiles was the slowed window timed again")
 
 
 @pytest.mark.timeout(900)
