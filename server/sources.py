@@ -124,9 +124,17 @@ def check_generator(
     so that what is wrong with it is found before devices are measured.
     """
     source = generator_source(config, base)
-    if not needs_synthetic(config) or source is None:
+    if not needs_synthetic(config):
         return
     seen = images_digest(data.x_train[public], data.y_train[public])
+    if source is None:
+        from server.synth.card import check_pool_trained_on
+        from server.synth.store import open_pool
+
+        if (pool := pool_path(config, base)) is not None:
+            made_by = {kind.generator for kind in open_pool(pool).kinds()}
+            check_pool_trained_on(pool.resolve(), made_by, seen, say)
+        return
     if config.synth.select:
         from server.synth.judges import load_judges
 

@@ -39,7 +39,7 @@ from server.learning.measure import MeasureProgress, measure
 from server.learning.training import balanced_draw
 from server.plan.fill import class_fill
 from server.resources import explained
-from server.synth.card import check_trained_on, read_card
+from server.synth.card import check_pool_trained_on
 from server.synth.pool import Pool, draw, load_pool
 from server.synth.public import public_part
 
@@ -248,12 +248,8 @@ def bench(arguments: argparse.Namespace) -> None:
 def check(pool: Pool, folder: Path, dataset: Dataset, config: RunConfig) -> None:
     """Raise DataError where the samples do not fit the data, or their generator may have seen what devices hold."""
     Made.by_class(pool.images, {}).check_fits(dataset)
-    card = read_card(folder.with_name("generator-card.json"))
-    if card is None or card.get("sampling", {}).get("digest") != pool.generator:
-        print(f"note: no card of their generator beside {folder}: what made them may have seen the devices' data")
-        return
     part = public_part(dataset, config.data.public_fraction, config.data.split_seed)
-    check_trained_on(folder.with_name("generator.safetensors"), part.facts["digest"])
+    check_pool_trained_on(folder, {pool.generator}, part.facts["digest"], print)
 
 
 def draw_figure(path: Path, cells: Sequence[Cell], title: str) -> None:

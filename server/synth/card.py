@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,18 @@ def read_card(path: Path) -> dict[str, Any] | None:
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise DataError(f"{path} is not a generator's card of this format ({FORMAT})")
     return card
+
+
+def check_pool_trained_on(
+    pool: Path, generators: Collection[str], public_digest: str, say: Callable[[str], None]
+) -> None:
+    """`check_trained_on` of the generator beside a pool, where its card names one of the pool's `generators` (digests);
+    else `say` that nobody knows what made the samples."""
+    card = read_card(pool.with_name("generator-card.json"))
+    if card is None or card.get("sampling", {}).get("digest") not in generators:
+        say(f"note: no card of their generator beside {pool}: what made these samples may have seen the devices' data")
+        return
+    check_trained_on(pool.with_name("generator.safetensors"), public_digest)
 
 
 def check_trained_on(checkpoint: Path, public_digest: str) -> None:

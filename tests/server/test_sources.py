@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
@@ -103,6 +104,22 @@ def test_a_learning_curve_of_something_else_is_refused_or_told(tmp_path: Path) -
     assert f"samples of generator {'a' * 16}, this run's are of {'b' * 16}: they may be worth more or less" in generator
     tfl = msgspec.structs.replace(config, strategy="tfl")
     check_learning(tfl, tmp_path / "nowhere", data, public, None, pytest.fail)
+
+
+def test_a_pool_alone_of_another_cut_is_refused_by_the_card_beside_it(tmp_path: Path) -> None:
+    pool_of(tmp_path / "g" / "pool", 3)
+    x, y = np.zeros((4, 4, 4, 1), np.uint8), np.array([0, 1, 0, 1])
+    data, public, said = Dataset("mine", x, y, x, y, ("cat", "dog")), np.array([0, 1]), list[str]()
+    config = config_of(synth=SynthConfig(pool="g/pool"))
+    check_generator(config, tmp_path, data, public, said.append)
+    assert "may have seen the devices' data" in said.pop()
+    card = {"format": "fimi-generator-card-1", "sampling": {"digest": "0" * 64}}
+    for digest, right in ((images_digest(x[public], y[public]), True), ("f" * 64, False)):
+        about = {"name": "mine", "digest": digest, "public_fraction": 0.9, "split_seed": 0}
+        (tmp_path / "g" / "generator-card.json").write_text(json.dumps(card | {"data": about}))
+        with nullcontext() if right else pytest.raises(DataError, match="may have seen the devices' images"):
+            check_generator(config, tmp_path, data, public, said.append)
+    assert not said
 
 
 def test_what_may_ship_or_not_is_taken_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
