@@ -11,17 +11,17 @@ A step reads the run directory that the steps before it wrote, so any of them ca
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from server import assessing, checking, generating, making, planning
-from server.errors import ConfigError, FimiServerError, MissingExtraError, ResourceError
-from server.resources import explained
+from server.endings import exit_code
+from server.errors import ConfigError, FimiServerError
 
 if TYPE_CHECKING:
     from server.config import Strategy
@@ -39,44 +39,12 @@ EXIT_CODES = """exit codes:
   8    the disk or the memory is full; what was done is kept
   130  ended by Ctrl-C, SIGTERM or SIGHUP; `run --resume RUN_DIR` goes on
 """
-EXTRA_OF = {"torch": "server", "diffusers": "server", "PIL": "server", "cvxpy": "server", "scipy": "server",
-            "matplotlib": "server", "rich": "server", "accelerate": "server",
-            "transformers": "text2image", "ray": "ray"}  # fmt: skip
-INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     arguments = build_parser().parse_args(argv)
-    command: Callable[[argparse.Namespace], None] = arguments.function
-    try:
-        command(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever read the output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except FimiServerError as error:
-        print(f"fimi-server: {error}", file=sys.stderr)
-        return error.exit_code
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in EXTRA_OF:
-            raise
-        print(f"fimi-server: {missing_extra(package)}", file=sys.stderr)
-        return MissingExtraError.exit_code
-    except KeyboardInterrupt:
-        print("fimi-server: interrupted; what was written is kept", file=sys.stderr)
-        return INTERRUPTED
-    except Exception as error:
-        if (sentence := explained(error)) is None:
-            raise
-        print(f"fimi-server: {sentence}", file=sys.stderr)
-        return ResourceError.exit_code
-    return 0
-
-
-def missing_extra(package: str) -> str:
-    """The sentence for a package that is not there."""
-    return f"the package \"{package}\" is not installed; install it with: pip install 'fimi[{EXTRA_OF[package]}]'"
+    return exit_code("fimi-server", partial(arguments.function, arguments))
 
 
 def build_parser() -> argparse.ArgumentParser:

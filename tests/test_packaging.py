@@ -19,8 +19,8 @@ import tomllib
 
 from edge_client.config import ClientConfig
 from firmware_profiles.loader import load_profile
-from server.cli import EXTRA_OF
 from server.config import load_config
+from server.endings import EXTRA_OF
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("edge_client", "server", "models", "firmware_profiles", "tools")

@@ -19,6 +19,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -30,7 +31,8 @@ from edge_client.protocol.messages import NetworkSpec
 from server.config import RunConfig, load_config
 from server.data.dataset import Dataset, cut_public_private, images_digest
 from server.data.load import load_dataset
-from server.errors import ConfigError, FimiServerError, ResourceError
+from server.endings import exit_code
+from server.errors import ConfigError
 from server.given import FROM_1, check_values, decimals, seeds
 from server.learning.federated import FederationJob, Progression, filled, run_federation
 from server.learning.fit_rounds import deal, synthetic_of
@@ -38,7 +40,6 @@ from server.learning.made import Made
 from server.learning.measure import MeasureProgress, measure
 from server.learning.training import balanced_draw
 from server.plan.fill import class_fill
-from server.resources import explained
 from server.synth.card import check_pool_trained_on
 from server.synth.pool import Pool, draw, load_pool
 from server.synth.public import public_part
@@ -167,17 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.fill_factor < 2:
         parser.error(f"--fill-factor {arguments.fill_factor}: from 2 up, for the control takes as many epochs")
-    try:
-        bench(arguments)
-    except FimiServerError as error:
-        print(f"bench_fill: {error}", file=sys.stderr)
-        return error.exit_code
-    except Exception as error:
-        if (sentence := explained(error)) is None:
-            raise
-        print(f"bench_fill: {sentence}", file=sys.stderr)
-        return ResourceError.exit_code
-    return 0
+    return exit_code("bench_fill", partial(bench, arguments))
 
 
 def bench(arguments: argparse.Namespace) -> None:

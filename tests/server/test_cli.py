@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from server import cli, errors, pipeline, steps
+from server.endings import INTERRUPTED
 from server.progress import Progress
 from server.run_dir import RunDir
 from server.sources import ASSETS
@@ -36,7 +37,7 @@ def test_exit_codes_are_documented_in_help_and_readme() -> None:
     help_text = cli.build_parser().format_help()
     readme = (ROOT / "server" / "README.md").read_text()
     codes = {error.exit_code for error in vars(errors).values() if isinstance(error, type)}
-    for code in codes | {0, cli.INTERRUPTED}:
+    for code in codes | {0, INTERRUPTED}:
         assert f"\n  {code} " in help_text
         assert f"\n| {code} |" in readme
     for code, what in ((errors.InfeasibleError.exit_code, "no plan"), (errors.DataError.exit_code, "a data set")):
