@@ -195,6 +195,10 @@ def synth_pool_command(arguments: argparse.Namespace) -> None:
     named = generator_source(config, Path() if arguments.config is None else arguments.config.resolve().parent)
     pipeline = named is not None and is_pipeline(named)
     source = named if named is not None and pipeline else _own(arguments)
+    if not pipeline:
+        from server.synth.make import trained_on
+
+        trained_on(_own(arguments), dataset)  # refused now, not after its samples were made
     if by_ray:
         from server.synth.opening import files_to_send
         from server.synth.ray_workers import cluster, ray_maker

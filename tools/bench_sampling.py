@@ -29,6 +29,7 @@ from server.sources import ASSETS
 from server.synth.checkpoint import read_checkpoint
 from server.synth.diffusion import SCHEDULE, to_images
 from server.synth.hardware import Hardware, placed
+from server.synth.noise import noise_of
 from server.synth.sampler import DiffusionGenerator
 from server.synth.settings import NOISE_STEPS, Sampling
 
@@ -82,7 +83,7 @@ def stock(unet: Any, shape: UNetShape, guidance: float) -> Draw:
 
     def draw(classes: np.ndarray, seeds: np.ndarray) -> np.ndarray:
         network.classes = torch.as_tensor(classes, device=unet.device)
-        luck = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+        luck = [noise_of(int(seed)) for seed in seeds]
         shown = pipeline(len(seeds), luck, num_inference_steps=STOCK_STEPS, output_type="np").images  # in [0, 1]
         return to_images(torch.from_numpy(shown).permute(0, 3, 1, 2) * 2.0 - 1.0, shape.patch)
 

@@ -32,6 +32,20 @@ def part_path(path: Path, number: int) -> Path:
     return path if number == 1 else path.with_name(f"{path.stem}.{number}{path.suffix}")
 
 
+def state_path(path: Path) -> Path:
+    """Where the state of a training lies, beside its checkpoint, until it has ended."""
+    return path.with_suffix(".state")
+
+
+def check_finished(path: Path) -> None:
+    """Raise DataError where the training of a checkpoint has not ended: its card tells of steps that were not made."""
+    if state_path(path).exists():
+        raise DataError(
+            f"{path}: its training has not ended; the same train-generator command goes on with it. To take it as it "
+            f"is, remove {state_path(path).name} beside it"
+        )
+
+
 def write_checkpoint(path: Path, weights: Mapping[str, torch.Tensor], shape: UNetShape) -> str:
     """Write all parts, the named one last; returns the digest (SHA-256 over the parts).
 

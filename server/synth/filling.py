@@ -122,10 +122,13 @@ def fill(
 ) -> None:
     """Make the blocks that the first wanted[c] samples of class c lack; each is kept as soon as it is made.
 
-    What others make meanwhile is not made again. Raises Stopped where `stop` asks for it, and ResourceError where the
-    disk is full; either way whole blocks are kept and a later call makes the rest.
+    What others make meanwhile is not made again. Raises Stopped where `stop` asks for it, ResourceError where the disk
+    is full, and DataError where images of another kind lie in their place; whole blocks are kept and a later call makes
+    the rest.
     """
-    kind, left = stock.kind, set(stock.missing(wanted))
+    kind = stock.kind
+    stock.own.check(kind)
+    left = set(stock.missing(wanted))
     total, sizes, started = int(kind.whole(wanted).sum()), list[int](), time.monotonic()
     if not left:
         return

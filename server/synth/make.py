@@ -21,7 +21,7 @@ from server.errors import DataError
 from server.learning.training import Recipe
 from server.run_dir import versions
 from server.synth.card import FORMAT, read_card, write_card
-from server.synth.checkpoint import size_bytes
+from server.synth.checkpoint import size_bytes, state_path
 from server.synth.filling import Maker, Stock, SynthProgress, fill, made_here
 from server.synth.generator import Generator
 from server.synth.hardware import Hardware, accelerator_on
@@ -87,7 +87,7 @@ def train_generator(
     check_batch(settings.train.batch, accelerator.num_processes)
     if card is None and accelerator.is_main_process:
         write_card(card_path, {**facts, "hardware": {"trained_on": hardware.describe()}})
-    if not checkpoint.exists() or checkpoint.with_suffix(".state").exists():
+    if not checkpoint.exists() or state_path(checkpoint).exists():
         snapshots = write_snapshot(folder / "training.png", shape)
         train(part.images, part.labels, shape, settings.train, checkpoint, report, hardware=hardware, show=snapshots)
     return read_card(card_path) or facts
@@ -111,22 +111,6 @@ def pool_kind(digest: str, dataset: Dataset, settings: PoolSettings) -> Kind:
         black_below=settings.black_below,
         block=settings.block,
     )
-
-
-def make_pool(
-    checkpoint: Path,
-    folder: Path,
-    dataset: Dataset,
-    settings: PoolSettings,
-    *,
-    hardware: Hardware | None = None,
-    report: Callable[[SynthProgress], None] = lambda _: None,
-    make: Maker | None = None,
-) -> Kind:
-    """Fill the store at `folder` with samples of a checkpoint; for the rest see `fill_pool`."""
-    inner = load_generator(checkpoint, settings.sampling, hardware)
-    generator = selected(inner, checkpoint.parent, settings.select, black_below=settings.black_below)
-    return fill_pool(generator, folder, dataset, settings, report=report, make=make)
 
 
 def fill_pool(
@@ -155,17 +139,8 @@ def describe_generator(
     network: str = "vgg9",
 ) -> dict[str, Any]:
     """Score the pool in `folder`, write card and samples.png; returns the card."""
-    card_path = folder / "generator-card.json"
-    facts = read_card(card_path)
-    if facts is None:
-        raise DataError(f"{card_path} is missing: what the generator was trained on is not known")
-    public = public_indices(dataset, facts["data"]["public_fraction"], facts["data"]["split_seed"])
-    checkpoint = folder / "generator.safetensors"
-    if images_digest(dataset.x_train[public], dataset.y_train[public]) != facts["data"]["digest"]:
-        raise DataError(
-            f"{checkpoint} was trained on {facts['data']['name']}, not on the public part of this {dataset.name}: give "
-            "the data set that it was trained on"
-        )
+    card_path, checkpoint = folder / "generator-card.json", folder / "generator.safetensors"
+    facts, public = trained_on(checkpoint, dataset)
     inner = load_generator(checkpoint, pool_settings.sampling)
     generator = selected(inner, folder, pool_settings.select, black_below=pool_settings.black_below)
     store, kind = Store(folder / "pool"), pool_kind(generator.digest, dataset, pool_settings)
@@ -199,6 +174,25 @@ def describe_generator(
     }
     write_card(card_path, card)
     return card
+
+
+def trained_on(checkpoint: Path, dataset: Dataset) -> tuple[dict[str, Any], np.ndarray]:
+    """The card of a checkpoint, and the public part of `dataset`, indices (P,), that it was trained on.
+
+    Raises DataError where that is another one, or not known.
+    """
+    card_path = checkpoint.with_name("generator-card.json")
+    facts = read_card(card_path)
+    if facts is None:
+        raise DataError(f"{card_path} is missing: what the generator was trained on is not known")
+    data = facts["data"]
+    public = public_indices(dataset, data["public_fraction"], data["split_seed"])
+    if images_digest(dataset.x_train[public], dataset.y_train[public]) != data["digest"]:
+        raise DataError(
+            f"{checkpoint} was trained on {data['name']}, not on the public part of this {dataset.name}: give the data "
+            "set that it was trained on"
+        )
+    return facts, public
 
 
 def training_facts(part: PublicPart, settings: GeneratorSettings) -> dict[str, Any]:

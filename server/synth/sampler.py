@@ -24,10 +24,11 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UNet2DModel
 from models.unet import UNetShape, build_unet
 from server.errors import DataError
 from server.synth.batches import Batches
-from server.synth.checkpoint import read_checkpoint
+from server.synth.checkpoint import check_finished, read_checkpoint
 from server.synth.diffusion import SCHEDULE, to_images
 from server.synth.generator import Stop, Stopped, never
 from server.synth.hardware import Hardware, placed
+from server.synth.noise import noise_of
 from server.synth.settings import NOISE_STEPS, Sampling, Solver
 
 LOG = logging.getLogger(__name__)
@@ -100,8 +101,7 @@ class DiffusionGenerator:
             self._network = self._hardware.compiled(placed(self._unet, self._hardware, device))
         side = self._shape.image_size // self._shape.patch
         one = (self._shape.channels * self._shape.patch**2, side, side)
-        # noise is drawn on the CPU, so that a seed means the same image on any machine
-        x = torch.stack([torch.randn(one, generator=torch.Generator().manual_seed(int(s))) for s in seeds])
+        x = torch.stack([torch.randn(one, generator=noise_of(int(seed))) for seed in seeds])
         x = x.to(self._hardware.device)
         label = torch.as_tensor(classes, dtype=torch.int64, device=x.device)
         solver = SCHEDULERS[self._sampling.solver]()
@@ -126,7 +126,11 @@ class DiffusionGenerator:
 
 
 def load_generator(path: Path, sampling: Sampling, hardware: Hardware | None = None) -> DiffusionGenerator:
-    """Read a checkpoint that `save_checkpoint` wrote; to run on the CPU unless told otherwise."""
+    """Read a checkpoint that `save_checkpoint` wrote; to run on the CPU unless told otherwise.
+
+    Raises DataError where it is missing, broken, or of a training that has not ended.
+    """
+    check_finished(path)
     weights, shape, digest = read_checkpoint(path)
     unet = build_unet(shape)
     try:

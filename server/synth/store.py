@@ -128,6 +128,16 @@ class Store:
             found |= {Block(int(match[1]), int(first)) for first in files if match}
         return found
 
+    def check(self, kind: Kind) -> None:
+        """Raise DataError where samples of other classes, or of another size, lie in the place of these."""
+        folder = self.root / kind.folder
+        held = self._kind_at(folder)
+        if held not in (None, kind):
+            raise DataError(
+                f"{folder} holds images {held.image_shape} of {held.n_classes} classes, not {kind.image_shape} of "
+                f"{kind.n_classes}: move it away"
+            )
+
     def holds(self, kind: Kind, block: Block) -> bool:
         return (self.root / kind.folder / block.file).exists()
 

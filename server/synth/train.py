@@ -30,6 +30,7 @@ from server.data.dataset import images_digest
 from server.errors import DataError, ResourceError
 from server.resources import unless_out_of_memory
 from server.synth.augment import augmented
+from server.synth.checkpoint import state_path
 from server.synth.diffusion import draw, noise_schedule, save_checkpoint, to_network, training_loss
 from server.synth.hardware import Hardware, accelerator_on, on_each_process, placed
 from server.synth.train_state import TrainState, load_state, save_state
@@ -114,7 +115,7 @@ def train(
     unet = placed(build_unet(shape), hardware, accelerator.device)
     averaged = copy.deepcopy(unet).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(unet.parameters(), lr=settings.lr, weight_decay=0.01, fused=True)
-    state = TrainState(out.with_suffix(".state"), settings, shape, images_digest(images, labels))
+    state = TrainState(state_path(out), settings, shape, images_digest(images, labels))
     first = load_state(state, unet, averaged, optimizer)
     if len(set(gather_object([first]))) > 1:
         raise DataError(f"the processes found different states to go on from: {out.parent} must be one folder for all")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,18 @@ def test_another_generator_makes_nothing_of_this_kind(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="are made by generator eeee.*, not by ffff"):
         grow(stock(tmp_path, kind=Kind("e" * 64, 3, (8, 8, 1))), [1, 1, 1])
     assert not files_of(tmp_path)
+
+
+def test_samples_of_other_classes_or_size_in_their_place_are_refused(tmp_path: Path) -> None:
+    """The folder of a kind does not tell how many classes there are: of another data set they could be mixed up."""
+    grow(stock(tmp_path), [3, 3, 3])
+    before = files_of(tmp_path)
+    other = replace(KIND, n_classes=4)
+    with pytest.raises(
+        DataError, match=r"holds images .* of 3 classes, not .* of 4: move"
+    ):
+        grow(stock(tmp_path, kind=other), [3] * other.n_classes)
+    assert files_of(tmp_path) == before
 
 
 def test_a_full_stock_needs_no_generator(tmp_path: Path) -> None:

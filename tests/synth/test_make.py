@@ -17,10 +17,11 @@ from server.learning.training import Recipe
 from server.sources import ASSETS
 from server.synth import make
 from server.synth.card import check_trained_on, read_card, to_markdown
-from server.synth.make import GeneratorSettings, PoolSettings, describe_generator, make_pool, train_generator
+from server.synth.make import GeneratorSettings, PoolSettings, describe_generator, fill_pool, train_generator
 from server.synth.pool import Pool
 from server.synth.public import public_part
 from server.synth.quality import class_accuracy, sample_grid
+from server.synth.sampler import load_generator
 from server.synth.settings import Sampling
 from server.synth.train import TrainSettings
 
@@ -43,7 +44,7 @@ def dataset() -> Dataset:
 def make_all(dataset: Dataset, folder: Path, settings: GeneratorSettings) -> dict[str, Any]:
     """What the command does: train, sample, score."""
     train_generator(public_part(dataset, 0.5, 0), folder, settings)
-    make_pool(folder / "generator.safetensors", folder / "pool", dataset, POOL)
+    fill_pool(load_generator(folder / "generator.safetensors", POOL.sampling), folder / "pool", dataset, POOL)
     return describe_generator(dataset, folder, POOL)
 
 
@@ -101,6 +102,12 @@ def test_a_generator_is_made_described_and_not_made_again(
         check_trained_on(tmp_path / "generator.safetensors", card["data"]["digest"])
     (tmp_path / "generator.safetensors").write_bytes(held)
 
+    state = tmp_path / "generator.state"
+    state.write_bytes(b"")  # as while it is trained
+    with pytest.raises(DataError, match=r"its training has not ended; .* remove generator\.state"):
+        load_generator(tmp_path / "generator.safetensors", Sampling())
+    state.unlink()
+
     monkeypatch.setattr(make, "train", None)  # would fail if it were called
     assert make_all(dataset, tmp_path, SETTINGS)["checkpoint"] == card["checkpoint"]
     with pytest.raises(DataError, match="generator of other data or settings"):
@@ -116,6 +123,22 @@ def test_a_generator_is_made_described_and_not_made_again(
         check_trained_on(tmp_path / "generator.safetensors", card["data"]["digest"])
     with pytest.raises(DataError, match="has no card beside it"):
         train_generator(public_part(dataset, 0.5, 0), tmp_path, SETTINGS)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' schedulers, numpy 2
+def test_a_pool_for_other_data_is_refused_before_a_sample_is_made(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "g"
+    train_generator(public_part(dataset, 0.5, 0), folder, SETTINGS)
+    other = replace(dataset, x_train=dataset.x_train[::-1].copy(), y_train=dataset.y_train[::-1].copy())
+    for name, own in (("other", other), ("right", dataset)):
+        parts = {part: getattr(own, part) for part in ("x_train", "y_train", "x_test", "y_test")}
+        np.savez(tmp_path / f"{name}.npz", **parts)
+    asked = ["synth-pool", "--per-class", "1", "--block", "1", "--out", str(folder), "--data"]
+    assert cli.main([*asked, str(tmp_path / "other.npz")]) == 4
+    assert "was trained on shades, not on the public part of this other" in capsys.readouterr().err
+    assert not (folder / "pool").exists()
 
 
 def test_images_are_mirrored_only_where_that_is_asked_for() -> None:

@@ -17,6 +17,7 @@ from server.synth.generator import Stopped
 from server.synth.hardware import Hardware
 from server.synth.sampler import DiffusionGenerator
 from server.synth.settings import SOLVERS, Sampling
+from server.synth.store import sample_seed
 
 SHAPE = UNetShape(image_size=8, channels=1, n_classes=2, widths=(32, 32), layers=1)
 PLAIN = Hardware("cpu", channels_last=False, compile=False)
@@ -54,6 +55,14 @@ def test_sampling_ends_before_the_next_pass_of_the_network() -> None:
     with pytest.raises(Stopped):
         generator.sample(classes, seeds, stop=lambda: len(net.asked) >= 13)
     assert len(net.asked) == 13
+
+
+def test_another_base_seed_gives_other_images() -> None:
+    generator = sampler_of(build_unet(SHAPE), Sampling(steps=2))
+    first, other = (
+        generator.sample(np.zeros(3, int), np.array([sample_seed(b, 0, k) for k in range(3)])) for b in (0, 1)
+    )
+    assert not (first == other).all(axis=(1, 2, 3)).any()
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

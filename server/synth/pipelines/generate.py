@@ -16,6 +16,7 @@ import torch
 from server.errors import DataError
 from server.synth.batches import Batches
 from server.synth.generator import Stop, Stopped, never
+from server.synth.noise import noise_of
 from server.synth.pipelines.conditions import Conditions
 from server.synth.pipelines.images import check_images, to_data_set
 
@@ -68,8 +69,7 @@ class PipelineGenerator:
 
     def _batch(self, classes: np.ndarray, seeds: np.ndarray, stop: Stop) -> np.ndarray:
         pipeline = self._load()
-        # noise is drawn on the CPU, so that a seed means the same image on any machine
-        noise = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+        noise = [noise_of(int(seed)) for seed in seeds]
         asked = {**self._conditions.arguments(classes, seeds), **self._settings}
         if "batch_size" in inspect.signature(pipeline.__call__).parameters:
             asked["batch_size"] = len(classes)
