@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from server.errors import ConfigError, DataError
-from server.given import FROM_1, check_values, data_of, decimals, numbers, seeds
+from server.given import FROM_1, GREY, check_values, data_of, decimals, numbers, seeds
 
 if TYPE_CHECKING:
     from server.config import RunConfig
@@ -54,7 +55,10 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def assess_command(arguments: argparse.Namespace) -> None:
     """fimi-server assess-generator"""
-    check_values(arguments, {"steps": FROM_1, "per_class": FROM_1, "max_test": FROM_1, "workers": FROM_1})
+    check_values(
+        arguments,
+        {"steps": FROM_1, "per_class": FROM_1, "max_test": FROM_1, "workers": FROM_1, "black_below": GREY},
+    )
     config, dataset = data_of(arguments.config, arguments.data)
     folder = _generator_folder(arguments, config)
     from server.files import write_atomic
@@ -68,39 +72,52 @@ def assess_command(arguments: argparse.Namespace) -> None:
     part = public_part(dataset, config.data.public_fraction, config.data.split_seed)
     check_trained_on(folder / "generator.safetensors", part.facts["digest"])
     card = read_card(folder / "generator-card.json") or {}
-    mirror = bool(card.get("training", {}).get("mirror", False))
+    shown = card.get("training", {})
+    mirror, shift = bool(shown.get("mirror", False)), int(shown.get("shift", 0))
     chosen = variants_of(arguments.sweep, arguments.select, config)
-    settings = _settings(arguments, config, folder, len(part.class_names), mirror=mirror)
+    settings = replace(_settings(arguments, config, folder, len(part.class_names)), mirror=mirror, shift=shift)
     judges = judges_beside(part, folder, mirror=mirror, say=_say) if any(own.select for own in chosen) else None
 
     def source(variant: Variant) -> Source:
         return _source(folder, variant, arguments.device, settings.black_below)
 
     found = assess(dataset, part, chosen, source, arguments.out, settings, judges=judges, say=_say)
-    figures = draw_all(found, part, arguments.out, mirror=mirror)
+    figures = draw_all(found, part, arguments.out, mirror=mirror, shift=shift)
     content = json.loads((arguments.out / "assessment.json").read_text())
     of_run = variants_of([], None, config)[0]
     if of_run in chosen:
-        enter_worth(folder, content, chosen.index(of_run))
+        _say(_entered(arguments, folder, content, chosen.index(of_run)))
     write_atomic(arguments.out / "assessment.md", page(content, figures).encode())
     print("\n".join(variants_table(content["variants"])))
     print(f"{arguments.out}: assessment.json, assessment.md, {', '.join(figures)}")
 
 
-def enter_worth(folder: Path, content: dict[str, Any], number: int) -> None:
-    """Variant `number` of an assessment into the card of the generator in `folder`, if it has one."""
+def _entered(arguments: argparse.Namespace, folder: Path, content: dict[str, Any], number: int) -> str:
+    """`enter_worth`, but for a generator that ships and was not named; returns what became of it, in a sentence."""
+    from server.sources import ASSETS
+
+    if arguments.generator is None and folder.resolve().is_relative_to(ASSETS):
+        return f"the card of the generator that ships is left as it is; --generator {folder} enters this into it"
+    return enter_worth(folder, content, number)
+
+
+def enter_worth(folder: Path, content: dict[str, Any], number: int) -> str:
+    """Variant `number` of an assessment into the card of the generator in `folder`, unless that has one of the same
+    samples from more seeds or test images; returns which, in a sentence."""
     from server.synth.card import read_card, write_card
 
     path = folder / "generator-card.json"
     card = read_card(path)
     if card is None:
-        return
+        return f"no {path}: nothing is entered"
     own = content["variants"][number]
     copies, worth, score = own["copies"]["pixels"][0], own["worth"], own["score"][-1]
     entry = {
         "samples": own["name"],
         "generator": own["generator"],
         "select": own["select"],
+        "network": content["settings"]["network"],
+        "steps": content["settings"]["recipe"]["steps"],
         "seeds": len(content["settings"]["amounts"]["seeds"]),
         "test_images": content["data"]["test_images"],
         "score_samples": score["samples"],
@@ -110,9 +127,15 @@ def enter_worth(folder: Path, content: dict[str, Any], number: int) -> None:
         "eta_95": worth["intervals"]["eta_free"] if "intervals" in worth else worth.get("refused"),
         "near_copies": copies["made"],
         "near_copies_among_unseen_real": copies["held_out"],
+        "near_copies_found_of_planted": copies["planted"],
+        "near_copies_looked_for_in": content["variants"][number]["images_a_side"],
     }
-    if card.get("worth") != entry:
-        write_card(path, card | {"worth": entry})
+    held = card.get("worth", {})
+    same = all(held.get(part) == entry[part] for part in ("generator", "select", "samples"))
+    if same and any(held[part] > entry[part] for part in ("seeds", "test_images")):
+        return f"{path} keeps its worth, of {held['seeds']} seeds on {held['test_images']} test images"
+    write_card(path, card | {"worth": entry})
+    return f"{path}: the worth of its samples is entered"
 
 
 def variants_of(sweeps: list[str], select: str | None, config: RunConfig) -> list[Variant]:
@@ -175,9 +198,7 @@ def _amounts(arguments: argparse.Namespace) -> Amounts:
     return Amounts(whole("amounts"), whole("alone"), whole("bases"), times, tuple(sorted(set(seeds(given("seeds"))))))
 
 
-def _settings(
-    arguments: argparse.Namespace, config: RunConfig, folder: Path, n_classes: int, *, mirror: bool
-) -> AssessSettings:
+def _settings(arguments: argparse.Namespace, config: RunConfig, folder: Path, n_classes: int) -> AssessSettings:
     from server.learning.training import Recipe
     from server.synth.assess.whole import AssessSettings
     from server.synth.ready import black_below_of
@@ -197,7 +218,6 @@ def _settings(
         feature_network=config.network.name,
         per_class=arguments.per_class or max(10, -(-amounts.most_synthetic // n_classes)),
         black_below=black_below,
-        mirror=mirror,
         max_test=arguments.max_test or MAX_TEST,
         workers=arguments.workers,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from server.errors import ConfigError
-from server.given import FROM_0, FROM_1, MORE_THAN_0, check_values, data_of, numbers
+from server.given import FROM_0, FROM_1, GREY, MORE_THAN_0, check_values, data_of, numbers
 
 if TYPE_CHECKING:
     from server.config import RunConfig
@@ -155,8 +155,7 @@ def _check_training(arguments: argparse.Namespace) -> None:
 
 def _check_pool(arguments: argparse.Namespace) -> None:
     """Raise ConfigError for a value that no pool can have."""
-    grey = (lambda n: 0 <= n <= 255, "a grey level from 0 to 255")
-    check_values(arguments, {"per_class": FROM_1, "block": FROM_1, "black_below": grey})
+    check_values(arguments, {"per_class": FROM_1, "block": FROM_1, "black_below": GREY})
 
 
 def _settings(arguments: argparse.Namespace, part: PublicPart, hardware: Hardware) -> GeneratorSettings:

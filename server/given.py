@@ -63,6 +63,7 @@ Check = tuple[Callable[[float], bool], str]
 FROM_0: Check = (lambda n: n >= 0, "a whole number from 0 up")
 FROM_1: Check = (lambda n: n >= 1, "a whole number from 1 up")
 MORE_THAN_0: Check = (lambda n: 0 < n < math.inf, "a number above 0")
+GREY: Check = (lambda n: 0 <= n <= 255, "a grey level from 0 to 255")
 
 
 def check_values(arguments: argparse.Namespace, checks: Mapping[str, Check]) -> None:

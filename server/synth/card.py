@@ -77,8 +77,16 @@ def check_trained_on(checkpoint: Path, public_digest: str) -> None:
 def to_markdown(card: dict[str, Any]) -> str:
     """The card as a page: one table per part, then the score in a sentence."""
     lines = [f"# Generator for {card['data']['name']}", ""]
-    quality = card.get("quality")
-    if quality:
+    quality, worth = card.get("quality"), card.get("worth")
+    if worth:
+        lines += [
+            f"A {worth['network']} trained for {worth['steps']} steps on {worth['score_samples']} samples of this "
+            f"generator, and on nothing else, is right on **{worth['score']['mean']:.1%}** of {worth['test_images']} "
+            f"real test images (mean of {worth['seeds']} seeds); trained on as many real images it is right on "
+            f"{worth['score_of_real']['mean']:.1%}.",
+            "",
+        ]
+    elif quality:
         lines += [
             f"A {quality['network']} trained for {quality['steps']} steps on {quality['samples']} samples of this "
             f"generator, and on nothing else, is right on **{quality['accuracy']:.1%}** of "

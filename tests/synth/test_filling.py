@@ -105,9 +105,7 @@ def test_samples_of_other_classes_or_size_in_their_place_are_refused(tmp_path: P
     grow(stock(tmp_path), [3, 3, 3])
     before = files_of(tmp_path)
     other = replace(KIND, n_classes=4)
-    with pytest.raises(
-        DataError, match=r"holds images .* of 3 classes, not .* of 4: move"
-    ):
+    with pytest.raises(DataError, match=r"holds images .* of 3 classes, not .* of 4: move"):
         grow(stock(tmp_path, kind=other), [3] * other.n_classes)
     assert files_of(tmp_path) == before
 

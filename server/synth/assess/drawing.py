@@ -13,7 +13,7 @@ from models.learning_curve import error
 from server.data.licences import may_be_shown
 from server.data.tiles import tile
 from server.report.drawing import RC, Drawing, new_figure, save
-from server.synth.assess.copies import RATES, with_mirrored
+from server.synth.assess.copies import RATES, views
 from server.synth.assess.likeness import PAIRS
 from server.synth.assess.whole import Assessed
 from server.synth.mosaic import write_png
@@ -22,7 +22,7 @@ from server.synth.public import PublicPart
 REAL, MADE, OTHER = "#3b82c4", "#1a9a6c", "#d97706"
 
 
-def draw_all(found: Sequence[Assessed], part: PublicPart, folder: Path, *, mirror: bool) -> list[str]:
+def draw_all(found: Sequence[Assessed], part: PublicPart, folder: Path, *, mirror: bool, shift: int) -> list[str]:
     """Write the figures of the first variant, and one of all where there are several; returns their file names."""
     first = found[0]
     drawings = [draw_score(first.values), draw_augmentation(first.values), draw_recall(first.values, part.class_names)]
@@ -33,7 +33,7 @@ def draw_all(found: Sequence[Assessed], part: PublicPart, folder: Path, *, mirro
         save(drawing, folder)
     names = [f"{drawing.name}.png" for drawing in drawings]
     if may_be_shown(part.name):
-        write_png(folder / "closest-pairs.png", closest_pairs(first, part, mirror=mirror))
+        write_png(folder / "closest-pairs.png", closest_pairs(first, part, mirror=mirror, shift=shift))
         names.append("closest-pairs.png")
     return names
 
@@ -155,8 +155,12 @@ def draw_variants(rows: Sequence[dict[str, Any]]) -> Drawing:
     return Drawing("variants", "Variants", "Kernel distance, class-accuracy score and eta of each variant.", figure)
 
 
-def closest_pairs(found: Assessed, part: PublicPart, *, mirror: bool) -> np.ndarray:
-    """Rows of four pairs, a sample and the public image it lies nearest to, by ratio: (H, W, C) uint8."""
-    public = with_mirrored(part.images, mirror=mirror)
-    pairs = [own for made, real in found.likeness.pairs[:PAIRS] for own in (found.made.images[made], public[real])]
-    return tile(np.stack(pairs), 8)
+def closest_pairs(found: Assessed, part: PublicPart, *, mirror: bool, shift: int) -> np.ndarray:
+    """Rows of four pairs, a sample and the public image it lies nearest to, as it does: (H, W, C) uint8."""
+    shown = []
+    for number, real in found.likeness.pairs[:PAIRS]:
+        made = found.made.images[number]
+        seen = np.concatenate(list(views(part.images[real : real + 1], mirror=mirror, shift=shift)))
+        away = ((seen.astype(np.float64) - made) ** 2).sum(axis=(1, 2, 3))
+        shown += [made, seen[away.argmin()]]
+    return tile(np.stack(shown), 8)

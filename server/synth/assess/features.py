@@ -17,7 +17,7 @@ from edge_client.protocol.messages import NetworkSpec
 from models import networks
 from server.learning.kept import trained_once
 from server.learning.training import Recipe, Weights
-from server.synth.assess.copies import with_mirrored
+from server.synth.assess.copies import views
 from server.synth.public import PublicPart
 
 BATCH = 250
@@ -36,7 +36,7 @@ def feature_network(
         "recipe": recipe.__dict__,
         "mirror": mirror,
     }
-    images = with_mirrored(part.images, mirror=mirror)
+    images = np.concatenate(list(views(part.images, mirror=mirror, shift=0)))
     labels = np.concatenate([part.labels] * (len(images) // len(part.labels)))
     return spec, trained_once(path, spec, images, labels, recipe, seed=SEED, facts=facts)
 

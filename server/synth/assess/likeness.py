@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,13 +12,14 @@ from edge_client.protocol.messages import NetworkSpec
 from server.data.dataset import Dataset
 from server.learning.made import Made
 from server.learning.training import Weights
-from server.synth.assess.copies import copy_shares, nearness, pixels, planted_copies, with_mirrored
+from server.synth.assess.copies import copy_shares, nearness, pixels, planted_copies, views
 from server.synth.assess.distances import frechet, kernel_distance
 from server.synth.assess.features import features_of, stratified
 from server.synth.assess.manifold import manifold
+from server.synth.assess.neighbours import Views
 from server.synth.public import PublicPart
 
-VERSION = 1
+VERSION = 2
 """Of the measures: results of another one are measured anew."""
 
 PAIRS = 16
@@ -27,7 +29,7 @@ PAIRS = 16
 class Likeness:
     """What is written down (`values`, JSON), and what figures need: ratios by kind, and the closest pairs.
 
-    `pairs`: indices of samples and of what they lie nearest to, public images, mirrored ones after all others.
+    `pairs`: indices of samples and of the public images that they lie nearest to.
     """
 
     values: dict[str, Any]
@@ -37,35 +39,42 @@ class Likeness:
 
 @dataclass(frozen=True)
 class Reference:
-    """What all variants are held against: computed once. Features are rows, as the network gives them.
+    """What all variants are held against: computed once.
 
-    `near_test` and `near_planted` are ratios (see `copies`), by "pixels" and "features"; `public_*` hold mirrored ones
-    after all others where training mirrored.
+    `public_*`: views of the public images, as rows. What the network sees of a moved image lies near that of the image,
+    so that moved views are looked at in pixels alone. `near_test` and `near_planted` are ratios (see `copies`), by
+    "pixels" and "features".
     """
 
     network: tuple[NetworkSpec, Weights]
-    public_pixels: np.ndarray
-    public_features: np.ndarray
+    public_pixels: Views
+    public_features: Views
     test_features: np.ndarray
     near_test: dict[str, np.ndarray]
     near_planted: dict[str, np.ndarray]
 
 
-def reference(part: PublicPart, dataset: Dataset, network: tuple[NetworkSpec, Weights], *, mirror: bool) -> Reference:
-    """Of the public part and the whole test part."""
-    public = with_mirrored(part.images, mirror=mirror)
-    planted = planted_copies(part.images)
-    rows, seen = pixels(public), features_of(*network, public)
+def reference(
+    part: PublicPart, dataset: Dataset, network: tuple[NetworkSpec, Weights], *, mirror: bool, shift: int
+) -> Reference:
+    """Of the public part and the whole test part; `mirror` and `shift` as training showed the images."""
+
+    def rows() -> Iterator[np.ndarray]:
+        return map(pixels, views(part.images, mirror=mirror, shift=shift))
+
+    features = [features_of(*network, own) for own in views(part.images, mirror=mirror, shift=0)]
+
+    def seen() -> list[np.ndarray]:
+        return features
+
+    planted = planted_copies(part.images, mirror=mirror, shift=shift)
     test_seen = features_of(*network, dataset.x_test)
     return Reference(
         network,
         rows,
         seen,
         test_seen,
-        {
-            "pixels": nearness(pixels(dataset.x_test), rows).ratio,
-            "features": nearness(test_seen, seen).ratio,
-        },
+        {"pixels": nearness(pixels(dataset.x_test), rows).ratio, "features": nearness(test_seen, seen).ratio},
         {
             "pixels": nearness(pixels(planted), rows).ratio,
             "features": nearness(features_of(*network, planted), seen).ratio,

@@ -40,7 +40,7 @@ def manifold(real: np.ndarray, made: np.ndarray) -> Manifold:
 
 def radii(rows: np.ndarray, k: int) -> np.ndarray:
     """(N,) the distance of each row to its k-th nearest other one."""
-    return nearest(rows, rows, k + 1)[0][:, k]
+    return nearest(rows, lambda: [rows], k + 1)[0][:, k]
 
 
 def within(points: np.ndarray, centres: np.ndarray, reach: np.ndarray) -> np.ndarray:
@@ -56,4 +56,4 @@ def within(points: np.ndarray, centres: np.ndarray, reach: np.ndarray) -> np.nda
 
 def covered(real: np.ndarray, made: np.ndarray) -> float:
     """The share of real rows that have a made one within the distance of their k-th nearest real one."""
-    return float((nearest(real, made, 1)[0][:, 0] <= radii(real, K_COVERAGE) + 1e-9).mean())
+    return float((nearest(real, lambda: [made], 1)[0][:, 0] <= radii(real, K_COVERAGE) + 1e-9).mean())

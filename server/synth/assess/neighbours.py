@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 
-PIECE = 500
+PIECE = 2000
+
+Views = Callable[[], Iterable[np.ndarray]]
+"""The same rows (M, D) as they may be seen, one array a view; asked anew for each piece, so that few are held at once."""
 
 
-def nearest(rows: np.ndarray, among: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Euclidean distances (N, k), ascending, and indices (N, k) of the k rows of `among` nearest to each of `rows`."""
-    rows, among = np.asarray(rows, dtype=np.float32), np.asarray(among, dtype=np.float32)
-    k = min(k, len(among))
-    middle = among.mean(axis=0, keepdims=True)  # centred: less is lost where two large squares are subtracted
-    rows, among = rows - middle, among - middle
-    squares = (among * among).sum(axis=1)
-    distances, indices = np.empty((len(rows), k)), np.empty((len(rows), k), dtype=np.int64)
+def nearest(rows: np.ndarray, views: Views, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Euclidean distances (N, k), ascending, and indices (N, k) of the k of M rows nearest to each of `rows`.
+
+    How far one is away is how far its nearest view is.
+    """
+    rows = np.asarray(rows, dtype=np.float32)
+    distances: list[np.ndarray] = []
+    indices: list[np.ndarray] = []
     for start in range(0, len(rows), PIECE):
-        piece = rows[start : start + PIECE]
-        far = squares[None] - 2.0 * piece @ among.T
-        pick = np.argpartition(far, k - 1, axis=1)[:, :k]
-        own = np.take_along_axis(far, pick, axis=1).astype(np.float64) + (piece * piece).sum(axis=1)[:, None]
+        far = _squares(rows[start : start + PIECE], views())
+        pick = np.argpartition(far, min(k, far.shape[1]) - 1, axis=1)[:, :k]
+        own = np.take_along_axis(far, pick, axis=1)
         order = np.argsort(own, axis=1, kind="stable")
-        indices[start : start + PIECE] = np.take_along_axis(pick, order, axis=1)
-        distances[start : start + PIECE] = np.sqrt(np.take_along_axis(own, order, axis=1).clip(min=0.0))
-    return distances, indices
+        indices.append(np.take_along_axis(pick, order, axis=1))
+        distances.append(np.sqrt(np.take_along_axis(own, order, axis=1).clip(min=0.0)).astype(np.float64))
+    return np.concatenate(distances), np.concatenate(indices)
+
+
+def _squares(piece: np.ndarray, views: Iterable[np.ndarray]) -> np.ndarray:
+    """(n, M) squared distances to the nearest view of each of M rows."""
+    least: np.ndarray | None = None
+    middle = piece.mean(axis=0, keepdims=True)  # centred: less is lost where two large squares are subtracted
+    piece = piece - middle
+    own = (piece * piece).sum(axis=1, dtype=np.float64)[:, None]
+    for view in views:
+        among = np.asarray(view, dtype=np.float32) - middle
+        far = piece @ among.T
+        far *= -2.0
+        far += (among * among).sum(axis=1)
+        least = far if least is None else np.minimum(least, far, out=least)
+    assert least is not None  # rows are seen at least one way
+    return least + own

@@ -55,7 +55,8 @@ class AssessSettings:
     feature_recipe: Recipe = field(default_factory=lambda: Recipe(steps=1000, batch_size=32, learning_rate=0.04))
     per_class: int = 500
     black_below: int = 0
-    mirror: bool = False
+    mirror: bool = False  # as training showed the images
+    shift: int = 0
     max_test: int = 4000
     refits: int = 400
     workers: int = 2
@@ -116,12 +117,21 @@ def assess(
 
     @functools.cache
     def against() -> Reference:  # minutes for a large public part; not needed where all variants are known
-        return reference(part, dataset, network, mirror=settings.mirror)
+        return reference(part, dataset, network, mirror=settings.mirror, shift=settings.shift)
 
     found = []
     for number, (variant, own) in enumerate(zip(variants, made, strict=True)):
         say(f"distances and near-copies: {number + 1} of {len(variants)}, {variant.name}")
-        key = _digest([VERSION, own.digest, facts["public_digest"], facts["whole_test_digest"], _features(settings)])
+        key = _digest(
+            [
+                VERSION,
+                own.digest,
+                facts["public_digest"],
+                facts["whole_test_digest"],
+                _features(settings),
+                settings.shift,
+            ]
+        )
 
         def find(own: Made = own) -> Likeness:
             return likeness(own, dataset, against())

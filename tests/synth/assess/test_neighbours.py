@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from server.errors import DataError
 from server.synth.assess.copies import (
@@ -10,10 +11,11 @@ from server.synth.assess.copies import (
     nearness,
     pixels,
     planted_copies,
-    with_mirrored,
+    views,
 )
 from server.synth.assess.manifold import manifold, radii, within
 from server.synth.assess.neighbours import nearest
+from server.synth.augment import augmented
 
 
 def column(*values: float) -> np.ndarray:
@@ -21,13 +23,13 @@ def column(*values: float) -> np.ndarray:
 
 
 def test_the_nearest_are_found_in_order_and_across_pieces() -> None:
-    distances, indices = nearest(column(0.0, 10.0), column(1.0, 12.0, -3.0, 9.5), 2)
+    distances, indices = nearest(column(0.0, 10.0), lambda: [column(1.0, 12.0, -3.0, 9.5)], 2)
     assert indices.tolist() == [[0, 2], [3, 1]]
     assert distances == pytest.approx(np.array([[1.0, 3.0], [0.5, 2.0]]), abs=1e-3)
     rng = np.random.default_rng(0)
-    rows, among = rng.random((1203, 3)), rng.random((70, 3))
+    rows, among = rng.random((2503, 3)), rng.random((70, 3))
     slow = np.linalg.norm(rows[:, None] - among[None], axis=2)
-    quick, where = nearest(rows, among, 4)
+    quick, where = nearest(rows, lambda: [among], 4)
     assert quick == pytest.approx(np.sort(slow, axis=1)[:, :4], abs=1e-3)
     assert np.array_equal(where[:, 0], slow.argmin(axis=1))
 
@@ -56,15 +58,15 @@ def test_precision_recall_and_coverage_by_hand() -> None:
 
 def test_ratios_are_relative_to_how_dense_the_data_are() -> None:
     public = column(0, 1, 2, 100, 200, 300)  # fewer than K: all six count
-    near = nearness(column(0.0, 1.0, 150.0), public)
+    near = nearness(column(0.0, 1.0, 150.0), lambda: [public])
     assert near.ratio[0] == 0.0
     assert near.index.tolist()[:2] == [0, 1]
     # from 150 to the six: 150, 149, 148, 50, 50, 150, mean 697 / 6
     assert near.ratio[2] == pytest.approx(50 / (697 / 6), rel=1e-5)
     assert near.distance[2] == pytest.approx(50.0)
-    assert nearness(column(5.0), column(5.0, 5.0)).ratio.tolist() == [0.0]
+    assert nearness(column(5.0), lambda: [column(5.0, 5.0)]).ratio.tolist() == [0.0]
     with pytest.raises(DataError, match="fewer than two"):
-        nearness(column(1.0), column(1.0))
+        nearness(column(1.0), lambda: [column(1.0)])
 
 
 def test_the_threshold_has_the_rate_that_it_says() -> None:
@@ -77,19 +79,50 @@ def test_the_threshold_has_the_rate_that_it_says() -> None:
     assert [s.held_out for s in shares] == pytest.approx([0.001, 0.01, 0.05])
 
 
-def test_copies_and_mirrored_copies_are_found_and_new_images_are_not() -> None:
+def test_a_row_is_as_near_as_its_nearest_view() -> None:
+    first, second = column(0.0, 10.0, 30.0), column(5.0, 90.0, 31.0)
+    distances, indices = nearest(column(6.0, 80.0), lambda: [first, second], 2)
+    assert indices.tolist() == [[0, 1], [1, 2]]  # 6 is 1 from 5 and 4 from 10; 80 is 10 from 90 and 49 from 31
+    assert distances == pytest.approx(np.array([[1.0, 4.0], [10.0, 49.0]]), rel=1e-5)
+
+
+def test_views_are_those_that_training_shows() -> None:
+    image = np.arange(6, dtype=np.uint8).reshape(1, 2, 3, 1)
+    assert [own[0, ..., 0].tolist() for own in views(image, mirror=True, shift=0)] == [
+        [[0, 1, 2], [3, 4, 5]],
+        [[2, 1, 0], [5, 4, 3]],
+    ]
+    moved = [own[0, ..., 0].tolist() for own in views(image, mirror=False, shift=1)]
+    assert moved[0] == [[0, 1, 2], [3, 4, 5]]
+    assert len(moved) == 9
+    assert [[0, 0, 1], [0, 0, 1]] in moved  # down and right by one: the edge is repeated
+    own = torch.from_numpy(np.repeat(image, 400, axis=0))
+    shown = augmented(own, torch.Generator().manual_seed(0), mirror=True, shift=1).numpy()
+    assert {x.tobytes() for x in shown} == {x.tobytes() for v in views(image, mirror=True, shift=1) for x in v}
+
+
+@pytest.mark.parametrize(("mirror", "shift"), [(False, 0), (True, 0), (False, 1), (True, 1)])
+def test_copies_of_what_training_showed_are_found_and_new_images_are_not(mirror: bool, shift: int) -> None:
     rng = np.random.default_rng(0)
 
     def images(n: int) -> np.ndarray:
         return rng.integers(0, 256, (n, 10, 10, 1), dtype=np.uint8)
 
     public, held_out, fresh = images(300), images(800), images(100)
-    copies = planted_copies(public, n=30)
-    made = np.concatenate([fresh, copies[:10], copies[10:20, :, ::-1]])
-    for mirror, found in ((False, 10), (True, 20)):
-        against = pixels(with_mirrored(public, mirror=mirror))
-        ratios = [nearness(pixels(x), against).ratio for x in (made, held_out[:400], held_out[400:], copies)]
-        strictest = copy_shares(*ratios)[0]
-        assert strictest.made * len(made) == pytest.approx(found, abs=2)  # a false alarm or two
-        assert strictest.held_out <= 0.02
-        assert strictest.planted == 1.0
+    as_is, mirrored, moved = (
+        public[:10],
+        public[10:20, :, ::-1],
+        np.pad(public[20:30], ((0, 0), (1, 0), (0, 0), (0, 0))),
+    )
+    made = np.concatenate([fresh, as_is, mirrored, moved[:, :10]])
+    copies = planted_copies(public, mirror=mirror, shift=shift, n=30)
+    ratios = [
+        nearness(pixels(x), lambda: map(pixels, views(public, mirror=mirror, shift=shift))).ratio
+        for x in (made, held_out[:400], held_out[400:], copies)
+    ]
+    strictest = copy_shares(*ratios)[0]
+    found = 10 * (1 + mirror + (shift > 0))
+    assert strictest.made * len(made) == pytest.approx(found, abs=2)  # a false alarm or two
+    assert strictest.held_out <= 0.02
+    assert strictest.planted == 1.0
+    assert strictest.images == 400

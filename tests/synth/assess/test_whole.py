@@ -167,7 +167,7 @@ def test_no_eta_is_no_reason_to_lose_the_rest(dataset: Dataset, tmp_path: Path) 
     assert "amounts of data are too few" in plain.values["worth"]["refused"]
     assert best([own.values for own in found])["eta"] is None
     part = public_part(dataset, 0.5, 0)
-    figures = draw_all(found, part, tmp_path, mirror=False)
+    figures = draw_all(found, part, tmp_path, mirror=False, shift=0)
     text = page(json.loads((tmp_path / "assessment.json").read_text()), figures)
     assert "eta: none" in text
     assert "| 5 steps, guidance 1 " in text
@@ -182,12 +182,14 @@ def test_no_real_image_is_shown_of_data_without_a_licence(
 ) -> None:
     _, found, _ = assessed
     part = public_part(dataset, 0.5, 0)
-    names = draw_all(found, part, tmp_path, mirror=False)
+    names = draw_all(found, part, tmp_path, mirror=False, shift=0)
     assert names == ["score.png", "augmentation.png", "recall.png", "copies.png", "variants.png"]
     assert all((tmp_path / name).stat().st_size > 1000 for name in names)
     assert sorted(path.name for path in tmp_path.glob("*.png")) == sorted(names)
-    assert draw_all(found, replace(part, name="fashion-mnist"), tmp_path, mirror=True)[-1] == "closest-pairs.png"
-    shown = closest_pairs(found[0], part, mirror=False)
+    assert (
+        draw_all(found, replace(part, name="fashion-mnist"), tmp_path, mirror=True, shift=0)[-1] == "closest-pairs.png"
+    )
+    shown = closest_pairs(found[0], part, mirror=False, shift=0)
     made, public = found[0].likeness.pairs[0]
     assert np.array_equal(shown[:8, :8], found[0].made.images[made])
     assert np.array_equal(shown[:8, 8:16], part.images[public])
@@ -260,8 +262,15 @@ def test_the_command_assesses_a_real_generator(
     assert cli.main([own for own in command if own not in ("--sweep", "steps=1,2", "--select", "0.2")]) == 0
     worth = (read_card(tmp_path / "generator" / "generator-card.json") or {})["worth"]
     assert (worth["samples"], worth["select"], worth["seeds"]) == ("20 steps, guidance 1.25", 0, 1)
+    assert (worth["network"], worth["steps"], worth["near_copies_looked_for_in"]) == ("tiny", 40, 15)
     assert 0 <= worth["near_copies"] <= 1
-    assert "## Worth" in (tmp_path / "generator" / "generator-card.md").read_text()
+    page = (tmp_path / "generator" / "generator-card.md").read_text()
+    assert "## Worth" in page
+    assert "A tiny trained for 40 steps on 12 samples of this generator" in page
+    hurried = [*(own for own in command if own not in ("--sweep", "steps=1,2", "--select", "0.2")), "--max-test", "9"]
+    assert cli.main(hurried) == 0
+    assert "keeps its worth, of 1 seeds on 30 test images" in capsys.readouterr().out
+    assert (read_card(tmp_path / "generator" / "generator-card.json") or {})["worth"] == worth
 
 
 @pytest.mark.slow
