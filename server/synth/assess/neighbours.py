@@ -9,7 +9,7 @@ import numpy as np
 PIECE = 2000
 
 Views = Callable[[], Iterable[np.ndarray]]
-"""The same rows (M, D) as they may be seen, one array a view; asked anew for each piece, so that few are held at once."""
+"""The same rows (M, D), a view after the other; asked anew for each piece of others, so that few are held at once."""
 
 
 def nearest(rows: np.ndarray, views: Views, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -262,14 +262,14 @@ def test_the_command_assesses_a_real_generator(
     assert cli.main([own for own in command if own not in ("--sweep", "steps=1,2", "--select", "0.2")]) == 0
     worth = (read_card(tmp_path / "generator" / "generator-card.json") or {})["worth"]
     assert (worth["samples"], worth["select"], worth["seeds"]) == ("20 steps, guidance 1.25", 0, 1)
-    assert (worth["network"], worth["steps"], worth["near_copies_looked_for_in"]) == ("tiny", 40, 15)
+    assert (worth["network"], worth["steps"], worth["near_copies_looked_for_in"]) == ("tiny", 40, 30)
     assert 0 <= worth["near_copies"] <= 1
     page = (tmp_path / "generator" / "generator-card.md").read_text()
     assert "## Worth" in page
     assert "A tiny trained for 40 steps on 12 samples of this generator" in page
     hurried = [*(own for own in command if own not in ("--sweep", "steps=1,2", "--select", "0.2")), "--max-test", "9"]
     assert cli.main(hurried) == 0
-    assert "keeps its worth, of 1 seeds on 30 test images" in capsys.readouterr().out
+    assert "keeps its worth, of 1 seeds on 60 test images" in capsys.readouterr().out
     assert (read_card(tmp_path / "generator" / "generator-card.json") or {})["worth"] == worth
 
 
