@@ -26,7 +26,7 @@ CONFIG = RunConfig(
 
 def write(folder: Path, **changed: object) -> None:
     content = {
-        "format": "fimi-rounds-1",
+        "format": "fimi-rounds-2",
         "progressions": [
             {"fill_factor": 1.0, "seed": 0, "accuracy": [0.3, 0.4, 0.5, 0.6]},
             {"fill_factor": 2.0, "seed": 0, "accuracy": [0.5, 0.6]},

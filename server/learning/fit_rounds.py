@@ -1,7 +1,8 @@
-"""Measuring accuracy over rounds with several amounts of data - on the public part alone - and what a target costs.
+"""Measuring accuracy over rounds with several amounts of data, and what a target costs; no device's data are needed.
 
-Part A of the public part is dealt to as many devices as the run will have, by the run's own partition; each gets
-synthetic samples from the pool for its classes, as a plan would give it. Part B tests. What comes out belongs to this
+The public part is dealt to as many devices as the run will have, by the run's own partition; each gets synthetic
+samples from the pool for its classes, as a plan would give it. The test part tests: it alone was hidden from the
+generator, whose samples would otherwise be asked about images that it was trained on. What comes out belongs to this
 data set, network, partition and training: the file says so, and a run with others refuses it.
 """
 
@@ -31,7 +32,7 @@ from server.plan.fill import class_fill
 from server.plan.whole_training import RoundCurve
 from server.synth.pool import Pool, draw
 
-FORMAT = "fimi-rounds-1"
+FORMAT = "fimi-rounds-2"
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,6 @@ class RoundsSettings:
 
     fill_factors: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0)
     seeds: tuple[int, ...] = (0, 1, 2)
-    held_out: float = 0.3
     max_test: int = 2000
     workers: int = 2
 
@@ -71,20 +71,22 @@ def fit_rounds(
     )
     x, y = dataset.x_train[cut.public], dataset.y_train[cut.public]
     groups = None if dataset.groups_train is None else dataset.groups_train[cut.public]
-    inner = cut_public_private(y, public_fraction=settings.held_out, seed=data.split_seed, groups=groups)
-    part_b = inner.public[balanced_draw(y[inner.public], settings.max_test, np.random.default_rng(data.split_seed))]
+    test = balanced_draw(
+        dataset.y_test, min(settings.max_test, len(dataset.y_test)), np.random.default_rng(data.split_seed)
+    )
+    held_out = (dataset.x_test[test], dataset.y_test[test])
     network = NetworkSpec(name=config.network.name, image_shape=dataset.image_shape, n_classes=dataset.n_classes)
     facts = terms(config) | {
         "dataset": dataset.name,
         "public_digest": images_digest(x, y),
         "generator": pool.generator,
         "samples_digest": made.digest,
-        "held_out": settings.held_out,
-        "test_images": len(part_b),
+        "test_images": len(test),
+        "test_digest": images_digest(*held_out),
     }
 
     def prepare(progression: Progression) -> FederationJob:
-        parts = deal(data, y, inner.private, groups, config.n_devices, progression.seed)
+        parts = deal(data, y, np.arange(len(y)), groups, config.n_devices, progression.seed)
         counts = np.array([np.bincount(y[part], minlength=dataset.n_classes) for part in parts])
         factor = progression.fill_factor
         synthetic = np.array([class_fill(own, synthetic_of(own, factor)) for own in counts])
@@ -96,7 +98,7 @@ def fit_rounds(
             )
         own = [(x[part], y[part]) for part in parts]
         devices = filled(own, draw(pool, synthetic, seed=progression.seed))
-        return FederationJob(progression, network, config.training, devices, (x[part_b], y[part_b]))
+        return FederationJob(progression, network, config.training, devices, held_out)
 
     progressions = measure(
         [Progression(factor, seed) for seed in settings.seeds for factor in settings.fill_factors],
@@ -124,7 +126,7 @@ def deal(
     if data.local_samples is not None:
         wanted = data.local_samples * n_devices
         if wanted > len(own):
-            raise DataError(f"{n_devices} devices of {data.local_samples} samples need {wanted}, part A has {len(own)}")
+            raise DataError(f"{n_devices} devices of {data.local_samples} samples need {wanted}, there are {len(own)}")
         own = np.sort(np.random.default_rng((seed, 2)).permutation(own)[:wanted])
     parts = partition(
         labels[own],

@@ -109,6 +109,16 @@ def test_measured_written_resumed_and_more_data_learns_faster(dataset: Dataset, 
     np.testing.assert_array_equal(again[1].accuracy, more.accuracy)
 
 
+def test_it_is_tested_on_images_that_the_generator_has_not_seen(dataset: Dataset, pool: Pool, tmp_path: Path) -> None:
+    """With a test part of turned labels nothing is right: no public image, which the generator knows, has a say."""
+    turned = replace(dataset, y_test=(dataset.y_test + 1) % CLASSES)
+    settings = replace(SETTINGS, fill_factors=(6.0,), seeds=(0,))
+    (curve,) = fit_rounds(CONFIG, turned, pool, tmp_path / "rounds.json", settings)
+    assert curve.accuracy[0, -1] < 0.2
+    content = json.loads((tmp_path / "rounds.json").read_text())
+    assert content["provenance"]["test_images"] == len(turned.y_test)
+
+
 def test_too_little_is_one_sentence(dataset: Dataset, pool: Pool, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a fill factor of 40 takes .* synthetic samples of a class, the pool has 200"):
         fit_rounds(CONFIG, dataset, pool, tmp_path / "r.json", replace(SETTINGS, fill_factors=(40.0,)))
