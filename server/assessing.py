@@ -206,7 +206,14 @@ def _settings(arguments: argparse.Namespace, config: RunConfig, folder: Path, n_
     steps, training = arguments.steps or STEPS, config.training
     recipe = Recipe(steps=steps)
     if arguments.config is not None:
-        recipe = Recipe(steps, training.batch_size, training.learning_rate, training.momentum, training.clip_norm)
+        recipe = Recipe(
+            steps,
+            training.batch_size,
+            training.learning_rate,
+            training.momentum,
+            training.clip_norm,
+            training.weight_decay,
+        )
     black_below = arguments.black_below
     if black_below is None:
         black_below = black_below_of(folder / "pool") or 0

@@ -28,7 +28,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     fit.add_argument("--steps", type=int, default=500, help="of each training (default: 500)")
     fit.add_argument("--amounts", default="60,120,250,500,1000,2000", help="of real samples, four or more")
     fit.add_argument("--mixtures", default="120+250,120+1000,250+250,250+1000,500+1000", help="real+synthetic samples")
-    fit.add_argument("--seeds", default="0,1,2")
+    fit.add_argument("--seeds", default="0,1,2", help="of every training, two or more (default: 0,1,2)")
     fit.add_argument("--workers", type=int, default=2, help="trainings side by side (default: 2)")
     fit.set_defaults(function=fit_learning_command)
 
@@ -79,15 +79,16 @@ def fit_learning_command(arguments: argparse.Namespace) -> None:
         arguments.out,
         LearningSettings(
             network=config.network.name,
-            amounts=tuple(numbers(arguments.amounts, "--amounts")),
-            mixtures=tuple(_mixture(text) for text in arguments.mixtures.split(",")),
-            seeds=tuple(seeds(arguments.seeds)),
+            amounts=tuple(dict.fromkeys(numbers(arguments.amounts, "--amounts"))),
+            mixtures=tuple(dict.fromkeys(_mixture(text) for text in arguments.mixtures.split(","))),
+            seeds=tuple(dict.fromkeys(seeds(arguments.seeds))),
             recipe=Recipe(
                 steps=arguments.steps,
                 batch_size=training.batch_size,
                 learning_rate=training.learning_rate,
                 momentum=training.momentum,
                 clip_norm=training.clip_norm,
+                weight_decay=training.weight_decay,
             ),
             public_fraction=config.data.public_fraction,
             split_seed=config.data.split_seed,
@@ -131,7 +132,7 @@ def fit_rounds_command(arguments: argparse.Namespace) -> None:
         arguments.out,
         RoundsSettings(
             fill_factors=tuple(_factors(arguments.fill_factors)),
-            seeds=tuple(seeds(arguments.seeds)),
+            seeds=tuple(dict.fromkeys(seeds(arguments.seeds))),
             workers=arguments.workers,
         ),
         report=tell,

@@ -5,6 +5,7 @@ x counts samples of a device, eta the worth of a synthetic one: x = real + eta *
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from server.errors import DataError
 from server.learning.intervals import redrawn, scatter
 
 MIN_AMOUNTS = 4
+MIN_SEEDS = 2
 MIN_R2 = 0.8
 BETA_RANGE = (0.02, 3.0)
 LEAST_ETA = 0.01
@@ -60,6 +62,8 @@ def fit_all(points: list[Point], *, seed: int = 0, refits: int = 200, test_image
     """
     real = [p for p in points if p.synthetic == 0]
     mixed = [p for p in points if p.synthetic > 0]
+    if why := too_few(amounts={p.real for p in real}, seeds={p.seed for p in points}):
+        raise DataError(why)
     curve = fit_curve(real)
     eta_free = fit_eta(mixed, curve)
     if eta_free < LEAST_ETA:
@@ -97,14 +101,19 @@ def fit_all(points: list[Point], *, seed: int = 0, refits: int = 200, test_image
     )
 
 
+def too_few(*, amounts: Collection[int], seeds: Collection[int]) -> str | None:
+    """Why no curve with intervals comes of so many different amounts and seeds; None where one may."""
+    if len(amounts) < MIN_AMOUNTS:
+        return f"{len(amounts)} amounts of data are too few to fit a curve; measure {MIN_AMOUNTS} or more"
+    if len(seeds) < MIN_SEEDS:
+        return f"one seed does not tell how far off the worth of a sample may be; measure {MIN_SEEDS} or more"
+    return None
+
+
 def fit_curve(points: list[Point], *, checked: bool = True) -> tuple[float, float, float]:
     """(alpha, beta, gamma) by least squares on the error, alpha > 0, beta in BETA_RANGE, 0 <= gamma < 1."""
     x = np.array([p.real for p in points], dtype=float)
     y = np.array([p.error for p in points])
-    if checked and len(np.unique(x)) < MIN_AMOUNTS:
-        raise DataError(
-            f"{len(np.unique(x))} amounts of data are too few to fit a curve; measure {MIN_AMOUNTS} or more"
-        )
     scale = float(np.exp(np.log(x).mean()))  # the fit sees x / scale: alpha then is an error, of the size of the rest
     highest = float(y.min())
     best = None

@@ -18,10 +18,10 @@ import numpy as np
 
 from edge_client.protocol.messages import NetworkSpec
 from server.data.dataset import Dataset, images_digest
-from server.errors import DataError
+from server.errors import ConfigError, DataError
 from server.files import write_atomic
-from server.learning.curve import Fit, Point, fit_all
-from server.learning.made import Made
+from server.learning.curve import Fit, Point, fit_all, too_few
+from server.learning.made import Made, mixture
 from server.learning.measure import Job, MeasureProgress, measure, run_job
 from server.learning.training import Recipe, balanced_draw
 from server.run_dir import versions
@@ -78,7 +78,7 @@ def fit_learning(
         **made.facts,
         "samples_digest": made.digest,
         "network": settings.network,
-        "recipe": asdict(settings.recipe),
+        "recipe": settings.recipe.facts,
         "public_fraction": settings.public_fraction,
         "split_seed": settings.split_seed,
         "tested_on": "test part",
@@ -88,11 +88,7 @@ def fit_learning(
     network = NetworkSpec(name=settings.network, image_shape=dataset.image_shape, n_classes=dataset.n_classes)
 
     def prepare(point: Point) -> Job:
-        # The real samples of a seed are nested: more data means the same and others, which steadies the curve.
-        real = balanced_draw(y, point.real, np.random.default_rng((point.seed, 0)))
-        synthetic = balanced_draw(made.labels, point.synthetic, np.random.default_rng((point.seed, 1)))
-        images = np.concatenate([x[real], made.images[synthetic]])
-        labels = np.concatenate([y[real], made.labels[synthetic]]).astype(np.int64)
+        images, labels = mixture(x, y, made, point.real, point.synthetic, seed=point.seed)
         return Job(point, network, settings.recipe, images, labels, test_images, test_labels)
 
     points = measure(
@@ -126,10 +122,12 @@ def wanted_points(settings: LearningSettings) -> list[Point]:
 
 
 def check_amounts(settings: LearningSettings, n_real: int, made: Made, dataset: Dataset) -> None:
-    """Raises DataError where more samples are asked for than there are."""
+    """Raises DataError where more samples are asked for than there are, ConfigError for amounts that make no curve."""
     made.check_fits(dataset)
-    if min(settings.amounts) < 1 or min(real for real, _ in settings.mixtures) < 1:
-        raise DataError("amounts of real samples start at 1: without any there is no error to compare")
+    if min(settings.amounts) < 1 or min(min(own) for own in settings.mixtures) < 1:
+        raise ConfigError("amounts of samples start at 1: without any there is no error to compare")
+    if why := too_few(amounts=set(settings.amounts), seeds=set(settings.seeds)):
+        raise ConfigError(why)
     most = max(*settings.amounts, *(real for real, _ in settings.mixtures))
     if most > n_real:
         raise DataError(f"{most} real samples are asked for, the public part of {dataset.name} has {n_real}")

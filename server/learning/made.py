@@ -11,6 +11,7 @@ import numpy as np
 
 from server.data.dataset import Dataset, images_digest
 from server.errors import DataError
+from server.learning.training import balanced_draw
 
 
 @dataclass(frozen=True)
@@ -49,3 +50,19 @@ class Made:
                 f"there is no synthetic sample of the class {dataset.class_names[lacking[0]]}: make some with "
                 "fimi-server synth-pool"
             )
+
+
+def mixture(
+    images: np.ndarray, labels: np.ndarray, made: Made, real: int, synthetic: int, *, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """`real` of the images (N, H, W, C) with labels (N,), and `synthetic` of those made; classes as even as they allow.
+
+    Nested by seed: more samples mean the same and others, which steadies a curve, and are the same beside whatever
+    generator's, which sets generators apart.
+    """
+    own = balanced_draw(labels, real, np.random.default_rng((seed, 0)))
+    added = balanced_draw(made.labels, synthetic, np.random.default_rng((seed, 1)))
+    return (
+        np.concatenate([images[own], made.images[added]]),
+        np.concatenate([labels[own], made.labels[added]]).astype(np.int64),
+    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,12 @@ class Recipe:
     learning_rate: float = 0.04
     momentum: float = 0.9
     clip_norm: float | None = 2.0
+    weight_decay: float = 0.0
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For files and digests; without a weight decay of 0, which is none, and as files of before have it."""
+        return {name: value for name, value in asdict(self).items() if name != "weight_decay" or value}
 
 
 def train_network(
@@ -41,7 +48,9 @@ def train_network(
     module = networks.build(network.name, shape, network.n_classes)
     networks.from_arrays(module, networks.initial_weights(network.name, shape, network.n_classes, seed))
     rng = np.random.default_rng((seed, 1))
-    optimizer = torch.optim.SGD(module.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum)
+    optimizer = torch.optim.SGD(
+        module.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+    )
     order = np.zeros(0, dtype=np.int64)
     for step in range(recipe.steps):
         while len(order) < recipe.batch_size:  # every sample once before any comes again

@@ -58,13 +58,21 @@ def test_eta_above_one_is_bounded_and_told() -> None:
     [
         ([Point(n, 0, s, 0.5) for n in AMOUNTS for s in (0, 1)], "do not fall with the data"),
         ([Point(n, 0, 0, 0.2 + 1e-4 * n) for n in AMOUNTS], "do not fall with the data"),
-        ([Point(n, 0, 0, law(n)) for n in AMOUNTS[:3]], "3 amounts of data are too few"),
         ([Point(n, 0, s, law(n) + (0.3 if s else -0.1)) for n in AMOUNTS for s in (0, 1)], "R2 0."),
     ],
 )
 def test_what_is_no_learning_curve_is_refused(wrong: list[Point], words: str) -> None:
     with pytest.raises(DataError, match=words):
         fit_curve(wrong)
+
+
+def test_too_few_amounts_or_seeds_make_no_curve_with_intervals() -> None:
+    """Of one seed the spread between seeds cannot be seen: its interval would be far too narrow."""
+    all_points = points(seeds=2)
+    with pytest.raises(DataError, match="3 amounts of data are too few to fit a curve; measure 4 or more"):
+        fit_all([p for p in all_points if p.synthetic or p.real in AMOUNTS[:3]])
+    with pytest.raises(DataError, match="one seed does not tell how far off .*; measure 2 or more"):
+        fit_all([p for p in all_points if p.seed == 1])
 
 
 def test_worthless_or_missing_synthetic_samples_are_refused() -> None:

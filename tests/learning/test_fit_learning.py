@@ -15,7 +15,7 @@ import pytest
 
 from edge_client.protocol.messages import NetworkSpec
 from server.data.dataset import Dataset
-from server.errors import DataError
+from server.errors import ConfigError, DataError
 from server.learning.curve import Point
 from server.learning.fit_learning import LearningSettings, fit_learning
 from server.learning.made import Made
@@ -116,11 +116,14 @@ def test_a_whole_measurement_is_fitted_written_and_resumed(dataset: Dataset, mad
 
 def test_too_few_samples_are_one_sentence(dataset: Dataset, made: Made, tmp_path: Path) -> None:
     for changed, words in (
-        ({"amounts": (8, 5000)}, "5000 real samples are asked for, the public part of patterns has 1200"),
+        ({"amounts": (8, 24, 80, 5000)}, "5000 real samples are asked for, the public part of patterns has 1200"),
         ({"mixtures": ((8, 801),)}, "801 synthetic samples are asked for, there are 800"),
         ({"mixtures": ((0, 8),)}, "start at 1"),
+        ({"mixtures": ((8, 0),)}, "start at 1"),
+        ({"amounts": (8, 24, 80)}, "3 amounts of data are too few"),
+        ({"seeds": (1, 1)}, "one seed does not tell"),
     ):
-        with pytest.raises(DataError, match=words):
+        with pytest.raises((ConfigError, DataError), match=words):
             fit_learning(dataset, made, tmp_path / "l.json", replace(SETTINGS, **changed))
     few = Made(made.images[made.labels < 3], made.labels[made.labels < 3])
     with pytest.raises(DataError, match="no synthetic sample of the class d"):

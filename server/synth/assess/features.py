@@ -33,7 +33,7 @@ def feature_network(
         "format": "fimi-features-1",
         "public_digest": part.facts["digest"],
         "network": network,
-        "recipe": recipe.__dict__,
+        "recipe": recipe.facts,
         "mirror": mirror,
     }
     images = np.concatenate(list(views(part.images, mirror=mirror, shift=0)))

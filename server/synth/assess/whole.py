@@ -19,8 +19,8 @@ import numpy as np
 from edge_client.protocol.messages import NetworkSpec
 from server.data.dataset import Dataset, images_digest
 from server.files import write_atomic
-from server.learning.curve import Fit
-from server.learning.made import Made
+from server.learning.curve import Fit, too_few
+from server.learning.made import Made, mixture
 from server.learning.measure import MeasureProgress, measure
 from server.learning.training import Recipe, balanced_draw
 from server.run_dir import versions
@@ -90,6 +90,8 @@ def assess(
     tested = balanced_draw(dataset.y_test, settings.max_test, np.random.default_rng(0))
     facts = _facts(dataset, part, settings, tested)
     settings.amounts.check(len(part.labels), settings.per_class * len(part.class_names))
+    if why := too_few(amounts=settings.amounts.all_real, seeds=settings.amounts.seeds):
+        say(f"note: eta will not be told: {why}")
     made = []
     for number, variant in enumerate(variants):
 
@@ -180,7 +182,7 @@ def _facts(dataset: Dataset, part: PublicPart, settings: AssessSettings, tested:
         "public_fraction": part.public_fraction,
         "split_seed": part.split_seed,
         "network": settings.network,
-        "recipe": asdict(settings.recipe),
+        "recipe": settings.recipe.facts,
         "test_images": len(tested),
         "test_digest": images_digest(dataset.x_test[tested], dataset.y_test[tested]),
         "whole_test_digest": images_digest(dataset.x_test, dataset.y_test),
@@ -204,13 +206,8 @@ def _trainings(
     amounts = settings.amounts
 
     def prepare(wanted: Trained) -> TrainJob:
-        # Nested by seed, and the same for every variant: what differs is the variant alone.
-        pick = balanced_draw(part.labels, wanted.real, np.random.default_rng((wanted.seed, 0)))
-        images, labels = part.images[pick], part.labels[pick]
-        if wanted.synthetic:
-            own = by_digest[wanted.source]
-            pick = balanced_draw(own.labels, wanted.synthetic, np.random.default_rng((wanted.seed, 1)))
-            images, labels = np.concatenate([images, own.images[pick]]), np.concatenate([labels, own.labels[pick]])
+        added = by_digest.get(wanted.source, made[0])  # of real samples alone none is added
+        images, labels = mixture(part.images, part.labels, added, wanted.real, wanted.synthetic, seed=wanted.seed)
         return TrainJob(wanted, spec, settings.recipe, images, labels, test_images, test_labels)
 
     def tell(now: MeasureProgress[Trained]) -> None:
@@ -243,7 +240,7 @@ def _values(own: Made, runs: Sequence[Trained], settings: AssessSettings, facts:
 
 
 def _features(settings: AssessSettings) -> list[Any]:
-    return [settings.feature_network, asdict(settings.feature_recipe), settings.mirror]
+    return [settings.feature_network, settings.feature_recipe.facts, settings.mirror]
 
 
 def _remembered(path: Path, key: str, find: Callable[[], Likeness]) -> Likeness:
