@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from server.errors import FimiServerError, MissingExtraError, ResourceError
+from server.errors import ConfigError, FimiServerError, MissingExtraError, ResourceError
 from server.resources import explained
 
 EXTRA_OF = {"torch": "server", "diffusers": "server", "PIL": "server", "cvxpy": "server", "scipy": "server",
@@ -30,6 +30,9 @@ def exit_code(program: str, command: Callable[[], None]) -> int:
         if package not in EXTRA_OF:
             raise
         return _said(program, missing_extra(package), MissingExtraError.exit_code)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        place = f"{error.filename or 'a file'}: {error.strerror}; choose another place"
+        return _said(program, place, ConfigError.exit_code)
     except KeyboardInterrupt:
         return _said(program, "interrupted; what was written is kept", INTERRUPTED)
     except Exception as error:

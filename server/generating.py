@@ -159,7 +159,7 @@ def _check_pool(arguments: argparse.Namespace) -> None:
 
 
 def _settings(arguments: argparse.Namespace, part: PublicPart, hardware: Hardware) -> GeneratorSettings:
-    from server.synth.make import GeneratorSettings, steps_for
+    from server.synth.make import GeneratorSettings, bfloat16_for, steps_for
     from server.synth.train import TrainSettings
 
     training = TrainSettings(
@@ -170,6 +170,7 @@ def _settings(arguments: argparse.Namespace, part: PublicPart, hardware: Hardwar
         mirror=arguments.mirror,
         shift=arguments.shift,
         seed=arguments.seed,
+        bfloat16=bfloat16_for(arguments.out, hardware),
     )
     settings = GeneratorSettings(
         tuple(numbers(arguments.widths, "--widths")), arguments.layers, arguments.patch, training

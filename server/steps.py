@@ -12,7 +12,7 @@ import numpy as np
 
 from edge_client.protocol.messages import NetworkSpec
 from server.config import RunConfig, Strategy
-from server.data.dataset import Dataset, Split, cut_public_private
+from server.data.dataset import Dataset, Split
 from server.data.devices import write_device
 from server.data.load import load_dataset
 from server.data.partition import draw_groups, partition
@@ -86,12 +86,7 @@ def prepare_data(run: Run) -> Dataset:
 
 def cut(config: RunConfig, data: Dataset) -> Split:
     """The server's public part and the devices' private one."""
-    return cut_public_private(
-        data.y_train,
-        public_fraction=config.data.public_fraction,
-        seed=config.data.split_seed,
-        groups=data.groups_train,
-    )
+    return data.cut(config.data.public_fraction, config.data.split_seed)
 
 
 def deal_private(config: RunConfig, data: Dataset, split: Split, n_devices: int) -> list[np.ndarray]:

@@ -29,7 +29,7 @@ import numpy as np
 
 from edge_client.protocol.messages import NetworkSpec
 from server.config import RunConfig, load_config
-from server.data.dataset import Dataset, cut_public_private, images_digest
+from server.data.dataset import Dataset, images_digest
 from server.data.load import load_dataset
 from server.endings import exit_code
 from server.errors import ConfigError
@@ -89,9 +89,7 @@ def run_cell(job: CellJob) -> Cell:
 def prepare(cell: Cell, config: RunConfig, dataset: Dataset, pool: Pool, test: np.ndarray) -> CellJob:
     """Deal the private part for this cell's seed and alpha, and fill it where the cell says so."""
     data = msgspec.structs.replace(config.data, alpha=cell.alpha, partition="dirichlet")
-    private = cut_public_private(
-        dataset.y_train, public_fraction=data.public_fraction, seed=data.split_seed, groups=dataset.groups_train
-    ).private
+    private = dataset.cut(data.public_fraction, data.split_seed).private
     parts = deal(data, dataset.y_train, private, None, config.n_devices, cell.seed)
     devices = tuple((dataset.x_train[part], dataset.y_train[part]) for part in parts)
     if cell.fill_factor > 1:

@@ -13,9 +13,11 @@ from __future__ import annotations
 import argparse
 import copy
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +27,7 @@ import torch
 from diffusers import DDIMPipeline, DDIMScheduler
 
 from models.unet import UNetShape, build_unet
+from server.endings import exit_code
 from server.sources import ASSETS
 from server.synth.checkpoint import read_checkpoint
 from server.synth.diffusion import SCHEDULE, to_images
@@ -142,8 +145,8 @@ def table(ways: Sequence[Way], found: Mapping[str, Found]) -> list[str]:
     return lines
 
 
-def main() -> None:
-    """Command line; see the module."""
+def main() -> int:
+    """Command line; see the module. Returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("generator", type=Path, nargs="?", default=SHIPPED, help="default: the shipped one")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
@@ -151,7 +154,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--guidance", type=float, default=Sampling.guidance)
     parser.add_argument("--compile", action="store_true", help="ours under torch.compile as well")
-    arguments = parser.parse_args()
+    return exit_code("bench_sampling", partial(bench, parser.parse_args()))
+
+
+def bench(arguments: argparse.Namespace) -> None:
+    """Measure and print the table."""
     hardware = Hardware.here(arguments.device)
     ways = ways_of(arguments.generator, arguments.guidance, hardware, compiled=arguments.compile)
     _, shape, _ = read_checkpoint(arguments.generator)
@@ -160,4 +167,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import argparse
 import io
+import sys
 import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,8 @@ from PIL import Image
 
 from edge_client.protocol.shards import pack_shard, unpack_shard
 from server.data.tiles import tile, untile
+from server.endings import exit_code
+from server.errors import DataError
 from server.synth.pool import load_pool
 
 SHIPPED = Path(__file__).parents[1] / "server" / "assets" / "fashion-mnist" / "pool"
@@ -95,6 +99,8 @@ def row(images: np.ndarray, pack: Pack, unpack: Unpack) -> tuple[float, float, f
 
 def samples_of(path: Path, n: int) -> np.ndarray:
     """Up to n samples, taken evenly."""
+    if not path.exists():
+        raise DataError(f"{path} does not exist; name a pool's folder or an .npz")
     if path.is_dir():
         images = np.concatenate(load_pool(path).images)
     else:
@@ -103,12 +109,16 @@ def samples_of(path: Path, n: int) -> np.ndarray:
     return np.ascontiguousarray(images[:: max(1, len(images) // n)][:n])
 
 
-def main() -> None:
-    """Print a table for each source."""
+def main() -> int:
+    """Print a table for each source; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sources", nargs="*", type=Path, default=[SHIPPED], help="pools or .npz files")
     parser.add_argument("--samples", type=int, default=1000)
-    arguments = parser.parse_args()
+    return exit_code("bench_shards", partial(bench, parser.parse_args()))
+
+
+def bench(arguments: argparse.Namespace) -> None:
+    """Measure and print."""
     for source in arguments.sources:
         images = samples_of(source, arguments.samples)
         print(f"\n{len(images)} samples of {images[0].nbytes} bytes from {source.name}: bytes a sample; s per 1000")
@@ -120,4 +130,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

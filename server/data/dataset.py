@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +54,16 @@ class Dataset:
         """(H, W, C)."""
         return self.x_train.shape[1:]
 
+    def cut(self, public_fraction: float, seed: int) -> Split:
+        """The training images that are the server's, and those that are the devices': see `cut_public_private`."""
+        return cut_public_private(
+            self.y_train,
+            public_fraction=public_fraction,
+            seed=seed,
+            groups=self.groups_train,
+            class_names=self.class_names,
+        )
+
 
 @dataclass(frozen=True)
 class Split:
@@ -63,12 +74,18 @@ class Split:
 
 
 def cut_public_private(
-    labels: np.ndarray, *, public_fraction: float, seed: int, groups: np.ndarray | None = None
+    labels: np.ndarray,
+    *,
+    public_fraction: float,
+    seed: int,
+    groups: np.ndarray | None = None,
+    class_names: Sequence[str] = (),
 ) -> Split:
     """Cut a training set, class by class, into a public and a private part.
 
     Whole groups go to one side where `groups` is given; then the fraction is met as nearly as the groups allow.
-    Every class keeps at least one unit (a sample, or a group) on each side.
+    Every class keeps at least one unit (a sample, or a group) on each side; one that cannot is a DataError, by its name
+    where `class_names` are given.
     """
     if not 0.0 < public_fraction < 1.0:
         raise DataError(f"public_fraction is {public_fraction}; it must lie between 0 and 1")
@@ -79,7 +96,8 @@ def cut_public_private(
         members = np.flatnonzero(labels == label)
         own = rng.permutation(np.unique(units[members]))
         if len(own) < 2:
-            raise DataError(f"class {label} has a single sample or group: it cannot be on both sides of the cut")
+            name = class_names[label] if len(class_names) else label
+            raise DataError(f"class {name} has a single sample or group: it cannot be on both sides of the cut")
         n_public = min(max(round(public_fraction * len(own)), 1), len(own) - 1)
         public[members[np.isin(units[members], own[:n_public])]] = True
     return Split(public=np.flatnonzero(public), private=np.flatnonzero(~public))

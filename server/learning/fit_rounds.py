@@ -19,7 +19,7 @@ import numpy as np
 
 from edge_client.protocol.messages import NetworkSpec
 from server.config import DataConfig, RunConfig
-from server.data.dataset import Dataset, cut_public_private, images_digest
+from server.data.dataset import Dataset, images_digest
 from server.data.partition import partition
 from server.errors import DataError
 from server.files import write_atomic
@@ -66,11 +66,9 @@ def fit_rounds(
     made = Made.by_class(pool.images, {})
     made.check_fits(dataset)
     data = config.data
-    cut = cut_public_private(
-        dataset.y_train, public_fraction=data.public_fraction, seed=data.split_seed, groups=dataset.groups_train
-    )
-    x, y = dataset.x_train[cut.public], dataset.y_train[cut.public]
-    groups = None if dataset.groups_train is None else dataset.groups_train[cut.public]
+    public = dataset.cut(data.public_fraction, data.split_seed).public
+    x, y = dataset.x_train[public], dataset.y_train[public]
+    groups = None if dataset.groups_train is None else dataset.groups_train[public]
     test = balanced_draw(
         dataset.y_test, min(settings.max_test, len(dataset.y_test)), np.random.default_rng(data.split_seed)
     )

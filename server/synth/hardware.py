@@ -1,8 +1,9 @@
-"""Where a generator is trained and sampled, and what pays there: measured once, chosen here and nowhere else.
+"""Where a generator is trained and sampled, and what pays there: chosen here and nowhere else.
 
-On a CPU (two cores, PyTorch 2.13, a training step of 64 images of 32x32x3) channels-last takes 236 ms in place of 210,
-and torch.compile 188 ms after 48 s of compiling, for which it needs a C++ compiler: five minutes of an hour's training
-are not worth that. On a GPU both pay. Batches of 50 guided samples fit a CPU's caches: of 200, each takes a tenth more.
+Measured on a CPU (two cores, PyTorch 2.13, a training step of 64 images of 32x32x3) channels-last takes 236 ms in place
+of 210, and torch.compile 188 ms after 48 s of compiling, for which it needs a C++ compiler: five minutes of an hour's
+training are not worth that. On a GPU both are taken to pay, which was not measured. Batches of 50 guided samples fit a
+CPU's caches: of 200, each takes a tenth more.
 """
 
 from __future__ import annotations
@@ -41,6 +42,11 @@ class Hardware:
             compile=gpu if compile is None else compile,
             half=torch.float16 if gpu else torch.bfloat16 if _multiplies_bfloat16() else None,
         )
+
+    @property
+    def trains_in_bfloat16(self) -> bool:
+        """Whether a training's passes are in bfloat16: where it has instructions, for emulated it is slower."""
+        return torch.cuda.is_bf16_supported() if self.device == "cuda" else _multiplies_bfloat16()
 
     @property
     def half_below(self) -> int:

@@ -101,6 +101,12 @@ def steps_for(minutes: float, part: PublicPart, folder: Path, settings: Generato
     return steps_in(minutes, part.images, part.labels, unet_shape(part, settings), settings.train, hardware)
 
 
+def bfloat16_for(folder: Path, hardware: Hardware) -> bool:
+    """Whether a training is in bfloat16: as it was begun, by the card in `folder`, else as the hardware has it."""
+    card = read_card(folder / "generator-card.json")
+    return hardware.trains_in_bfloat16 if card is None else bool(card["training"]["bfloat16"])
+
+
 def pool_kind(digest: str, dataset: Dataset, settings: PoolSettings) -> Kind:
     """What the samples of such a pool are."""
     return Kind(

@@ -40,6 +40,12 @@ def test_no_group_is_on_both_sides(seed: int) -> None:
     assert not set(groups[cut.public]) & set(groups[cut.private])
 
 
+def test_a_class_that_cannot_be_cut_is_named() -> None:
+    x, y = np.zeros((5, 4, 4, 1), np.uint8), np.array([0, 0, 1, 2, 2])
+    with pytest.raises(DataError, match="class dog has a single sample or group"):
+        Dataset("pets", x, y, x, y, ("cat", "dog", "newt")).cut(0.5, 0)
+
+
 def test_the_devices_of_the_embedded_set_share_no_image_with_the_server() -> None:
     data = load_embedded()
     cut = cut_public_private(data.y_train, public_fraction=0.5, seed=0)

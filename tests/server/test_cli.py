@@ -189,6 +189,18 @@ def test_a_disk_or_a_memory_that_is_full_is_8(
     assert capsys.readouterr().err.startswith(f"fimi-server: {said}")
 
 
+@pytest.mark.parametrize("kind", [FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError])
+def test_a_place_that_will_not_do_is_2(
+    kind: type[OSError], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(arguments: object) -> None:
+        raise kind(errno.EEXIST, "what the system says", "out/afile")
+
+    monkeypatch.setattr(cli, "report_command", refused)
+    assert cli.main(["report", "x"]) == 2
+    assert capsys.readouterr().err == "fimi-server: out/afile: what the system says; choose another place\n"
+
+
 def test_another_error_of_the_system_is_not_dressed_up(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(arguments: object) -> None:
         raise OSError(errno.EIO, "input/output error")

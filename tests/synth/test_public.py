@@ -9,7 +9,7 @@ from server import cli
 from server.data.dataset import Dataset
 from server.errors import DataError
 from server.synth import public
-from server.synth.public import public_part, read_public, write_public
+from server.synth.public import grid_of, public_part, read_public, write_public
 
 
 @pytest.fixture(params=[1, 3])
@@ -22,11 +22,12 @@ def dataset(request: pytest.FixtureRequest) -> Dataset:
 def test_the_public_part_comes_back_from_its_files(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(public, "MOSAIC", 7)
+    monkeypatch.setattr(public, "COLUMNS", 3)
+    monkeypatch.setattr(public, "ROWS", 3)
     part = public_part(dataset, 0.5, 3)
     size = write_public(tmp_path, part)
     assert size == sum(path.stat().st_size for path in tmp_path.iterdir())
-    assert len(list(tmp_path.glob("images-*.webp"))) == 3  # of 20 images
+    assert len(list(tmp_path.glob("images-*.webp"))) == 3  # of 20 images, 9 in each
     back = read_public(tmp_path)
     assert np.array_equal(back.images, part.images)
     assert np.array_equal(back.labels, part.labels)
@@ -42,12 +43,26 @@ def test_files_that_are_missing_or_of_other_images_are_named(dataset: Dataset, t
     np.savez(tmp_path / "labels.npz", y=1 - held["y"], shape=held["shape"])
     with pytest.raises(DataError, match="the images are not those that public.json speaks of"):
         read_public(tmp_path)
+    whole = (tmp_path / "labels.npz").read_bytes()
+    for cut_short in (whole[:-30], b""):
+        (tmp_path / "labels.npz").write_bytes(cut_short)
+        with pytest.raises(DataError, match="is no folder of fimi-server pack-public"):
+            read_public(tmp_path)
     (tmp_path / "public.json").write_text('{"format": "fimi-public-0"}')
     with pytest.raises(DataError, match="is 'fimi-public-0', expected 'fimi-public-1'"):
         read_public(tmp_path)
     (tmp_path / "public.json").write_text("{")
     with pytest.raises(DataError, match="is no folder of fimi-server pack-public"):
         read_public(tmp_path)
+
+
+def test_mosaics_are_as_large_as_a_webp_may_be() -> None:
+    assert grid_of(32, 32) == (50, 5000)
+    assert grid_of(200, 200) == (50, 50 * 40)  # 80 million pixels in all
+    assert grid_of(400, 500) == (32, 32 * 12)  # 16,000 of 16,383 pixels a row
+    assert grid_of(16_000, 100) == (50, 50)
+    with pytest.raises(DataError, match=r"images of 20000x100 are too large to be packed: set data\.image_size"):
+        grid_of(100, 20_000)
 
 
 def test_a_class_without_a_public_image_is_named(dataset: Dataset) -> None:
