@@ -193,6 +193,7 @@ def bench(arguments: argparse.Namespace) -> None:
     ]
     facts = {
         "dataset": dataset.name,
+        "train_digest": images_digest(dataset.x_train, dataset.y_train),
         "test_digest": images_digest(dataset.x_test[test], dataset.y_test[test]),
         "generator": pool.generator,
         "samples_digest": Made.by_class(pool.images, {}).digest,

@@ -37,6 +37,16 @@ def test_samples_come_from_the_pool(tmp_path: Path) -> None:
         assert (images[:, 0, 0, 0] == 10 * labels).all()
 
 
+def test_it_is_said_where_devices_share_samples(tmp_path: Path, shades: Shades) -> None:
+    """Without a pool they are dealt from as many as the most demanding one wants, in whole blocks of 50."""
+    said: list[str] = []
+    for name, counts in (("few", [[30, 0], [20, 0]]), ("many", [[60, 10], [60, 10]])):
+        synthetic_samples(config_of(), tmp_path, run_in(tmp_path / "runs", name), np.array(counts), said.append)
+        notes = [line for line in said if "share" in line]
+        assert len(notes) == (name == "many")
+    assert "devices share samples, 120 different ones of 140, which the plan takes for all different" in notes[0]
+
+
 def test_a_pool_that_does_not_reach_needs_a_generator(tmp_path: Path) -> None:
     pool_of(tmp_path / "pool", 2)
     folder = RunDir.create(tmp_path, "r", now=0.0)
