@@ -202,6 +202,7 @@ def _settings(arguments: argparse.Namespace, config: RunConfig, folder: Path, n_
     from server.learning.training import Recipe
     from server.synth.assess.whole import AssessSettings
     from server.synth.ready import black_below_of
+    from server.synth.store import Store
 
     steps, training = arguments.steps or STEPS, config.training
     recipe = Recipe(steps=steps)
@@ -216,7 +217,7 @@ def _settings(arguments: argparse.Namespace, config: RunConfig, folder: Path, n_
         )
     black_below = arguments.black_below
     if black_below is None:
-        black_below = black_below_of(folder / "pool") or 0
+        black_below = black_below_of(Store(folder / "pool"), "--black-below") or 0
     amounts = _amounts(arguments)
     return AssessSettings(
         amounts,

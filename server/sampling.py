@@ -60,8 +60,9 @@ def synthetic_samples(
     handed = counts.sum(axis=0)
     if (handed > reach).any():
         say(
-            f"note: devices share samples, {np.minimum(handed, reach).sum()} different ones of {handed.sum()}, which the "
-            "plan takes for all different: a pool of more (fimi-server synth-pool), or synth.fresh, gives each its own"
+            f"note: devices share samples, {np.minimum(handed, reach).sum()} different ones of {handed.sum()}, which "
+            "the plan takes for all different: a pool of more (fimi-server synth-pool), or synth.fresh, gives each "
+            "its own"
         )
 
     def tell(progress: SynthProgress) -> None:

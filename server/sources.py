@@ -235,15 +235,13 @@ def settled(config: RunConfig, base: Path) -> SynthConfig:
 
 def black_below(config: RunConfig, base: Path) -> int:
     """Of samples that a run makes itself: as configured, else as the run's pool has it, else 0."""
+    from server.synth.ready import black_below_of
     from server.synth.store import open_pool
 
     if config.synth.black_below is not None:
         return config.synth.black_below
     pool = pool_path(config, base)
-    found = set() if pool is None else {kind.black_below for kind in open_pool(pool).kinds()}
-    if len(found) > 1:
-        raise DataError(f"the pool at {pool} has samples with black_below {sorted(found)}: set synth.black_below")
-    return found.pop() if found else 0
+    return (black_below_of(open_pool(pool), "synth.black_below") or 0) if pool is not None else 0
 
 
 def wanted_of(folder: RunDir) -> Wanted:

@@ -41,9 +41,9 @@ def ready_images(folder: Path, digest: str, black_below: int) -> dict[int, np.nd
     return {label: images for label, images in enumerate(pool.images) if len(images)}
 
 
-def black_below_of(folder: Path) -> int | None:
-    """Below which level the pool at `folder` makes pixels 0; None without one, DataError for several levels."""
-    found = {kind.black_below for kind in Store(folder).kinds()}
+def black_below_of(pool: Store, choose_by: str) -> int | None:
+    """Below which level samples of a pool are 0; None without any; several are a DataError that says where to set it."""
+    found = {kind.black_below for kind in pool.kinds()}
     if len(found) > 1:
-        raise DataError(f"the pool at {folder} has samples with black_below {sorted(found)}: choose by --black-below")
+        raise DataError(f"the pool at {pool.root} has samples with black_below {sorted(found)}: set {choose_by}")
     return found.pop() if found else None

@@ -21,13 +21,13 @@ def shade(value: int) -> np.ndarray:
 
 def test_what_lies_ready_is_of_the_same_samples(tmp_path: Path) -> None:
     assert ready_images(tmp_path, "a", 8) == {}
-    assert black_below_of(tmp_path) is None
+    assert black_below_of(Store(tmp_path), "it") is None
     store = Store(tmp_path)
     for first in (0, 2):
         store.write(KIND, Block(1, first), shade(10 + first))
     store.write(Kind("a", 2, (4, 4, 1), base_seed=5, black_below=8, block=2), Block(0, 0), shade(1))
     store.write(Kind("b", 2, (4, 4, 1), black_below=8, block=2), Block(0, 0), shade(2))
-    assert black_below_of(tmp_path) == 8
+    assert black_below_of(Store(tmp_path), "it") == 8
     found = ready_images(tmp_path, "a", 8)
     assert list(found) == [1]  # there is none of class 0
     assert found[1][:, 0, 0, 0].tolist() == [10, 10, 12, 12]
@@ -42,8 +42,8 @@ def test_of_two_kinds_the_fuller_one_is_taken_and_their_darkness_must_be_chosen(
     for label in (0, 1):
         store.write(Kind("a", 2, (4, 4, 1), black_below=0, block=2), Block(label, 0), shade(20))
     assert [own[0, 0, 0, 0] for own in ready_images(tmp_path, "a", 8).values()] == [20, 20]
-    with pytest.raises(DataError, match=r"samples with black_below \[0, 8\]: choose by --black-below"):
-        black_below_of(tmp_path)
+    with pytest.raises(DataError, match=r"samples with black_below \[0, 8\]: set --black-below"):
+        black_below_of(Store(tmp_path), "--black-below")
 
 
 def test_a_pool_as_measurements_take_it(tmp_path: Path) -> None:
