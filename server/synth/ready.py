@@ -42,7 +42,7 @@ def ready_images(folder: Path, digest: str, black_below: int) -> dict[int, np.nd
 
 
 def black_below_of(pool: Store, choose_by: str) -> int | None:
-    """Below which level samples of a pool are 0; None without any; several are a DataError that says where to set it."""
+    """Below which level samples of a pool are 0; None without any, a DataError (choose_by: where) for several."""
     found = {kind.black_below for kind in pool.kinds()}
     if len(found) > 1:
         raise DataError(f"the pool at {pool.root} has samples with black_below {sorted(found)}: set {choose_by}")
