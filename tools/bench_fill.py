@@ -259,7 +259,7 @@ def draw_figure(path: Path, cells: Sequence[Cell], title: str) -> None:
                 axes.plot(rounds, cell.accuracy, color=cell.colour, lw=1.4, label=None if number else name)
         axes.set(title=f"Dirichlet({alpha:g})", xlabel="round", ylabel="accuracy on unseen test images", ylim=(0, 1))
         axes.grid(alpha=0.25)
-        axes.legend(loc="lower right", frameon=False)
+        axes.legend(loc="best", frameon=False)
     figure.savefig(path, dpi=120)
 
 
