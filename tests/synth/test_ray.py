@@ -77,7 +77,8 @@ def test_two_workers_make_what_one_process_makes_byte_for_byte(
     made = []
     fill(Stock(kind, Store(tmp_path / "ray")), wanted, maker, report=made.append)
 
-    assert said == ["Ray: 2 workers, 0 GPUs and 2 CPUs in the cluster"]
+    waited = "Ray has no worker ready yet: are there free CPUs or GPUs in the cluster?"  # said on a busy machine, too
+    assert [line for line in said if line != waited] == ["Ray: 2 workers, 0 GPUs and 2 CPUs in the cluster"]
     assert (made[-1].done, made[-1].wanted, len(made)) == (24, 24, 6)
     assert files_of(tmp_path / "ray") == files_of(tmp_path / "alone")
     assert len(files_of(tmp_path / "ray")) == 7  # six blocks and the index
