@@ -27,6 +27,7 @@ ASSETS = Path(__file__).resolve().parent / "assets"
 SHIPPED = {
     "fashion-mnist": ("learning.json", "generator.safetensors", "pool"),
     "gtsrb": ("generator.safetensors",),
+    "cifar10": ("generator.safetensors",),
 }
 """What is there in ASSETS, in folders named as data sources. Not for the full Fashion-MNIST: its private part holds
 what trained this one."""
