@@ -128,7 +128,7 @@ def enter_worth(folder: Path, content: dict[str, Any], number: int) -> str:
         "near_copies": copies["made"],
         "near_copies_among_unseen_real": copies["held_out"],
         "near_copies_found_of_planted": copies["planted"],
-        "near_copies_looked_for_in": content["variants"][number]["images_a_side"],
+        "near_copies_looked_for_in": own["images_a_side"],
     }
     held = card.get("worth", {})
     same = all(held.get(part) == entry[part] for part in ("generator", "select", "samples"))

@@ -206,7 +206,7 @@ def _trainings(
     amounts = settings.amounts
 
     def prepare(wanted: Trained) -> TrainJob:
-        added = by_digest.get(wanted.source, made[0])  # of real samples alone none is added
+        added = by_digest[wanted.source] if wanted.synthetic else made[0]  # of which none is taken then
         images, labels = mixture(part.images, part.labels, added, wanted.real, wanted.synthetic, seed=wanted.seed)
         return TrainJob(wanted, spec, settings.recipe, images, labels, test_images, test_labels)
 
