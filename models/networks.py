@@ -67,11 +67,11 @@ def initial_weights(name: str, image_shape: tuple[int, int, int], n_classes: int
     (a loss of 3.0 to 3.6 where ln 10 is 2.3) that the first rounds on few classes a device go into undoing them.
     Drawn by numpy, so that a seed means the same weights with any torch.
     """
-    shapes = _shapes(name, image_shape, n_classes)
+    own = shapes(name, image_shape, n_classes)
     rng = np.random.default_rng(seed)
-    last = [key for key, shape in shapes.items() if len(shape) > 1][-1]
+    last = [key for key, shape in own.items() if len(shape) > 1][-1]
     weights = {}
-    for key, shape in shapes.items():
+    for key, shape in own.items():
         if len(shape) == 1:
             weights[key] = np.zeros(shape, np.float32)
             continue
@@ -83,10 +83,11 @@ def initial_weights(name: str, image_shape: tuple[int, int, int], n_classes: int
 
 def n_weights(name: str, image_shape: tuple[int, int, int], n_classes: int) -> int:
     """How many weights the network has."""
-    return sum(math.prod(shape) for shape in _shapes(name, image_shape, n_classes).values())
+    return sum(math.prod(shape) for shape in shapes(name, image_shape, n_classes).values())
 
 
-def _shapes(name: str, image_shape: tuple[int, int, int], n_classes: int) -> dict[str, tuple[int, ...]]:
+def shapes(name: str, image_shape: tuple[int, int, int], n_classes: int) -> dict[str, tuple[int, ...]]:
+    """Of its weights, by name."""
     with torch.device("meta"):  # shapes alone: no memory, no random draw
         module = build(name, image_shape, n_classes)
     return {key: tuple(parameter.shape) for key, parameter in module.named_parameters()}

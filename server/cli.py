@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from server import assessing, checking, generating, making, planning
+from server import assessing, checking, exporting, generating, making, planning
 from server.endings import exit_code
 from server.errors import ConfigError, FimiServerError
 
@@ -92,6 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     generating.add_commands(commands)
     assessing.add_commands(commands)
     checking.add_commands(commands)
+    exporting.add_commands(commands)
     return parser
 
 
