@@ -18,6 +18,7 @@ from edge_client.errors import StorageError
 from edge_client.protocol.chunks import ACK_EVERY, Assembler
 from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.messages import BlobProgress, BlobRef, Chunk
+from edge_client.training.memory import give_back
 from edge_client.training.store import storing
 
 log = logging.getLogger(__name__)
@@ -105,7 +106,8 @@ class Collector:
                 fresh = self._path.with_suffix(".fresh")
                 fresh.write_bytes(blob)
                 fresh.replace(self._path)
-            self._model = (name, None)
+            self._model, blob = (name, None), None
+            give_back()
         return self._path
 
     def add(self, chunk: Chunk, now: float, *, addressed: bool) -> None:

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Coroutine
 from functools import partial
+from pathlib import Path
 
 import msgspec
 
@@ -70,6 +71,7 @@ from edge_client.protocol.messages import (
     Update,
 )
 from edge_client.protocol.tasks import end, in_thread
+from edge_client.training.store import storing
 from edge_client.training.worker_client import WorkerClient
 
 log = logging.getLogger(__name__)
@@ -100,7 +102,7 @@ class Shell:
         self._running: asyncio.Task[None] | None = None
         self._uploader: Uploader | None = None
         self._trained: Trained | None = None
-        self._sent: tuple[bytes, int] | None = None  # the last update's blob and chunk size, to send it again
+        self._sent: tuple[Path, int] | None = None  # the last update's file and chunk size, to send it again
         self._account: Account | None = None
         self._ended = asyncio.Event()
 
@@ -294,13 +296,15 @@ class Shell:
 
     async def _upload(self, work: int, task: Task, again: Update | None) -> None:
         if again is not None and self._sent is not None:
-            blob, chunk_bytes = self._sent
+            path, chunk_bytes = self._sent
         elif self._trained is not None:
-            blob = self._trained.change
+            path = self._trained.change
             chunk_bytes = chunk_bytes_at(task.upload_bits_per_s, min(task.chunk_bytes, self._link.room_bytes))
-            self._sent = (blob, chunk_bytes)
+            self._sent = (path, chunk_bytes)
         else:
             raise TrainingError("there is no update to send")
+        with storing(path):
+            blob = path.read_bytes()
         share = Share(self._work.board.share, task.upload_bits_per_s, lambda: self._link.socket)
         with share.hold() if self._work.leased else contextlib.nullcontext():
             self._uploader = Uploader(blob, chunk_bytes, Pacer(task.upload_bits_per_s), self._link, share.mark)

@@ -42,10 +42,10 @@ _SETTLE_POLLS = 2  # before an upload's window, for the meter still shows the tr
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training brought: the packed change of the weights, and its measurements; `seen`: how good the global
+    """What a training brought: the file of the packed change, and its measurements; `seen`: how good the global
     model was on the device's own samples, where that was asked for."""
 
-    change: bytes
+    change: Path
     segments: tuple[SegmentOutcome, ...]
     compute: EnergyReading
     samples: int
@@ -100,8 +100,10 @@ class Work:
                 outcomes.append(outcome)
                 loss_sum += loss
         compute = self.sampler.energy(start, time.monotonic(), self.idle_power_w)
+        change = model.with_name("change.safetensors")
+        await self.worker.write_change(change)
         return Trained(
-            change=await self.worker.change(),
+            change=change,
             segments=tuple(outcomes),
             compute=compute,
             samples=self.samples_done,

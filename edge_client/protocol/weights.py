@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import safetensors
@@ -93,21 +94,28 @@ def change(new: Mapping[str, np.ndarray], old: Mapping[str, np.ndarray]) -> Mapp
 def open_file(path: Path) -> Mapping[str, np.ndarray]:
     """Float32 arrays of a safetensors file, each read as it is asked for; raises `ProtocolError` for anything else.
 
-    The file is to stay as it is; one that is written anew beside it and moved in its place does no harm.
+    The file is opened each time, and is to stay as it is: kept open, all of it that was read stays in memory.
     """
-    try:
-        held = safetensors.safe_open(path, framework="np")
-    except (SafetensorError, OSError) as error:
-        raise ProtocolError(f"{path} holds no safetensors weights: {error}") from error
+
+    @contextmanager
+    def opened() -> Iterator[Any]:
+        try:
+            with safetensors.safe_open(path, framework="np") as held:
+                yield held
+        except (SafetensorError, OSError) as error:
+            raise ProtocolError(f"{path} holds no safetensors weights: {error}") from error
 
     def read(name: str) -> np.ndarray:
-        array: np.ndarray = held.get_tensor(name)
+        with opened() as held:
+            array: np.ndarray = held.get_tensor(name)
         if array.dtype != np.float32:
             raise ProtocolError(f"weight {name!r} is {array.dtype}, not float32")
         _check_finite(name, array)
         return array
 
-    return Computed(sorted(held.keys()), read)
+    with opened() as held:
+        names = sorted(held.keys())
+    return Computed(names, read)
 
 
 def _check_finite(name: str, array: np.ndarray) -> None:

@@ -29,6 +29,9 @@ class Engine(Protocol):
     def run(self, part: str, given: Mapping[str, np.ndarray]) -> Arrays:
         """Do a part with `given` beside the state; returns its outputs that are no state."""
 
+    def rest(self, images: Mapping[str, np.ndarray]) -> None:
+        """Let go of memory that only a next batch would want; `images`: what "evaluate" takes, for whom that helps."""
+
 
 class NumpyEngine:
     """Anywhere, slowly."""
@@ -48,6 +51,9 @@ class NumpyEngine:
         known = {name: self._state[name] for name in program.inputs if name in self._state}
         outputs = numpy_engine.run(program, known | dict(given))
         return taken_over(outputs, self._state)
+
+    def rest(self, images: Mapping[str, np.ndarray]) -> None:
+        """It holds nothing between calls."""
 
 
 def taken_over(outputs: Arrays, state: Arrays) -> Arrays:

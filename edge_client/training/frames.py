@@ -83,7 +83,10 @@ class Halt(Frame, frozen=True, kw_only=True):
 
 
 class GetChange(Frame, frozen=True, kw_only=True):
-    """How far are the weights from those that were loaded? Answer ChangeIs."""
+    """Write how far the weights are from those that were loaded into this file, as float16 safetensors, and let go of
+    memory that only a next batch would want. Answer Ok."""
+
+    path: str
 
 
 # ---- from the worker ---------------------------------------------------------------------------------------------
@@ -119,12 +122,6 @@ class Evaluated(Frame, frozen=True, kw_only=True):
     loss: float
 
 
-class ChangeIs(Frame, frozen=True, kw_only=True):
-    """The change of the weights as float16 safetensors."""
-
-    change: bytes
-
-
 class Problem(Frame, frozen=True, kw_only=True):
     """It could not be done; the worker is as it was before."""
 
@@ -132,7 +129,7 @@ class Problem(Frame, frozen=True, kw_only=True):
 
 
 ToWorker = Begin | SetShard | Load | Train | Evaluate | Halt | GetChange
-FromWorker = Ok | Progress | Done | Evaluated | ChangeIs | Problem
+FromWorker = Ok | Progress | Done | Evaluated | Problem
 
 _encoder = msgspec.msgpack.Encoder()
 _to_worker = msgspec.msgpack.Decoder(ToWorker)

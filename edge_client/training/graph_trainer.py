@@ -59,6 +59,10 @@ class GraphTrainer:
     def weights(self) -> Weights:
         return Computed(self._layouts, lambda name: self._layouts[name].from_graph(self._engine.get(f"p.{name}")))
 
+    def rest(self) -> None:
+        blank = np.zeros((1, *self._bundle.network.image_shape), np.uint8)
+        self._engine.rest({"images": self._filled(blank, np.zeros(1, np.int64))["images"]})
+
     def logits(self, images: np.ndarray) -> np.ndarray:
         """(N, classes) float32."""
         found = []

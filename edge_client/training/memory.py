@@ -7,6 +7,8 @@ growth so far says that it will fit. The peak only ever rises, which is why the 
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +51,12 @@ def fitting(
             break
         growth, before, done = max(growth, (now - before) / (step - done)), now, step
     return done
+
+
+def give_back() -> None:
+    """Of what came in many pieces, or was there for a moment, the C library keeps the room unless it is asked."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _mb(size: int) -> str:

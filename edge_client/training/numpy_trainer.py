@@ -48,6 +48,9 @@ class NumpyTrainer:
     def rehearse(self, images: np.ndarray, labels: np.ndarray) -> None:
         self._gradient(images, labels)
 
+    def rest(self) -> None:
+        """It holds nothing between batches."""
+
     def logits(self, images: np.ndarray) -> np.ndarray:
         return _pixels(images) @ self._weights["w"] + self._weights["b"]
 

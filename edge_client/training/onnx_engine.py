@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -27,6 +28,7 @@ class OnnxEngine:
         if version < LEAST_ONNXRUNTIME:
             least = ".".join(map(str, LEAST_ONNXRUNTIME))
             raise TrainingError(f"onnxruntime {ort.__version__} is too old for these graphs; install {least} or newer")
+        share_memory()
         self._parts = bundle.parts
         self._threads = threads
         self._sessions: dict[str, ort.InferenceSession] = {}
@@ -46,7 +48,7 @@ class OnnxEngine:
     def get(self, name: str) -> np.ndarray:
         return self._state[name].numpy() if self._spare is not None else self._arrays[name]
 
-    def run(self, part: str, given: Mapping[str, np.ndarray]) -> Arrays:
+    def run(self, part: str, given: Mapping[str, np.ndarray], options: ort.RunOptions | None = None) -> Arrays:
         session = self._session(part)
         binding = session.io_binding()
         # a value shares the array's memory, and the binding keeps neither
@@ -64,7 +66,7 @@ class OnnxEngine:
             binding.bind_ortvalue_output(output.name, self._sink(name))
             replaced.append(name)
         try:
-            session.run_with_iobinding(binding)
+            session.run_with_iobinding(binding, options)
         except Exception as error:  # onnxruntime's own classes of error share no other root
             raise TrainingError(f"onnxruntime could not do {part}: {_first_line(error)}") from error
         if self._spare is not None:
@@ -73,6 +75,12 @@ class OnnxEngine:
         names = [own.name for own in session.get_outputs()]
         found = dict(zip(names, binding.get_outputs(), strict=True))
         return {name: found[name].numpy() for name in others}
+
+    def rest(self, images: Mapping[str, np.ndarray]) -> None:
+        """The pool of memory that all sessions share shrinks only at the end of a run: of the smallest one."""
+        options = ort.RunOptions()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        self.run("evaluate", images, options)
 
     def _held(self, name: str, part: str) -> ort.OrtValue:
         try:
@@ -95,15 +103,27 @@ class OnnxEngine:
             options.log_severity_level = 3
             # A plan of where each value goes needs half as much memory again here, and is no faster.
             options.enable_mem_pattern = False
+            options.add_session_config_entry("session.use_env_allocators", "1")
             try:
                 self._sessions[part] = ort.InferenceSession(
-                    self._parts[part], options, providers=["CPUExecutionProvider"]
+                    self._parts[part],
+                    options,
+                    providers=["CPUExecutionProvider"],
+                    # What a graph makes a second time it did not want to hold meanwhile.
+                    disabled_optimizers=["CommonSubexpressionElimination"],
                 )
             except KeyError:
                 raise TrainingError(f"the bundle has no graph {part}") from None
             except Exception as error:  # as above
                 raise TrainingError(f"onnxruntime does not take the graph {part}: {_first_line(error)}") from error
         return self._sessions[part]
+
+
+@functools.cache
+def share_memory() -> None:
+    """One pool for the sessions of this process: a pool each would hold what only one of them works with at a time."""
+    kind = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(kind, ort.OrtArenaCfg(0, -1, -1, -1))
 
 
 def _first_line(error: Exception) -> str:

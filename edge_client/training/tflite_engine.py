@@ -52,6 +52,9 @@ class TfliteEngine:
                 self._state[held] = interpreter.get_tensor(index)
         return others
 
+    def rest(self, images: Mapping[str, np.ndarray]) -> None:  # noqa: ARG002
+        self._interpreters.clear()  # made anew in some milliseconds, and half of what this process holds
+
     def _opened(self, part: str) -> tuple[Any, dict[str, int], dict[str, int]]:
         if part not in self._interpreters:
             try:

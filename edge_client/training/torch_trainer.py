@@ -64,6 +64,9 @@ class TorchTrainer:
         self._backward(images, labels, len(labels))
         self._module.zero_grad(set_to_none=True)
 
+    def rest(self) -> None:
+        self._module.zero_grad(set_to_none=True)
+
     def logits(self, images: np.ndarray) -> np.ndarray:
         with torch.no_grad(), self._precision():
             found = [self._module(_pixels(images[own])).float() for own in parts(len(images), self.at_once)]

@@ -57,6 +57,9 @@ class Trainer(Protocol):
     def rehearse(self, images: np.ndarray, labels: np.ndarray) -> None:
         """The work of a part of a batch, all images together, and forget what came of it: to see what it takes."""
 
+    def rest(self) -> None:
+        """Training is over for now: let go of memory that only a next batch would want."""
+
     def logits(self, images: np.ndarray) -> np.ndarray:
         """(N, classes) float32 with the current weights."""
 

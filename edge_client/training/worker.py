@@ -26,7 +26,7 @@ from edge_client.protocol.processes import die_with_parent
 from edge_client.training import data, frames, memory
 from edge_client.training.data import LocalData
 from edge_client.training.making import bind, make_trainer
-from edge_client.training.store import SampleStore
+from edge_client.training.store import SampleStore, storing
 from edge_client.training.trainer import REMEDY, Trainer, parts
 
 EVALUATED_AT_ONCE = 32
@@ -117,13 +117,17 @@ class Worker:
                 self._loaded = None if frame.model is None else weights.open_file(Path(frame.model))
                 if self._loaded is not None:
                     self._ready().load(self._loaded)
+                    memory.give_back()
                 self._ok()
             case frames.Train():
                 self._pipe.send(self._train(frame))
             case frames.Evaluate():
                 self._pipe.send(self._evaluate())
             case frames.GetChange():
-                self._pipe.send(frames.ChangeIs(change=self._change()))
+                self._ready().rest()
+                self._write_change(Path(frame.path))
+                memory.give_back()
+                self._ok()
             case frames.Halt():
                 pass  # the training it meant has ended by itself
 
@@ -135,13 +139,15 @@ class Worker:
             raise TrainingError("the worker was given no network yet")
         return self._trainer
 
-    def _change(self) -> bytes:
+    def _write_change(self, path: Path) -> None:
         if self._loaded is None:
             raise TrainingError("no weights were loaded that a change could be told from")
         try:
-            return weights.pack(weights.change(self._ready().weights(), self._loaded), "float16")
+            packed = weights.pack(weights.change(self._ready().weights(), self._loaded), "float16")
         except ProtocolError as error:
             raise TrainingError(f"the change is too large: {error}: {REMEDY}") from error
+        with storing(path):
+            path.write_bytes(packed)
 
     def _hold(self, packed: bytes | None) -> None:
         """Local samples first, synthetic ones after them."""

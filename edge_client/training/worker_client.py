@@ -99,11 +99,9 @@ class WorkerClient:
         assert isinstance(answer, frames.Evaluated)
         return answer
 
-    async def change(self) -> bytes:
-        """How far the weights are from those that were loaded, as float16 safetensors."""
-        answer = await self._ask(frames.GetChange())
-        assert isinstance(answer, frames.ChangeIs)
-        return answer.change
+    async def write_change(self, path: Path) -> None:
+        """Write how far the weights are from those that were loaded to a file, as float16 safetensors."""
+        await self._ask(frames.GetChange(path=str(path)))
 
     async def train(self, command: frames.Train, on_progress: Callable[[frames.Progress], None]) -> frames.Done:
         """Run a training; when this call is cancelled the worker halts after its present batch."""

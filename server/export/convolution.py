@@ -15,6 +15,12 @@ LEAST_CHANNELS = 8
 """Of an input, from which on tiles pay."""
 
 
+MOST_HELD = 1024
+"""Of an image's tiles times channels: more of them are made again for the filter's gradient, and not held meanwhile.
+
+They are 36 numbers each where the pixels that they come from, which are held anyway, are 16."""
+
+
 @dataclass(frozen=True)
 class Convolved:
     """`out` without bias; `back(d, wanted)`: from its gradient, rows as its own, that of the filter and, if wanted, the
@@ -57,7 +63,8 @@ def by_tiles(graph: Graph, x: Rows, filters: Tensor, *, pooled: bool) -> Convolv
 
     def back(d: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
         spread = graph.matmul(graph.constant(read.T), graph.reshape(d, (16, -tiles * o)))
-        products = graph.matmul(seen, graph.reshape(spread, (36, -tiles, o)), turn_a=True)  # (36, C, O)
+        held = _seen(graph, x) if tiles * c > MOST_HELD else seen
+        products = graph.matmul(held, graph.reshape(spread, (36, -tiles, o)), turn_a=True)  # (36, C, O)
         of_filter = graph.matmul(graph.constant(w.FILTER_2D.T), graph.reshape(products, (36, c * o)))
         of_filter = graph.reshape(of_filter, (9, c, o))
         if not wanted:

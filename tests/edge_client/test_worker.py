@@ -45,6 +45,11 @@ def model_in(folder: Path, own: dict[str, np.ndarray]) -> Path:
     return folder / "model.safetensors"
 
 
+async def change_of(worker: WorkerClient, folder: Path) -> dict[str, np.ndarray]:
+    await worker.write_change(folder / "c")
+    return weights.unpack((folder / "c").read_bytes())
+
+
 def command(n: int = 1, **more: float | int | None) -> frames.Train:
     values: dict[str, float | int | None] = {"learning_rate": 0.1, "momentum": 0.0, "weight_decay": 0.0, **more}
     batch = np.array([0, 1, 2], np.int32).tobytes()
@@ -65,7 +70,7 @@ async def test_a_worker_trains_as_the_trainer_does(worker: WorkerClient, tmp_pat
     local = data.load(tmp_path / "d.npz")
     losses = [here.train_batch(local.images[:3], local.labels[:3], Hyper(0.1, 0.0, 0.0, None)) for _ in range(3)]
     assert [progress.loss for progress in seen] == pytest.approx(losses)
-    there = weights.unpack(await worker.change())
+    there = await change_of(worker, tmp_path)
     np.testing.assert_allclose(there["w"], here.weights()["w"] - start["w"], rtol=2**-11)  # a float16 has 11 bits
 
 
@@ -79,7 +84,7 @@ async def test_synthetic_samples_stand_behind_the_local_ones(worker: WorkerClien
     )
     await worker.load(model_in(tmp_path, ZERO))
     await worker.train(synth, lambda _: None)
-    got = weights.unpack(await worker.change())  # both pixels 1, label 1: w moves by (-1/2, +1/2) in both rows
+    got = await change_of(worker, tmp_path)  # both pixels 1, label 1: w moves by (-1/2, +1/2) in both rows
     np.testing.assert_allclose(got["w"], [[-0.5, 0.5], [-0.5, 0.5]])
     assert await worker.set_shard(None) == 6
     whole = pack_list(white, ones)
@@ -139,11 +144,11 @@ async def test_problems_are_told_and_survived(worker: WorkerClient, tmp_path: Pa
         await worker.train(command(50, learning_rate=1e300), lambda _: None)
     await worker.load(None)
     with pytest.raises(TrainingError, match="no weights were loaded that a change could be told from"):
-        await worker.change()
+        await worker.write_change(tmp_path / "c")
     await worker.load(model_in(tmp_path, ZERO))
     await worker.train(command(1, learning_rate=1e300), lambda _: None)  # the loss before the only step is ln 2
     with pytest.raises(TrainingError, match="the change is too large: weight '[bw]' holds values that are " + diverged):
-        await worker.change()
+        await worker.write_change(tmp_path / "c")
     with pytest.raises(TrainingError, match="no training runtime 'abacus'"):
         await worker.start(frames.Begin(network=SOFTMAX, runtime="abacus", threads=1, data=str(tmp_path / "d.npz")))
 

@@ -1,0 +1,236 @@
+"""Graphs on their way to a device, on its disk, and into its worker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from edge_client.agent.collect import Collector
+from edge_client.agent.graphs import KEPT, Graphs
+from edge_client.errors import StorageError, TrainingError
+from edge_client.protocol import graphs, weights
+from edge_client.protocol.chunks import blob_ref, cut, n_chunks
+from edge_client.protocol.errors import ProtocolError
+from edge_client.protocol.graphs import Bundle
+from edge_client.protocol.messages import BlobProgress, BlobRef, GraphOffer, NetworkSpec
+from edge_client.training import frames
+from edge_client.training.worker_client import WorkerClient
+from models.networks import initial_weights
+from server.export.bundle import make_bundle
+from server.export.step import Options
+
+NET = NetworkSpec(name="tiny", image_shape=(8, 8, 1), n_classes=3)
+OPTIONS = Options(clip=True, weight_decay=True)
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return make_bundle(NET, "numpy", OPTIONS)
+
+
+def offer(blob: bytes, runtime: str = "numpy") -> GraphOffer:
+    return GraphOffer(runtime=runtime, graphs=blob_ref(blob, 512))  # type: ignore[arg-type]
+
+
+class Line:
+    """A server at hand: answers what a collector asks for."""
+
+    def __init__(self, folder: Path, *blobs: bytes) -> None:
+        self.blobs = {graphs.digest(blob): blob for blob in blobs}
+        self.asked: list[str] = []
+        self.collector = Collector("d", folder, self.hear, lambda _: None)
+        self.graphs = Graphs(folder / "graphs", self.collector)
+
+    def hear(self, progress: BlobProgress) -> None:
+        blob = self.blobs.get(progress.digest)
+        if blob is None or progress.complete:
+            return
+        self.asked.append(progress.digest)
+        ref = blob_ref(blob, 512)
+        for index in range(n_chunks(ref)):
+            asyncio.get_running_loop().call_soon(self.answer, ref, index)
+
+    def answer(self, ref: BlobRef, index: int) -> None:
+        self.collector.add(cut(self.blobs[ref.digest], ref, index), 0.0, addressed=True)
+
+
+async def test_graphs_are_fetched_once(tmp_path: Path, bundle: Bundle) -> None:
+    blob = graphs.pack(bundle)
+    line = Line(tmp_path, blob)
+    path = await line.graphs.file("numpy", "tiny", [offer(b"other", "onnx"), offer(blob)])
+    assert path == tmp_path / "graphs" / f"{graphs.digest(blob)}.fimi"
+    assert graphs.unpack(path.read_bytes()) == bundle
+    again = Line(tmp_path)  # a client that was started again, and nobody answers
+    assert await again.graphs.file("numpy", "tiny", [offer(blob)]) == path
+    path.write_bytes(b"torn")  # the card lost it: asked for again
+    assert await line.graphs.file("numpy", "tiny", [offer(blob)]) == path
+    assert len(line.asked) == 2
+    assert path.read_bytes() == blob
+
+
+async def test_runtimes_that_need_none_ask_for_none(tmp_path: Path) -> None:
+    line = Line(tmp_path)
+    assert await line.graphs.file("torch", "vgg9", []) is None
+    assert await line.graphs.file("numpy", "softmax", []) is None
+
+
+async def test_what_cannot_be_had_is_said(tmp_path: Path, bundle: Bundle) -> None:
+    junk = b"no bundle at all" * 100
+    line = Line(tmp_path, junk)
+    with pytest.raises(TrainingError, match="the server offers no graphs of tiny for runtime onnx; its log says why"):
+        await line.graphs.file("onnx", "tiny", [offer(b"x")])
+    with pytest.raises(ProtocolError, match="these bytes are no bundle of graphs"):
+        await line.graphs.file("numpy", "tiny", [offer(junk)])
+    assert not list((tmp_path / "graphs").glob("*"))
+    huge = msgspec.structs.replace(offer(junk), graphs=msgspec.structs.replace(offer(junk).graphs, size_bytes=1 << 40))
+    with pytest.raises(TrainingError, match="are offered, at most 16777216 are taken"):
+        await line.graphs.file("numpy", "tiny", [huge])
+    (tmp_path / "graphs").rmdir() if (tmp_path / "graphs").exists() else None
+    (tmp_path / "graphs").write_text("a file where the folder should be")
+    blob = graphs.pack(bundle)
+    with pytest.raises(StorageError, match="graphs"):
+        await Line(tmp_path, blob).graphs.file("numpy", "tiny", [offer(blob)])
+
+
+async def test_the_oldest_go(tmp_path: Path, bundle: Bundle) -> None:
+    blobs = [graphs.pack(msgspec.structs.replace(bundle, terms=(str(k),))) for k in range(KEPT + 2)]
+    line = Line(tmp_path, *blobs)
+    for number, blob in enumerate(blobs):
+        path = await line.graphs.file("numpy", "tiny", [offer(blob)])
+        assert path is not None
+        os.utime(path, (number, number))
+    assert {path.stem for path in (tmp_path / "graphs").iterdir()} == {graphs.digest(blob) for blob in blobs[2:]}
+
+
+def test_a_bundle_that_is_none_is_refused(bundle: Bundle) -> None:
+    blob = graphs.pack(bundle)
+    for bad, said in (
+        (blob[:-5], "cut short"),
+        (b"", "cut short"),
+        (blob[:20] + b"\0\0\0\0" + blob[24:], "no bundle of graphs|cut short"),
+        (
+            graphs.pack(msgspec.structs.replace(bundle, format=9)),
+            "of format 9, this client reads 1: bring it up to date",
+        ),
+    ):
+        with pytest.raises(ProtocolError, match=said):
+            graphs.unpack(bad)
+
+
+# ---- in the worker -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def worker(tmp_path: Path) -> AsyncIterator[WorkerClient]:
+    rng = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "d.npz", x=rng.integers(0, 256, (24, 8, 8, 1), dtype=np.uint8), y=np.arange(24) % 3, n_classes=3
+    )
+    handle = WorkerClient(threads=1)
+    yield handle
+    await handle.stop()
+
+
+def begin(folder: Path, bundle: Bundle, **more: object) -> frames.Begin:
+    (folder / "own.fimi").write_bytes(graphs.pack(bundle))
+    given: dict[str, object] = {
+        "network": NET, "runtime": bundle.runtime, "threads": 1, "data": str(folder / "d.npz"),
+        "samples": str(folder), "graphs": str(folder / "own.fimi"), **more,
+    }  # fmt: skip
+    return frames.Begin(**given)  # type: ignore[arg-type]
+
+
+def train(size: int = 8) -> frames.Train:
+    batch = np.arange(size, dtype=np.int32).tobytes()
+    return frames.Train(batches=(batch,) * 2, learning_rate=0.05, momentum=0.9, weight_decay=0.0, clip_norm=None)
+
+
+async def test_a_worker_trains_by_graphs_evaluates_and_writes_the_change(
+    worker: WorkerClient, tmp_path: Path, bundle: Bundle
+) -> None:
+    await worker.start(begin(tmp_path, bundle))
+    await worker.set_shard(None)
+    first = initial_weights("tiny", NET.image_shape, 3, 0)
+    (tmp_path / "m").write_bytes(weights.pack(first))
+    await worker.load(tmp_path / "m")
+    losses: list[float] = []
+    seen = await worker.evaluate()
+    await worker.train(train(24), lambda progress: losses.append(progress.loss))
+    assert seen.samples == 24
+    assert seen.loss == pytest.approx(losses[0], rel=1e-5)  # the first batch is all of the device's samples
+    assert seen.accuracy in [k / 24 for k in range(25)]
+    await worker.write_change(tmp_path / "c")
+    change = weights.unpack((tmp_path / "c").read_bytes())
+    assert {name: array.shape for name, array in change.items()} == {name: own.shape for name, own in first.items()}
+    assert max(float(np.abs(array).max()) for array in change.values()) > 0
+    await worker.train(train(), lambda _: None)  # after a rest, too
+
+
+async def test_graphs_that_do_not_fit_are_named(worker: WorkerClient, tmp_path: Path, bundle: Bundle) -> None:
+    other = msgspec.structs.replace(NET, n_classes=4)
+    for begun, said in (
+        (begin(tmp_path, bundle, network=other), "the graphs are of NetworkSpec.*n_classes=3.*, not of NetworkSpec"),
+        (begin(tmp_path, bundle, runtime="onnx"), "own.fimi are for runtime numpy, not onnx"),
+        (begin(tmp_path, bundle, graphs=None), "runtime numpy trains by graphs, and there are none of tiny"),
+        (
+            begin(tmp_path, bundle, graphs=str(tmp_path / "no")),
+            "no: No such file or directory; it should hold the graphs",
+        ),
+    ):
+        with pytest.raises(TrainingError, match=said):
+            await worker.start(begun)
+    await worker.start(begin(tmp_path, bundle))
+    (tmp_path / "m").write_bytes(weights.pack({"x": np.zeros(1)}))
+    with pytest.raises(TrainingError, match="the weights are of another network"):
+        await worker.load(tmp_path / "m")
+    decayed = msgspec.structs.replace(train(), prox=0.1)
+    with pytest.raises(TrainingError, match=r"the task has prox 0\.1, and its graphs were exported without"):
+        await worker.train(decayed, lambda _: None)
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "tflite"])
+async def test_a_model_that_the_runtime_does_not_take_is_named(
+    worker: WorkerClient, tmp_path: Path, bundle: Bundle, runtime: str
+) -> None:
+    pytest.importorskip("onnxruntime" if runtime == "onnx" else "ai_edge_litert", reason="the runtime is not installed")
+    broken = msgspec.structs.replace(bundle, runtime=runtime, batch=None, parts={"step": b"junk"})
+    await worker.start(begin(tmp_path, broken))
+    await worker.set_shard(None)
+    with pytest.raises(TrainingError, match="does not take the graph step"):
+        await worker.train(train(), lambda _: None)
+
+
+async def test_an_opset_that_is_too_new_is_named(worker: WorkerClient, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="the runtime is not installed")
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    own = make_bundle(NET, "onnx", OPTIONS)
+    model = onnx.load_from_string(own.parts["step"])
+    model.opset_import[0].version = 99
+    await worker.start(begin(tmp_path, msgspec.structs.replace(own, parts={"step": model.SerializeToString()})))
+    await worker.set_shard(None)
+    with pytest.raises(TrainingError, match="does not take the graph step.*pset 99"):
+        await worker.train(train(), lambda _: None)
+
+
+@pytest.mark.parametrize("runtime", ["numpy", "onnx", "torch"])
+async def test_a_batch_is_split_to_fit_into_memory(worker: WorkerClient, tmp_path: Path, runtime: str) -> None:
+    """One that leaves room for everything changes nothing; one that leaves none is said."""
+    if runtime != "numpy":
+        pytest.importorskip("onnxruntime" if runtime == "onnx" else "torch", reason="the runtime is not installed")
+    own = make_bundle(NET, "numpy" if runtime == "torch" else runtime, OPTIONS)  # type: ignore[arg-type]
+    for room, fails in ((4 << 30, False), (1 << 20, True)):
+        await worker.start(begin(tmp_path, own, runtime=runtime, memory_bytes=room))
+        await worker.set_shard(None)
+        await worker.load(None)
+        if fails:
+            with pytest.raises(TrainingError, match="for one image, and memory_limit leaves it 1 MB"):
+                await worker.train(train(), lambda _: None)
+        else:
+            done = await worker.train(train(), lambda _: None)
+            assert not done.halted
