@@ -73,7 +73,7 @@ wheel: $(READY) ## dist/fimi-*.whl
 arm64: emulator $(READY) broker wheel ## fimi[onnx] on emulated arm64 Debian 12, and a round there (root only)
 	@$(BIN)/python -m tools.arm64 --folder $(ARM64_ROOT) --runtime $(ARM64_RUNTIME) $(ARGS)
 
-# Each step in a make of its own: ci_full wants the wheel once, and the result even where a step fails.
+# Writes its result even where an environment fails; the last one is committed.
 ci-full: $(READY) broker wheel ## each extra in an environment of its own, then arm64; tools/evidence/ci-full.*
 	@$(BIN)/python -m tools.ci_full --torch $(TORCH) $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX)) $(ARGS)
 
