@@ -10,20 +10,30 @@ from edge_client.protocol.calibrations import Calibration as Offer
 from edge_client.protocol.calibrations import CalibrationLaw, CalibrationPoint
 from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.values import finite
+from edge_client.runtimes import Name
 from firmware_profiles.calibrated import Calibration
 
 
-def check(calibration: Calibration, path: str | None, board: str, runtime: str, threads: int) -> None:
-    """Raise SetupError where the calibration of the file `path` is of another board, or of another runtime or number
-    of cores than this client trains with, or beyond all bounds."""
+def runtimes(calibration: Calibration | None, candidates: tuple[Name, ...]) -> tuple[Name, ...]:
+    """Those that a client may train with: what it was calibrated with leaves no choice. Raises SetupError where that is
+    none of the candidates."""
+    measured = None if calibration is None else calibration.origin.runtime
+    if measured is None:
+        return candidates
+    if measured in candidates:
+        return tuple(name for name in candidates if name == measured)
+    raise SetupError(
+        f'the calibration was measured with runtime "{measured}", this client trains with {" or ".join(candidates)}; '
+        f"calibrate with --runtime {candidates[0]}, or install and allow {measured}"
+    )
+
+
+def check(calibration: Calibration, path: str | None, board: str, threads: int) -> None:
+    """Raise SetupError where the calibration of the file `path` is of another board, or of another number of cores than
+    this client trains on, or beyond all bounds."""
     origin, cores = calibration.origin, calibration.cores
     if origin.board is not None and not same_board(origin.board, board):
         raise SetupError(f"--calibration {path} is of a {origin.board}, this is a {board}; give this board's own")
-    if origin.runtime is not None and origin.runtime != runtime:
-        raise SetupError(
-            f'--calibration {path} was measured with runtime "{origin.runtime}", this client trains with "{runtime}"; '
-            f"calibrate with --runtime {runtime}"
-        )
     if cores is not None and cores != threads:
         raise SetupError(
             f"--calibration {path} was measured on {counted(cores)}, this client trains on {counted(threads)}; "

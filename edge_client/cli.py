@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.metadata
-import importlib.util
 import logging
 import signal
 import ssl
@@ -32,7 +31,7 @@ from edge_client.agent.link import Line
 from edge_client.agent.setup import Setup
 from edge_client.agent.shell import Shell
 from edge_client.config import ClientConfig, check_complete, load_place, merge, parse_broker, try_cpus, wanted_meter
-from edge_client.errors import FimiClientError, HardwareError, MissingExtraError, SetupError
+from edge_client.errors import FimiClientError, HardwareError, SetupError
 from edge_client.events import Device
 from edge_client.hardware import board as boards
 from edge_client.hardware import radio_check, sampler
@@ -47,6 +46,8 @@ from edge_client.helper import command
 from edge_client.helper.client import SOCKET
 from edge_client.protocol.joining import tls_context
 from edge_client.protocol.topics import Topics
+from edge_client.runtimes import HERE, MODULES
+from edge_client.runtimes import Name as Runtime
 from edge_client.training import data
 from firmware_profiles.strict import ConfigError, load_toml
 
@@ -96,29 +97,23 @@ def version() -> str:
         return "unknown"
 
 
-def runtimes() -> tuple[str, ...]:
-    """Training runtimes that are installed; looking does not import them."""
-    return tuple(name for name in ("torch", "numpy") if importlib.util.find_spec(name) is not None)
-
-
 def _run(config: ClientConfig, own: Own) -> int:  # noqa: ARG001
     check_complete(config)
-    if config.runtime not in runtimes():
-        raise MissingExtraError(
-            f'training runtime "{config.runtime}" is not installed; '
-            f"install it with: pip install 'fimi[{config.runtime}]'"
-        )
     assert config.broker and config.fleet and config.id and config.data  # check_complete said so
+    runtimes = HERE.choice(config.runtime)
     samples = data.load(Path(config.data))
     _root(config)
     try_cpus(config.cpu_list)
     with _alone(config):
-        return _take_part(config, samples)
+        return _take_part(config, samples, runtimes)
 
 
-def _take_part(config: ClientConfig, samples: data.LocalData) -> int:
+def _take_part(config: ClientConfig, samples: data.LocalData, runtimes: tuple[Runtime, ...]) -> int:
     assert config.broker and config.fleet and config.id and config.data
     wanted = wanted_meter(config)
+    runtimes = calibration.runtimes(wanted.calibration, runtimes)
+    if config.runtime == "auto" and runtimes == ("numpy",):
+        log.warning("NumPy trains, at a twentieth of the speed of a runtime; install one with: %s", MODULES["onnx"][1])
     board = _board(config, wanted)
     board.restore()  # what a client that was killed had changed
     device = Device(
@@ -126,7 +121,7 @@ def _take_part(config: ClientConfig, samples: data.LocalData) -> int:
         label_counts=samples.label_counts,
         image_shape=samples.image_shape,
         storage_samples=config.storage_samples,
-        capabilities=board.capabilities(runtimes()),
+        capabilities=board.capabilities(runtimes),
         client_version=version(),
         calibration=calibration.offer(wanted.calibration) if wanted.calibration else None,
     )
@@ -145,7 +140,9 @@ def _take_part(config: ClientConfig, samples: data.LocalData) -> int:
         board=board,
         data=Path(config.data).resolve(),
         state_dir=config.state_path,
-        runtime=config.runtime,
+        runtimes=runtimes,
+        bfloat16=config.bfloat16,
+        memory_bytes=config.trainer_bytes,
         threads=config.threads,
         cpus=config.cpu_list,
         rules=config.limits.rules,
@@ -174,7 +171,7 @@ async def _serve(setup: Setup) -> None:
 def _show(config: ClientConfig, own: Own) -> int:  # noqa: ARG001
     board = _board(config)
     seen = {
-        "capabilities": board.capabilities(runtimes()),
+        "capabilities": board.capabilities(HERE.working()),
         "power_w": sampler.look(board.meter) if board.meter else None,
         "no_meter": board.no_meter,
         "upload_share": board.upload_share(),
@@ -274,7 +271,7 @@ def _board(config: ClientConfig, wanted: Wanted | None = None, helper: str | Non
     fs = SysFs(_root(config))
     wanted = wanted or wanted_meter(config)
     if wanted.calibration is not None:
-        calibration.check(wanted.calibration, config.calibration, boards.name_of(fs), config.runtime, config.threads)
+        calibration.check(wanted.calibration, config.calibration, boards.name_of(fs), config.threads)
     return boards.discover(
         fs,
         _settings(fs, _left(config)),

@@ -20,6 +20,7 @@ from edge_client.hardware.plug import PlugSettings
 from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.joining import Address, parse_url, tls_context
 from edge_client.protocol.topics import check_level
+from edge_client.runtimes import Wanted as WantedRuntime
 from firmware_profiles.calibrated import load_calibration
 from firmware_profiles.strict import ConfigError, convert, read_toml
 
@@ -82,6 +83,10 @@ class LimitsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         _ = self.rules
 
 
+AGENT_BYTES = 60 * 10**6
+"""What the agent holds beside the trainer: interpreter, arrays and messages, an update in the making."""
+
+
 class ClientConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The file; every field can be left out there, and `broker`, `fleet`, `id` and `data` then stand on the line."""
 
@@ -92,7 +97,12 @@ class ClientConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     root: str = "/"  # where sys/, proc/ and bin/ of the board are
     state_dir: str | None = None  # settings to restore and the cached shard; left out: run/fimi below root
     storage_samples: Count = 1000  # synthetic samples this device has room for
-    runtime: Literal["torch", "numpy"] = "torch"  # what trains
+    runtime: WantedRuntime = (
+        "auto"  # what trains: onnx, tflite, torch, numpy; auto: of those installed the one that takes the
+    )
+    # least joules for a sample, tried when a server first asks for a profile
+    bfloat16: bool = False  # products in bfloat16, torch alone; only where the processor has instructions for it
+    memory_limit: AtLeastOne | None = None  # megabytes for client and trainer together; batches are split to fit
     threads: AtLeastOne = 1  # of the training runtime
     cpus: str | None = None  # that the trainer stays on, as 0-3 or 0,2; their clocks alone are set; left out: all
     helper: Annotated[str, Meta(min_length=1)] = "auto"  # its socket, none, or auto: used where it is there
@@ -123,6 +133,11 @@ class ClientConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def cpu_list(self) -> tuple[int, ...] | None:
         """The CPUs of `cpus`, ascending."""
         return None if self.cpus is None else parse_cpus(self.cpus)
+
+    @property
+    def trainer_bytes(self) -> int | None:
+        """What `memory_limit` leaves the training process, the agent's own share taken off."""
+        return None if self.memory_limit is None else self.memory_limit * 10**6 - AGENT_BYTES
 
     @property
     def state_path(self) -> Path:

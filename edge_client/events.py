@@ -16,6 +16,9 @@ from edge_client.protocol.messages import (
     Update,
 )
 
+OTHERS = "others"
+"""In place of a digest: the graphs that train and all samples of the shard."""
+
 Phase = Literal["waiting", "ready", "profiling", "fetching", "training", "sending", "settling"]
 Outcome = Literal["done", "late", "rejected", "aborted", "deadline", "failed"]
 
@@ -54,10 +57,10 @@ class Finished:
 class State:
     """Where the session stands. `work` numbers tasks and profiles; `again` is what is on its way again.
 
-    `lacking` are the digests still to come; `closing` is the task whose joules are just being counted. `heard_at` is
-    the last word, or the break of the line; `online` whether there is a line (no task comes before the first is made).
-    `barred` says why the owner's rules forbid work now. `profiled` is what was measured last, to say it again; `costs`
-    the last profile that tells what a sample takes at each clock.
+    `lacking` is what is still to come, the model's digest and `OTHERS`; `closing` is the task whose joules are just
+    being counted. `heard_at` is the last word, or the break of the line; `online` whether there is a line (no task
+    comes before the first is made). `barred` says why the owner's rules forbid work now. `profiled` is what was
+    measured last, to say it again; `costs` the last profile that tells what a sample takes at each clock.
     """
 
     device: Device
@@ -110,7 +113,7 @@ class Profiled:
 
 @dataclass(frozen=True)
 class BlobReady:
-    """The model, or all samples of the shard, are here; the digest is verified."""
+    """The model is here, its digest verified; or, as `OTHERS`, all else that the task needs on this device."""
 
     work: int
     digest: str
@@ -199,7 +202,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Open:
-    """Begin a task's energy window and collect its blobs; answer `BlobReady` for each."""
+    """Begin a task's energy window and collect the model and all else; answer `BlobReady` for both."""
 
     work: int
     task: Task

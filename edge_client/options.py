@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import get_args
 
 from edge_client.helper.client import SOCKET
+from edge_client.runtimes import Wanted
+
+RUNTIMES = get_args(Wanted)
 
 OWN = ("json", "socket", "group", "folder", "unit_config")
 """Flags that are no settings of client.toml."""
@@ -36,12 +40,13 @@ def parser(version: str) -> argparse.ArgumentParser:
             one.add_argument("--id", help="this device's name in the fleet")
             one.add_argument("--data", help="npz with this device's samples: x, y, n_classes")
             one.add_argument("--calibration", help="what fimi-calibrate fit wrote of this board")
-            one.add_argument("--runtime", choices=("torch", "numpy"), help="what trains (default: torch)")
+            one.add_argument("--runtime", choices=RUNTIMES, help="what trains (default: auto, the best of those here)")
         if name == "run":
             one.add_argument("--fleet", help="the fleet's name")
             one.add_argument("--storage-samples", type=int, help="room for synthetic samples (default: 1000)")
             one.add_argument("--cpus", help="CPUs that the trainer stays on, as 0-3; their clocks alone are set")
             one.add_argument("--threads", type=int, help="of the training runtime (default: 1)")
+            one.add_argument("--memory-limit", type=int, metavar="MB", help="for client and trainer; splits batches")
     helper = commands.add_parser(
         "helper", help="set clock, transmit power and upload rate for agents that have no rights"
     )

@@ -17,6 +17,7 @@ from dataclasses import replace
 
 from edge_client.costs import more_telling
 from edge_client.events import (
+    OTHERS,
     Barred,
     BlobReady,
     Close,
@@ -160,8 +161,8 @@ def _task(state: State, task: Task, now: float, battery_j: float | None) -> Step
     if problem := refused(state, task, battery_j):
         return state, [Publish(Refusal(device=state.device.name, run=task.run, round=task.round, reason=problem))]
     state, commands = _give_up(state, f"round {task.round} began", "fetching")
-    lacking = {task.model.digest} | ({task.shard.digest} if task.shard else set())
-    state = replace(state, task=task, received_at=now, lacking=frozenset(lacking))
+    lacking = frozenset({task.model.digest, OTHERS})
+    state = replace(state, task=task, received_at=now, lacking=lacking)
     return state, [*commands, Open(state.work, task)]
 
 

@@ -45,6 +45,7 @@ def fleet_toml(config: RunConfig, run: RunDir, address: BrokerAddress, attempt: 
             f"profile = {json.dumps(board.profile)}",
             f"data = {json.dumps(str(data))}",
             f"storage_samples = {board.storage_samples}",
+            f"runtime = {json.dumps(board.runtime)}",
         ]
         for table, values in (("faults", board.faults), ("radio", board.radio)):
             if values:

@@ -64,6 +64,8 @@ class TrainingConfig(Section, frozen=True, kw_only=True):
     learning_rate_decay: Share = 1.0  # factor from one round to the next: round r has learning_rate * decay^(r-1)
     momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9
     weight_decay: NonNegative = 0.0
+    prox: NonNegative = 0.0  # FedProx: pull of a device's weights towards the global model's; 0: plain averaging
+    evaluate_on_devices: bool = False  # each device says how good the global model is on its own samples, at its joules
     clip_norm: Positive | None = None  # largest L2 norm of a batch's gradient; left out: not clipped
     stop_at: Strategy | None = None  # strategies after this one end once they hold the accuracy that it ended with
 
@@ -132,6 +134,7 @@ class BoardConfig(Section, frozen=True, kw_only=True):
     id: Name
     profile: str  # of firmware_profiles: "jetson-nano", "raspberry-pi-4b", "raspberry-pi-5"
     storage_samples: Count = 400  # synthetic samples it has room for
+    runtime: Literal["auto", "onnx", "tflite", "torch", "numpy"] = "torch"  # what its client trains with
     faults: dict[str, bool | float] = {}  # what is wrong with it on purpose, see tools/README.md
     radio: dict[str, bool | float | str] = {}  # a radio that follows Shannon's law, see tools/README.md
 

@@ -109,7 +109,7 @@ async def connected_fleet(run: Run, data: Dataset) -> AsyncIterator[tuple[LiveFl
             run.progress.heartbeat(beat)
             return
         run.folder.event(kind, **fields)
-        if kind in ("left-out", "refusal", "offline", "not-counted", "protocol-error"):
+        if kind in ("no-graphs", "left-out", "refusal", "offline", "not-counted", "protocol-error"):
             run.progress.say(f"{kind}: " + ", ".join(f"{key} {value}" for key, value in fields.items()))
 
     def keep_late(words: Iterable[TaskClosed]) -> None:

@@ -38,6 +38,12 @@ LEARNING_RATE = 1e-3
 """Small: the weights trained here are thrown away, and must not diverge before that."""
 
 
+TRIAL_S = 3.0
+"""Of training with each runtime that a board may choose from."""
+
+TRIAL_SETTLE_S = 1.0
+
+
 async def measure(
     device: str,
     request: ProfileRequest,
@@ -69,6 +75,16 @@ async def measure(
     return ProfileReport(device=device, run=request.run, idle=idle, points=judged, temperature_c=board.temperature_c())
 
 
+async def try_out(
+    request: ProfileRequest, n_samples: int, board: Board, sampler: Sampler, worker: WorkerClient, journal: Journal
+) -> OppPoint:
+    """A few seconds of training with the worker as it is, at the highest clock that is asked for."""
+    brief = msgspec.structs.replace(request, window_s=TRIAL_S, settle_s=min(request.settle_s, TRIAL_SETTLE_S))
+    indices = data.batches(n_samples, 1, request.batch_size, seed=0)
+    top_hz = max(request.freqs_hz, default=None)
+    return await _measure_point(brief, indices, board, sampler, worker, journal, top_hz, kind="trial")
+
+
 async def measured_twice(
     freqs_hz: Sequence[float | None],
     measure_at: Callable[[float | None], Awaitable[OppPoint]],
@@ -92,6 +108,7 @@ async def _measure_point(
     worker: WorkerClient,
     journal: Journal,
     freq_hz: float | None,
+    kind: str = "profile",
 ) -> OppPoint:
     if freq_hz is not None and not board.cpufreq.available_hz():
         raise HardwareError("the clock of this board cannot be set: no cpufreq policy that this user may write")
@@ -105,7 +122,7 @@ async def _measure_point(
     samples = sum(progress.samples for progress in ends)
     energy = sampler.energy(done.started, done.t, None)
     duration_s, starved = done.t - done.started, window.starved
-    journal.write("profile", done.started, done.t, energy, freq_hz=freq_hz, samples=samples, starved=starved)
+    journal.write(kind, done.started, done.t, energy, freq_hz=freq_hz, samples=samples, starved=starved)
     return OppPoint(
         freq_hz=freq_hz,
         verified_hz=window.verified_hz,

@@ -11,22 +11,28 @@ import contextlib
 import logging
 import time
 from collections.abc import Coroutine
+from functools import partial
+
+import msgspec
 
 from edge_client import session
 from edge_client.agent import conditions, profile
 from edge_client.agent.books import Account, IdleFloor
 from edge_client.agent.collect import Collector, Received
+from edge_client.agent.graphs import Graphs
 from edge_client.agent.known_work import KnownWork, circumstances
 from edge_client.agent.link import Link
 from edge_client.agent.obedience import Obedience
 from edge_client.agent.samples import Samples
 from edge_client.agent.setup import Setup
 from edge_client.agent.share import Share
+from edge_client.agent.trainers import Trainers
 from edge_client.agent.upload import Pacer, Uploader, chunk_bytes_at
 from edge_client.agent.window import Journal
 from edge_client.agent.work import Trained, Work
 from edge_client.errors import FimiClientError, LinkError, TrainingError
 from edge_client.events import (
+    OTHERS,
     BlobReady,
     Close,
     Closed,
@@ -57,7 +63,6 @@ from edge_client.protocol.messages import (
     BlobProgress,
     Chunk,
     Heartbeat,
-    NetworkSpec,
     ProfileRequest,
     ShardPart,
     Task,
@@ -85,14 +90,12 @@ class Shell:
         self._inbox = setup.line.topics.to_device(self._name)
         sampler = Sampler(setup.board.meter, setup.meter_period_s)
         journal = Journal(setup.state_dir / "windows.jsonl")
-        first = NetworkSpec(name="", image_shape=setup.device.image_shape, n_classes=len(setup.device.label_counts))
-        now = circumstances(setup.board, setup.runtime, setup.threads, setup.cpus)
-        known = KnownWork(setup.state_dir / "known_work.json", now)
-        obedience = Obedience(known.read(), known.keep)
-        self._work = Work(self._name, setup.board, sampler, WorkerClient(setup.begin(first)), journal, obedience)
+        worker = WorkerClient(setup.threads)
+        self._collector = Collector(self._name, self._link.post, self._on_blob)
+        self._trainers = Trainers(setup, Graphs(setup.state_dir / "graphs", self._collector), worker)
+        self._work = Work(self._name, setup.board, sampler, worker, journal, self._obedience(self._trainers.likely))
         self._idle = IdleFloor(setup.state_dir / "idle.json", setup.board.meter.info if setup.board.meter else None)
         self._work.idle_power_w = self._idle.read()
-        self._collector = Collector(self._name, self._link.post, self._on_blob)
         self._samples = Samples(setup.device, setup.state_dir, self._collector, self._link.post)
         self._running: asyncio.Task[None] | None = None
         self._uploader: Uploader | None = None
@@ -240,8 +243,7 @@ class Shell:
         self._account = Account.open(self._link, now)
         self._work.samples_done, self._work.leased = 0, True
         self._collector.want(task.model, now)
-        if task.shard is not None:
-            self._start(work, self._fetch(work, task, task.shard.digest))
+        self._start(work, self._fetch(work, task))
 
     def _close(self, close: Close) -> TaskClosed:
         now, account = time.monotonic(), self._account
@@ -255,23 +257,36 @@ class Shell:
     # ---- work ----
 
     async def _profile(self, work: int, request: ProfileRequest) -> None:
-        await self._work.worker.start(self._setup.begin(request.network))
-        await self._work.worker.set_shard(None)
-        n_samples = self._setup.device.local_samples
-        w = self._work
+        w, n_samples = self._work, self._setup.device.local_samples
+        trial = partial(profile.try_out, request, n_samples, w.board, w.sampler, w.worker, w.journal)
+        before = self._trainers.likely
+        kept = await self._trainers.settle(request.network, request.batch_size, request.graphs, trial)
+        if kept.runtime != before:
+            w.obedience = self._obedience(kept.runtime)
+        await w.worker.set_shard(None)
         report = await profile.measure(
             self._name, request, n_samples, w.board, w.sampler, w.worker, w.journal, w.obedience
         )
         w.idle_power_w = report.idle.idle_power_w
         self._idle.keep(w.idle_power_w)
+        report = msgspec.structs.replace(report, runtime=kept.runtime, trials=kept.trials)
         self._events.put_nowait(Profiled(work, report))
 
-    async def _fetch(self, work: int, task: Task, shard: str) -> None:
-        await self._samples.fetch(task)
-        self._events.put_nowait(BlobReady(work, shard))
+    def _obedience(self, runtime: str) -> Obedience:
+        """What is known of the board's clocks from work with this runtime."""
+        now = circumstances(self._setup.board, runtime, self._setup.threads, self._setup.cpus)
+        known = KnownWork(self._setup.state_dir / "known_work.json", now)
+        return Obedience(known.read(), known.keep)
+
+    async def _fetch(self, work: int, task: Task) -> None:
+        await self._trainers.prepare(task.network, task.batch_size, task.graphs)
+        if task.shard is not None:
+            await self._samples.fetch(task)
+        self._events.put_nowait(BlobReady(work, OTHERS))
 
     async def _train(self, work: int, task: Task) -> None:
-        await self._work.worker.start(self._setup.begin(task.network))
+        begin = await self._trainers.prepare(task.network, task.batch_size, task.graphs)
+        await self._work.worker.start(begin)
         listing = self._samples.listing if task.shard else None
         self._trained = await self._work.train(task, self._collector.model(task.model.digest), listing)
         self._events.put_nowait(TrainedEvent(work))

@@ -44,13 +44,15 @@ _SETTLE_POLLS = 2  # before an upload's window, for the meter still shows the tr
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training brought: the packed change of the weights, and its measurements."""
+    """What a training brought: the packed change of the weights, and its measurements; `seen`: how good the global
+    model was on the device's own samples, where that was asked for."""
 
     change: bytes
     segments: tuple[SegmentOutcome, ...]
     compute: EnergyReading
     samples: int
     loss: float
+    seen: frames.Evaluated | None
 
 
 class Work:
@@ -89,6 +91,7 @@ class Work:
                 f"the shard makes it {held} samples, the task says {task.local_samples + task.synth_samples}"
             )
         await self.worker.load(model)
+        seen = await self.worker.evaluate() if task.evaluate else None
         order = data.batches(held, task.local_epochs, task.batch_size, task.seed)
         dealt = data.assign(order, [segment.samples for segment in task.segments])
         loss_sum, outcomes = 0.0, []
@@ -110,6 +113,7 @@ class Work:
             compute=compute,
             samples=self.samples_done,
             loss=loss_sum / max(1, self.samples_done),
+            seen=seen,
         )
 
     async def _train_segment(
@@ -122,6 +126,7 @@ class Work:
             momentum=task.momentum,
             weight_decay=task.weight_decay,
             clip_norm=task.clip_norm,
+            prox=task.prox,
         )
         before, loss_sum = self.samples_done, 0.0
 
@@ -208,6 +213,8 @@ class Work:
             segments=trained.segments,
             compute=trained.compute,
             upload=UploadOutcome(bits=uploader.bits, duration_s=end - start, energy=energy, radio=radio),
+            local_accuracy=None if trained.seen is None else trained.seen.accuracy,
+            local_loss=None if trained.seen is None else trained.seen.loss,
         )
 
     @contextlib.contextmanager

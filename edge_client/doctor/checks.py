@@ -6,9 +6,8 @@ at its own clock, and its energy is unavailable or modelled, never a number that
 
 from __future__ import annotations
 
-import importlib.util
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -22,20 +21,10 @@ from edge_client.hardware.settings import SettingsFile
 from edge_client.hardware.supply import read_supply
 from edge_client.hardware.txpower import IwTxPower
 from edge_client.helper.client import HelpedClock
+from edge_client.runtimes import HERE, MODULES, Python, Wanted
 from edge_client.training import data
 
 Status = Literal["ok", "degraded", "missing"]
-
-RUNTIMES: Mapping[str, tuple[tuple[str, ...], str]] = {
-    "torch": (("torch",), "pip install 'fimi[torch]'"),
-    "numpy": (("numpy",), "pip install fimi"),
-    "onnx": (("onnxruntime",), "pip install 'fimi[onnx]'"),
-    "tflite": (("tflite_runtime", "ai_edge_litert"), "pip install 'fimi[tflite]'"),
-}
-"""Training runtimes: the modules of which one must be there, and the command that installs it."""
-
-TRAINING = ("torch", "numpy")
-"""Those that train today; numpy alone only the smallest network."""
 
 _HELPER = "sudo systemctl restart fimi-helper, or mend `helper` in client.toml"
 _UNITS = "fimi-client units fimi-units, then what it says"
@@ -148,16 +137,18 @@ def surroundings(board: Board) -> Iterator[Check]:
         yield _ok("battery", f"{fed.battery_share:.0%}, {how}")
 
 
-def runtimes(wanted: str, installed: Callable[[str], bool] | None = None) -> Iterator[Check]:
-    """Training runtimes; `installed(module)` says whether one could be imported."""
-    installed = installed or _importable
-    for name, (modules, install) in RUNTIMES.items():
-        there = [module for module in modules if installed(module)]
-        if there:
-            use = "" if name in TRAINING else "; it does not train yet"
-            yield _ok(f"runtime {name}", f"{there[0]} is installed{use}")
-        elif name == wanted:
-            yield _lacks(f"runtime {name}", f"{modules[0]} is not installed, and client.toml asks for it", install)
+def runtimes(wanted: Wanted, python: Python = HERE) -> Iterator[Check]:
+    """Training runtimes: those that are installed, and the one that is asked for."""
+    for name, (_, install) in MODULES.items():
+        obstacle, module = python.obstacle(name), python.module_of(name)
+        if obstacle is None:
+            version = python.versions((name,)).get(name)
+            slow = "; trains any network, slowly" if name == "numpy" else ""
+            yield _ok(f"runtime {name}", f"{module}{f' {version}' if version else ''} is installed{slow}")
+        elif name == wanted and module is None:
+            yield _lacks(f"runtime {name}", "not installed, and client.toml asks for it", install)
+        elif module is not None:
+            yield (_lacks if name == wanted else _weak)(f"runtime {name}", obstacle.why, obstacle.remedy)
 
 
 def rights(board: Board) -> Check:
@@ -202,10 +193,6 @@ def samples(path: str | None) -> Check:
         return _lacks("data", str(error), remedy="see README, the device's data")
     size = "x".join(map(str, held.image_shape))
     return _ok("data", f"{sum(held.label_counts)} images {size} of {held.n_classes} classes")
-
-
-def _importable(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
 
 
 def _policies(count: int) -> str:

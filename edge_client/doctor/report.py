@@ -8,7 +8,8 @@ from typing import Literal
 
 import msgspec
 
-from edge_client.doctor.checks import NO_RADIO, TRAINING, Check
+from edge_client.doctor.checks import NO_RADIO, Check
+from edge_client.runtimes import MODULES, Wanted
 
 _COLOURS = {"ok": "\x1b[32m", "degraded": "\x1b[33m", "missing": "\x1b[31m"}
 _PLAIN = "\x1b[0m"
@@ -32,15 +33,18 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     summary: Summary
 
 
-def summarise(checks: Sequence[Check], runtime: str, energy: Literal["measured", "modelled", "unavailable"]) -> Summary:
-    """The checks in short. Training needs the runtime asked for; a policy the clock, and the radio if there is one."""
+def summarise(
+    checks: Sequence[Check], runtime: Wanted, energy: Literal["measured", "modelled", "unavailable"]
+) -> Summary:
+    """The checks in short. Training needs the runtime asked for, or any; a policy the clock, and the radio if there is
+    one."""
     by_name = {check.name: check for check in checks}
-    runs = by_name.get(f"runtime {runtime}")
+    runs = [by_name.get(f"runtime {name}") for name in (MODULES if runtime == "auto" else (runtime,))]
     clock, radio = by_name["clock"].status == "ok", by_name["radio"]
     whole = radio.status == "ok" or radio.message == NO_RADIO
     policy: Literal["yes", "partly", "no"] = "partly" if clock or radio.status != "missing" else "no"
     return Summary(
-        training=runs is not None and runs.status == "ok" and runtime in TRAINING,
+        training=any(check is not None and check.status == "ok" for check in runs),
         policy="yes" if clock and whole else policy,
         energy=energy,
     )

@@ -18,12 +18,14 @@ from edge_client.protocol.values import (
     Count,
     Digest,
     EnergyReading,
+    GraphOffer,
     Name,
     NetworkSpec,
     NonNegative,
     OppPoint,
     Positive,
     RadioOutcome,
+    RuntimeTrial,
     Segment,
     SegmentOutcome,
     UploadOutcome,
@@ -33,9 +35,9 @@ from edge_client.protocol.values import (
 
 __all__ = [
     "VERSION", "Abort", "AnyMessage", "BlobProgress", "BlobRef", "Bye", "Calibration", "Capabilities", "Chunk",
-    "EnergyReading", "Heartbeat", "Join", "Message", "Name", "NetworkSpec", "OppPoint", "ProfileReport",
-    "ProfileRequest", "RadioOutcome", "Refusal", "Segment", "SegmentOutcome", "ServerHello", "ShardNeeds", "ShardPart",
-    "Task", "TaskClosed", "Update", "UpdateAck", "UploadOutcome", "decode", "encode",
+    "EnergyReading", "GraphOffer", "Heartbeat", "Join", "Message", "Name", "NetworkSpec", "OppPoint", "ProfileReport",
+    "ProfileRequest", "RadioOutcome", "Refusal", "RuntimeTrial", "Segment", "SegmentOutcome", "ServerHello",
+    "ShardNeeds", "ShardPart", "Task", "TaskClosed", "Update", "UpdateAck", "UploadOutcome", "decode", "encode",
 ]  # fmt: skip
 
 VERSION = 1
@@ -60,7 +62,8 @@ class ProfileRequest(Message, frozen=True, kw_only=True):
     """Measure seconds and joules per sample with the real training step at each of `freqs_hz`.
 
     Each window lasts about `window_s` after `settle_s`; an idle window of `window_s` comes first. Where `freqs_hz` is
-    empty the device trains once, at whatever clock the board runs.
+    empty the device trains once, at whatever clock the board runs. A device that may choose between several training
+    runtimes times each of them first, with its `graphs`, and measures with the best.
     """
 
     run: Name
@@ -69,6 +72,7 @@ class ProfileRequest(Message, frozen=True, kw_only=True):
     freqs_hz: tuple[Positive, ...]
     window_s: Positive
     settle_s: NonNegative
+    graphs: tuple[GraphOffer, ...] = ()
 
 
 class Task(Message, frozen=True, kw_only=True):
@@ -79,7 +83,8 @@ class Task(Message, frozen=True, kw_only=True):
     segments sum to local_epochs * (local + synthetic samples), in the order they are trained. `deadline_s` counts from
     receipt: past it the device drops the task and reports its joules. `upload_bits_per_s` is the rate of the update's
     packets as MQTT sends them, envelopes included (None: as fast as they go). `lease_s`: the board's own settings come
-    back once the broker has been out of reach for so long.
+    back once the broker has been out of reach for so long. `prox` is the weight of FedProx's pull towards the global
+    model (0: none); `evaluate` asks how good the global model is on the device's own samples, before it trains.
     """
 
     run: Name
@@ -102,6 +107,9 @@ class Task(Message, frozen=True, kw_only=True):
     chunk_bytes: Annotated[int, msgspec.Meta(ge=1)]
     deadline_s: Positive
     lease_s: Positive
+    prox: NonNegative = 0.0
+    graphs: tuple[GraphOffer, ...] = ()
+    evaluate: bool = False
 
 
 class Abort(Message, frozen=True, kw_only=True):
@@ -159,13 +167,16 @@ class Join(Message, frozen=True, kw_only=True):
 
 class ProfileReport(Message, frozen=True, kw_only=True):
     """The answer to `ProfileRequest`: idle power at the meter's boundary and one point per frequency; of an empty list
-    the one at the board's own clock."""
+    the one at the board's own clock. `runtime` is what trained; `trials` are the runtimes it was chosen from, where
+    there was a choice."""
 
     device: Name
     run: Name
     idle: EnergyReading
     points: tuple[OppPoint, ...]
     temperature_c: float | None = None
+    runtime: str | None = None
+    trials: tuple[RuntimeTrial, ...] = ()
 
 
 class ShardNeeds(Message, frozen=True, kw_only=True):
@@ -191,7 +202,10 @@ class Heartbeat(Message, frozen=True, kw_only=True):
 
 
 class Update(Message, frozen=True, kw_only=True):
-    """A device's result: `weights` is the blob it has just sent (the change of the weights, see weights.py)."""
+    """A device's result: `weights` is the blob it has just sent (the change of the weights, see weights.py).
+
+    `local_accuracy` and `local_loss` are of the global model on the device's own samples, where the task asks for it.
+    """
 
     device: Name
     run: Name
@@ -202,6 +216,8 @@ class Update(Message, frozen=True, kw_only=True):
     segments: tuple[SegmentOutcome, ...]
     compute: EnergyReading
     upload: UploadOutcome
+    local_accuracy: float | None = None
+    local_loss: float | None = None
 
 
 class TaskClosed(Message, frozen=True, kw_only=True):

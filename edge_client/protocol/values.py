@@ -47,6 +47,14 @@ class BlobRef(Value, frozen=True, kw_only=True):
     chunk_bytes: Annotated[int, msgspec.Meta(ge=1)]
 
 
+class GraphOffer(Value, frozen=True, kw_only=True):
+    """The graphs of a run's training for one `runtime` (see graphs.py): a device that trains with it and does not keep
+    them asks for them (`BlobProgress`)."""
+
+    runtime: Literal["onnx", "tflite", "numpy"]
+    graphs: BlobRef
+
+
 class NetworkSpec(Value, frozen=True, kw_only=True):
     """Which network is trained: a name that `models` knows, the image shape (H, W, C) and the number of classes."""
 
@@ -182,6 +190,18 @@ class OppPoint(Value, frozen=True, kw_only=True):
     verified_by: VerifiedBy | None = None
     finding: ClockFinding | None = None
     limits: tuple[Limit, ...] = ()
+
+
+class RuntimeTrial(Value, frozen=True, kw_only=True):
+    """What a sample took with one of the training runtimes of a board, at the same clock as with the others; joules of
+    the meter's whole boundary, None where nothing measures. `problem`: why it did not train at all."""
+
+    runtime: str
+    s_per_sample: Positive | None
+    j_per_sample: float | None
+    samples: Count
+    duration_s: NonNegative
+    problem: str = ""
 
 
 class Capabilities(Value, frozen=True, kw_only=True):

@@ -23,8 +23,12 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Begin(Frame, frozen=True, kw_only=True):
-    """Build the network and read the device's samples; answer Ok. `cpus`: those to stay on (None: any); `samples`: the
-    folder where synthetic samples are kept (see store.py)."""
+    """Build the network and read the device's samples; answer Ok.
+
+    `cpus`: those to stay on (None: any); `samples`: the folder where synthetic samples are kept (see store.py);
+    `graphs`: the file of the bundle, for runtimes that need one; `bfloat16`: products in it (torch alone);
+    `memory_bytes`: what this process may hold, batches are split to fit (None: whole batches).
+    """
 
     network: NetworkSpec
     runtime: str
@@ -32,6 +36,9 @@ class Begin(Frame, frozen=True, kw_only=True):
     data: str
     cpus: tuple[int, ...] | None = None
     samples: str = ""
+    graphs: str | None = None
+    bfloat16: bool = False
+    memory_bytes: int | None = None
 
 
 class SetShard(Frame, frozen=True, kw_only=True):
@@ -58,12 +65,17 @@ class Train(Frame, frozen=True, kw_only=True):
     momentum: float
     weight_decay: float
     clip_norm: float | None
+    prox: float = 0.0
     for_s: float | None = None
     min_batches: int = 0
 
     @property
     def hyper(self) -> Hyper:
-        return Hyper(self.learning_rate, self.momentum, self.weight_decay, self.clip_norm)
+        return Hyper(self.learning_rate, self.momentum, self.weight_decay, self.clip_norm, self.prox)
+
+
+class Evaluate(Frame, frozen=True, kw_only=True):
+    """How good are the present weights on the device's own samples? Answer Evaluated."""
 
 
 class Halt(Frame, frozen=True, kw_only=True):
@@ -99,6 +111,14 @@ class Done(Frame, frozen=True, kw_only=True):
     halted: bool
 
 
+class Evaluated(Frame, frozen=True, kw_only=True):
+    """The share of the samples that were told right, and their mean loss."""
+
+    samples: int
+    accuracy: float
+    loss: float
+
+
 class WeightsAre(Frame, frozen=True, kw_only=True):
     """The present weights as float32 safetensors."""
 
@@ -111,8 +131,8 @@ class Problem(Frame, frozen=True, kw_only=True):
     reason: str
 
 
-ToWorker = Begin | SetShard | Load | Train | Halt | GetWeights
-FromWorker = Ok | Progress | Done | WeightsAre | Problem
+ToWorker = Begin | SetShard | Load | Train | Evaluate | Halt | GetWeights
+FromWorker = Ok | Progress | Done | Evaluated | WeightsAre | Problem
 
 _encoder = msgspec.msgpack.Encoder()
 _to_worker = msgspec.msgpack.Decoder(ToWorker)

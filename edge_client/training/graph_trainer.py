@@ -9,24 +9,26 @@ from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.graphs import Bundle, check_weights
 from edge_client.protocol.messages import NetworkSpec
 from edge_client.training.engines import Engine
-from edge_client.training.trainer import Hyper, Weights
+from edge_client.training.trainer import Hyper, Weights, parts
 
 NOBODY = -1
 """The label of an image that only fills up a batch."""
 
+NO_BOUND = 1e30
+"""A clip_norm that no gradient reaches; over the least norm, 1e-6, it is still a float32."""
+
 
 class GraphTrainer:
-    """`at_once`: the most images that are done together (None: a whole batch): more are done in parts, with the same
-    result but for rounding."""
+    """Graphs of one size of batch do larger ones in parts, and fill smaller ones up with images of nobody."""
 
-    def __init__(self, bundle: Bundle, network: NetworkSpec, engine: Engine, *, at_once: int | None = None) -> None:
+    def __init__(self, bundle: Bundle, network: NetworkSpec, engine: Engine) -> None:
         if bundle.network != network:
             raise TrainingError(f"the graphs are of {bundle.network}, not of {network}")
         self._bundle = bundle
         self._engine = engine
         self._layouts = {layout.name: layout for layout in bundle.weights}
-        sizes = [own for own in (bundle.batch, at_once) if own is not None]
-        self._at_once = min(sizes) if sizes else None
+        self.at_once = bundle.batch
+        self.load(_drawn(bundle))
 
     def load(self, weights: Weights) -> None:
         try:
@@ -42,20 +44,18 @@ class GraphTrainer:
         self._engine.put(state)
 
     def train_batch(self, images: np.ndarray, labels: np.ndarray, hyper: Hyper) -> float:
-        if len(labels) == 0:
-            raise TrainingError("a batch without an image")
         scalars = self._scalars(hyper)
-        parts = self._cut(len(labels))
-        if len(parts) == 1:
+        cut = parts(len(labels), self.at_once)
+        if len(cut) == 1:
             return float(self._engine.run("step", {**self._filled(images, labels), **scalars})["loss"])
-        self._engine.put({f"s.{name}": np.zeros(own.graph_shape, np.float32) for name, own in self._layouts.items()})
-        samples = np.array(len(labels), np.float32)
-        losses = [
-            float(self._engine.run("gradient", {**self._filled(images[own], labels[own]), "samples": samples})["loss"])
-            for own in parts
-        ]
+        self._clear_sums()
+        loss = sum(self._gradient(images[own], labels[own], len(labels)) for own in cut)
         self._engine.run("apply", scalars)
-        return sum(losses)
+        return loss
+
+    def rehearse(self, images: np.ndarray, labels: np.ndarray) -> None:
+        self._clear_sums()
+        self._gradient(images, labels, len(labels))
 
     def weights(self) -> Weights:
         return {name: own.from_graph(self._engine.get(f"p.{name}")) for name, own in self._layouts.items()}
@@ -63,15 +63,19 @@ class GraphTrainer:
     def logits(self, images: np.ndarray) -> np.ndarray:
         """(N, classes) float32."""
         found = []
-        for own in self._cut(len(images)):
+        for own in parts(len(images), self.at_once):
             filled = self._filled(images[own], np.zeros(len(images[own]), np.int64))
             out = self._engine.run("evaluate", {"images": filled["images"]})["logits"]
             found.append(np.array(out[: len(images[own])]))
         return np.concatenate(found)
 
-    def _cut(self, n: int) -> list[slice]:
-        most = self._at_once or n
-        return [slice(start, min(start + most, n)) for start in range(0, n, most)]
+    def _gradient(self, images: np.ndarray, labels: np.ndarray, samples: int) -> float:
+        """Add the gradient of these images' part in the mean loss of `samples` images; returns that part."""
+        given = {**self._filled(images, labels), "samples": np.array(samples, np.float32)}
+        return float(self._engine.run("gradient", given)["loss"])
+
+    def _clear_sums(self) -> None:
+        self._engine.put({f"s.{name}": np.zeros(own.graph_shape, np.float32) for name, own in self._layouts.items()})
 
     def _filled(self, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
         """A batch; with images of nobody where graphs take one size of batch alone."""
@@ -82,11 +86,27 @@ class GraphTrainer:
         return {"images": images, "labels": labels.astype(np.int64, copy=False)}
 
     def _scalars(self, hyper: Hyper) -> dict[str, np.ndarray]:
-        asked = {"clip_norm": hyper.clip_norm, "weight_decay": hyper.weight_decay or None}
-        for name, value in asked.items():
-            if (value is not None) != (name in self._bundle.terms):
-                there = "have" if name in self._bundle.terms else "lack"
-                raise TrainingError(f"the graphs {there} a {name}, the task has {value}")
+        """A term that the graphs have and the task does not want is given the number with which it does nothing."""
+        terms = {
+            "clip_norm": (hyper.clip_norm, NO_BOUND),
+            "weight_decay": (hyper.weight_decay or None, 0.0),
+            "prox": (hyper.prox or None, 0.0),
+        }
         values = {"learning_rate": hyper.learning_rate, "momentum": hyper.momentum}
-        values |= {name: value for name, value in asked.items() if value is not None}
+        for name, (asked, nothing) in terms.items():
+            if name in self._bundle.terms:
+                values[name] = nothing if asked is None else asked
+            elif asked is not None:
+                raise TrainingError(f"the task has {name} {asked:g}, and its graphs were exported without")
         return {name: np.array(value, np.float32) for name, value in values.items()}
+
+
+def _drawn(bundle: Bundle) -> Weights:
+    """Weights to begin with where none are given, by He et al. (arXiv 1502.01852), vectors zero."""
+    rng = np.random.default_rng(0)
+    return {
+        own.name: np.zeros(own.shape, np.float32)
+        if len(own.shape) < 2
+        else (rng.standard_normal(own.shape) * np.sqrt(2.0 / np.prod(own.shape[1:]))).astype(np.float32)
+        for own in bundle.weights
+    }

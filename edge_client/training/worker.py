@@ -6,6 +6,7 @@ uses one thread unless told otherwise, ends when its input ends, and dies with i
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import select
@@ -21,10 +22,13 @@ from edge_client.errors import FimiClientError, TrainingError
 from edge_client.protocol import shards, weights
 from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.processes import die_with_parent
-from edge_client.training import data, frames
+from edge_client.training import data, frames, memory
 from edge_client.training.data import LocalData
+from edge_client.training.making import bind, make_trainer
 from edge_client.training.store import SampleStore
-from edge_client.training.trainer import REMEDY, Trainer
+from edge_client.training.trainer import REMEDY, Trainer, parts
+
+EVALUATED_AT_ONCE = 32
 
 
 class Pipe:
@@ -80,6 +84,7 @@ class Worker:
         self._folder = Path()
         self._images = np.empty((0, 0, 0, 0), np.uint8)
         self._labels = np.empty(0, np.int64)
+        self._memory_bytes: int | None = None
 
     def serve(self) -> None:
         """Answer until the pipe ends."""
@@ -99,7 +104,9 @@ class Worker:
                 self._local = data.load(Path(frame.data))
                 self._folder = Path(frame.samples)
                 self._hold(None)
+                self._trainer = None  # of two networks one is held at a time
                 self._trainer = make_trainer(frame)
+                self._memory_bytes = frame.memory_bytes
                 self._ok()
             case frames.SetShard():
                 self._hold(frame.listing)
@@ -110,6 +117,8 @@ class Worker:
                 self._ok()
             case frames.Train():
                 self._pipe.send(self._train(frame))
+            case frames.Evaluate():
+                self._pipe.send(self._evaluate())
             case frames.GetWeights():
                 self._pipe.send(frames.WeightsAre(weights=self._packed()))
             case frames.Halt():
@@ -147,6 +156,7 @@ class Worker:
     def _train(self, frame: frames.Train) -> frames.Done:
         trainer, hyper = self._ready(), frame.hyper
         batches = [np.frombuffer(batch, np.int32) for batch in frame.batches]
+        self._fit(max((len(batch) for batch in batches), default=0))
         started = time.monotonic()
         done, halted = 0, False
         while batches and not halted:
@@ -164,34 +174,40 @@ class Worker:
             halted = isinstance(self._pipe.poll(), frames.Halt)
         return frames.Done(started=started, t=time.monotonic(), halted=halted)
 
+    def _fit(self, batch: int) -> None:
+        """See once how many images of a batch may be done at a time."""
+        if self._memory_bytes is None or batch < 1:
+            return
+        trainer, limit_bytes, self._memory_bytes = self._ready(), self._memory_bytes, None
+        held = sum(array.nbytes for array in trainer.weights().values())
+        some = np.resize(np.arange(len(self._labels)), batch)
 
-def bind(cpus: tuple[int, ...] | None) -> None:
-    """Stay on these CPUs, with every thread that is started from now on; None: nothing changes."""
-    if cpus is None:
-        return
-    try:
-        os.sched_setaffinity(0, cpus)
-    except OSError as error:
-        raise TrainingError(
-            f"cpus {','.join(map(str, cpus))}: {error.strerror}; "
-            f"this process may use {','.join(map(str, sorted(os.sched_getaffinity(0))))}"
-        ) from error
+        def rehearse(n: int) -> None:
+            trainer.rehearse(self._images[some[:n]], self._labels[some[:n]])
+
+        # after a rehearsal the step itself comes: another set of weights and momenta may be written beside the present
+        fits = memory.fitting(min(batch, trainer.at_once or batch), limit_bytes, rehearse, spare=2 * held)
+        trainer.at_once = fits if fits < batch else trainer.at_once
+
+    def _evaluate(self) -> frames.Evaluated:
+        """On the device's own samples alone: they are the first."""
+        if self._local is None:
+            raise TrainingError("the worker was given no samples yet")
+        trainer, own = self._ready(), len(self._local.labels)
+        right, loss = 0, 0.0
+        for part in parts(own, min(EVALUATED_AT_ONCE, trainer.at_once or EVALUATED_AT_ONCE)):
+            labels = self._labels[part]
+            logits = trainer.logits(self._images[part]).astype(np.float64)
+            logits -= logits.max(axis=1, keepdims=True)
+            right += int((logits.argmax(axis=1) == labels).sum())
+            loss += float((np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(labels)), labels]).sum())
+        return frames.Evaluated(samples=own, accuracy=right / own, loss=loss / own)
 
 
-def make_trainer(frame: frames.Begin) -> Trainer:
-    """The runtime by its name; imported here, in the worker, and nowhere else."""
-    if frame.runtime == "torch":
-        import torch
-
-        from edge_client.training.torch_trainer import TorchTrainer
-
-        torch.set_num_threads(frame.threads)
-        return TorchTrainer(frame.network)
-    if frame.runtime == "numpy":
-        from edge_client.training.numpy_trainer import NumpyTrainer
-
-        return NumpyTrainer(frame.network)
-    raise TrainingError(f"no training runtime {frame.runtime!r}; known: torch, numpy")
+def offer_to_oom_killer() -> None:
+    """Where memory runs out the kernel is to end this process: its task has failed then, and the agent says so."""
+    with contextlib.suppress(OSError):  # no procfs, or not ours to write: the kernel chooses by size, and this is it
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def main() -> None:
@@ -202,6 +218,7 @@ def main() -> None:
     )  # even while it is stopped; where there is no such thing, the pipe's end must do
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not end up among the frames
+    offer_to_oom_killer()
     try:
         Worker(Pipe(0, sink)).serve()
     except BrokenPipeError:

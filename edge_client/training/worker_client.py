@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -52,8 +53,9 @@ class StoppedWatch:
 class WorkerClient:
     """One worker process at a time. Calls are made one after another, never two at once."""
 
-    def __init__(self, begin: frames.Begin) -> None:
-        self._begin = begin
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._begin: frames.Begin | None = None
         self._begun: frames.Begin | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._pump: asyncio.Task[None] | None = None
@@ -65,15 +67,20 @@ class WorkerClient:
         """The running process, or None."""
         return self._process.pid if self._process is not None and self._process.returncode is None else None
 
-    async def start(self, begin: frames.Begin | None = None) -> None:
-        """See that a worker runs with this network (None: the same as before); raises TrainingError."""
-        self._begin = begin or self._begin
+    async def start(self, begin: frames.Begin) -> None:
+        """See that a worker runs that has begun with this; raises TrainingError.
+
+        One process never holds two runtimes: for another one it is started anew.
+        """
+        if self._begin is not None and self._begin.runtime != begin.runtime:
+            await self.stop()
+        self._begin = begin
         if self.pid is None:
             await self._spawn()
-        if self._begun != self._begin:
+        if self._begun != begin:
             self._begun = None  # cancelled half way, it would pass for what was begun before
-            await self._ask(self._begin)
-            self._begun = self._begin
+            await self._ask(begin)
+            self._begun = begin
 
     async def load(self, weights: bytes | None) -> None:
         """Start from these weights (safetensors); None: from the network's own."""
@@ -84,6 +91,12 @@ class WorkerClient:
         answer = await self._ask(frames.SetShard(listing=listing))
         assert isinstance(answer, frames.Ok)
         return answer.samples
+
+    async def evaluate(self) -> frames.Evaluated:
+        """How good the present weights are on the device's own samples."""
+        answer = await self._ask(frames.Evaluate())
+        assert isinstance(answer, frames.Evaluated)
+        return answer
 
     async def weights(self) -> bytes:
         """The present weights as float32 safetensors."""
@@ -124,7 +137,7 @@ class WorkerClient:
             "edge_client.training.worker",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, **{name: str(self._begin.threads) for name in _THREADS}},
+            env={**os.environ, **{name: str(self._threads) for name in _THREADS}},
         )
         self._pump = asyncio.create_task(self._read_answers(self._process, self._answers))
 
@@ -167,7 +180,7 @@ class WorkerClient:
             if answer is None:
                 code = await self._process.wait() if self._process is not None else None
                 await self.stop()
-                raise TrainingError(f"the training worker ended (exit status {code})")
+                raise TrainingError(_ended(code))
             if not isinstance(answer, frames.Progress):
                 self._owed = False
             return answer
@@ -183,6 +196,12 @@ class WorkerClient:
                 (size,) = frames.HEADER.unpack(await process.stdout.readexactly(frames.HEADER.size))
                 answers.put_nowait(frames.read_answer(await process.stdout.readexactly(size)))
         answers.put_nowait(None)
+
+
+def _ended(code: int | None) -> str:
+    if code == -signal.SIGKILL:  # its own memory is what the kernel frees first, see worker.py
+        return "the training worker was killed: memory ran out, or somebody did; memory_limit in client.toml bounds it"
+    return f"the training worker ended (exit status {code})"
 
 
 def read_stat(pid: int) -> tuple[bool, float]:

@@ -53,6 +53,12 @@ class Outgoing:
         self._shards: Mapping[str, tuple[Shard, BlobRef]] = {}
         self._asked: dict[str, _Asked] = {}
         self._ledger = Ledger()
+        self._standing: dict[str, tuple[bytes, BlobRef]] = {}
+        self._standing_transfers: dict[str, _Transfer] = {}
+
+    def stand(self, blob: bytes, ref: BlobRef) -> None:
+        """Keep a blob ready, in rounds and between them, for any device that says what it has of it."""
+        self._standing[ref.digest] = (blob, ref)
 
     def start(
         self,
@@ -74,10 +80,15 @@ class Outgoing:
 
     def heard(self, device: str, progress: BlobProgress) -> None:
         """A device's word on one of them; word on anything else is ignored."""
-        transfer = self._transfers.get(progress.digest) or self._transfers.get(f"{device}/{progress.digest}")
+        key = f"{device}/{progress.digest}"
+        transfer = (
+            self._transfers.get(progress.digest) or self._transfers.get(key) or self._asked_for(key, device, progress)
+        )
         if transfer is not None:
             transfer.window.heard(progress)
             self._pump(transfer)
+            if transfer.window.done:
+                self._standing_transfers.pop(key, None)
 
     def needed(self, needs: ShardNeeds) -> None:
         """What a device lacks of the shard that it has a task with. Raises ProtocolError for bits that do not fit it.
@@ -109,6 +120,15 @@ class Outgoing:
     def samples_sent(self) -> tuple[SamplesSent, ...]:
         """What synthetic samples took in this round, by device."""
         return self._ledger.entries()
+
+    def _asked_for(self, key: str, device: str, progress: BlobProgress) -> _Transfer | None:
+        """The way of a standing blob to one device; begun anew where it has nothing of it (any more)."""
+        found, (blob, ref) = self._standing_transfers.get(key), self._standing.get(progress.digest, (None, None))
+        if blob is None or ref is None or progress.complete or (found is not None and progress.received):
+            return found
+        window = SendWindow(ref, [device], resumes=True)
+        self._standing_transfers[key] = _Transfer(blob, ref, self._topics.to_device(device), window)
+        return self._standing_transfers[key]
 
     async def _answer(self, needs: ShardNeeds, shard: Shard, lacking: np.ndarray, chunk_bytes: int) -> None:
         device = needs.device

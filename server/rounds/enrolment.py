@@ -20,6 +20,7 @@ from server.calibrated import ends, judge, refused, unfit
 from server.config import RunConfig, Strategy
 from server.errors import FleetError
 from server.measured import no_joules, opp_table, pick_freqs
+from server.rounds.graph_offers import offer_graphs
 from server.rounds.live import LiveFleet
 from server.rounds.round_run import RoundJob
 from server.rounds.tasks import LEASE_S
@@ -49,6 +50,7 @@ async def enrol_devices(
         config.n_devices, config.fleet.enrol_timeout_s, frozenset(board.id for board in config.boards)
     )
     check_able(joins, config.strategies)
+    await offer_graphs(fleet, config, network, joins)
     profiles = await measure_profiles(fleet, config, network, run, joins)
     profiles, used = await from_calibrations(fleet, config, network, run, joins, profiles)
     links = await measure_links(fleet, config, network, run, weights, wire_round, joins)
@@ -126,6 +128,7 @@ async def wake_devices(
     """After a resumption: a moment of training at top clock, so that no round pays for the start of the trainers."""
     known = frozenset(device.id for device in enrolled)
     joins = await fleet.enrol(len(known), config.fleet.enrol_timeout_s, known)
+    await offer_graphs(fleet, config, network, joins)
     requests = {
         join.device: ProfileRequest(
             run=run,
@@ -276,4 +279,5 @@ def _trial_task(
         chunk_bytes=model.chunk_bytes,
         deadline_s=deadline_s,
         lease_s=LEASE_S,
+        prox=training.prox,
     )

@@ -11,12 +11,17 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import msgspec
+
+from edge_client.protocol.chunks import blob_ref
 from edge_client.protocol.errors import ProtocolError
+from edge_client.protocol.graphs import Runtime
 from edge_client.protocol.messages import (
     AnyMessage,
     BlobProgress,
     Bye,
     Chunk,
+    GraphOffer,
     Heartbeat,
     Join,
     ProfileReport,
@@ -24,6 +29,7 @@ from edge_client.protocol.messages import (
     Refusal,
     ServerHello,
     ShardNeeds,
+    Task,
     TaskClosed,
     Update,
     decode,
@@ -61,6 +67,7 @@ class LiveFleet:
         self._round: RoundRun | None = None  # the last one stays, to answer those who come too late
         self._stray: list[TaskClosed] = []
         self._outgoing = Outgoing(topics, self._send, self.fail)
+        self._offers: dict[Runtime, GraphOffer] = {}
 
     # ---- what the pipeline calls ---------------------------------------------------------------------------------
 
@@ -71,6 +78,18 @@ class LiveFleet:
             raise roster.too_few(n_devices, ids, timeout_s)
         chosen = sorted(ids) or list(roster.joins)[:n_devices]
         return tuple(roster.joins[device] for device in sorted(chosen))
+
+    def offer(self, graphs: Mapping[Runtime, bytes], chunk_bytes: int) -> None:
+        """The bundles of graphs for each runtime, from now on: requests and tasks name them, devices fetch them."""
+        self._offers = {
+            runtime: GraphOffer(runtime=runtime, graphs=blob_ref(blob, chunk_bytes)) for runtime, blob in graphs.items()
+        }
+        for runtime, offer in self._offers.items():
+            self._outgoing.stand(graphs[runtime], offer.graphs)
+
+    def notice(self, kind: str, **fields: object) -> None:
+        """Put something on record."""
+        self._notify(kind, **fields)
 
     async def profile(self, requests: Mapping[str, ProfileRequest], timeout_s: float) -> dict[str, ProfileReport]:
         """Have devices measured, all at once: each board owns its share of whatever it runs on."""
@@ -123,6 +142,11 @@ class LiveFleet:
         self._link.send(topic, message, retain=retain)
 
     def _say(self, device: str, message: AnyMessage) -> None:
+        if isinstance(message, ProfileRequest | Task):
+            join = self._roster.joins.get(device)
+            able = () if join is None else join.capabilities.runtimes
+            offers = tuple(offer for runtime, offer in self._offers.items() if runtime in able)
+            message = msgspec.structs.replace(message, graphs=offers)
         self._send(self._topics.to_device(device), message)
 
     # ---- receiving -----------------------------------------------------------------------------------------------

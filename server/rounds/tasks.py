@@ -81,6 +81,8 @@ def make_task(
         chunk_bytes=frame.model.chunk_bytes,
         deadline_s=frame.deadline_s,
         lease_s=LEASE_S,
+        prox=training.prox,
+        evaluate=training.evaluate_on_devices,
     )
 
 

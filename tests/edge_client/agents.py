@@ -51,7 +51,7 @@ def make_shell(tmp_path: Path, port: int) -> Shell:
             board=board,
             data=tmp_path / "d.npz",
             state_dir=tmp_path / "state",
-            runtime="numpy",
+            runtimes=("numpy",),
             threads=1,
             meter_period_s=0.02,
             heartbeat_s=0.05,

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from edge_client.events import BlobReady, Closed, Command, Device, Event, Heard, Publish, State, Trained, Uploaded
+from edge_client.events import (
+    OTHERS,
+    BlobReady,
+    Closed,
+    Command,
+    Device,
+    Event,
+    Heard,
+    Publish,
+    State,
+    Trained,
+    Uploaded,
+)
 from edge_client.protocol.messages import (
     AnyMessage,
     BlobRef,
@@ -132,7 +144,7 @@ def refused(commands: list[Command]) -> str:
 
 READY, _ = go(State(DEVICE), HELLO)
 FETCHING, _ = go(READY, task())
-TRAINING, _ = go(FETCHING, BlobReady(2, MODEL.digest), BlobReady(2, SHARD.digest))
+TRAINING, _ = go(FETCHING, BlobReady(2, MODEL.digest), BlobReady(2, OTHERS))
 SENDING, _ = go(TRAINING, Trained(2))
 SETTLING, _ = go(SENDING, Uploaded(2, update()))
 DONE, _ = go(SETTLING, UpdateAck(run="r", round=0, status="accepted"), Closed(closed()))

@@ -40,11 +40,6 @@ def on(cores: int | None) -> Calibration:
             "give this board's own",
         ),
         (
-            calibration(runtime="torch"),
-            '--calibration P.toml was measured with runtime "torch", this client trains with "fake"; '
-            "calibrate with --runtime fake",
-        ),
-        (
             on(4),
             "--calibration P.toml was measured on 4 cores, this client trains on 1 core; "
             "set threads = 4, or calibrate with --cores 1",
@@ -53,13 +48,13 @@ def on(cores: int | None) -> Calibration:
 )
 def test_one_of_another_board_or_work_is_refused(own: Calibration, said: str) -> None:
     with pytest.raises(SetupError) as refused:
-        check(own, "P.toml", "fake Rev 1.1", "fake", 1)
+        check(own, "P.toml", "fake Rev 1.1", 1)
     assert str(refused.value) == said
 
 
 def test_one_that_fits_passes_and_one_beyond_bounds_does_not() -> None:
-    check(calibration(board="fake Rev 1.0"), "P.toml", "fake Rev 1.1", "fake", 1)
-    check(on(None), "P.toml", "fake", "fake", 3)
+    check(calibration(board="fake Rev 1.0"), "P.toml", "fake Rev 1.1", 1)
+    check(on(None), "P.toml", "fake", 3)
     endless = msgspec.structs.replace(calibration().opp[0], j_per_sample=float("inf"))
     many = tuple(msgspec.structs.replace(calibration().opp[0], freq_hz=1e9 + n) for n in range(65))
     for opps, said in (
@@ -67,7 +62,7 @@ def test_one_that_fits_passes_and_one_beyond_bounds_does_not() -> None:
         (many, "Expected `array` of length <= 64"),
     ):
         with pytest.raises(SetupError, match="give a file that fimi-calibrate fit has written") as refused:
-            check(msgspec.structs.replace(calibration(), opp=opps), "P.toml", "fake", "fake", 1)
+            check(msgspec.structs.replace(calibration(), opp=opps), "P.toml", "fake", 1)
         assert said in str(refused.value)
 
 

@@ -17,6 +17,7 @@ from edge_client.config import ClientConfig
 from edge_client.errors import SetupError
 from edge_client.hardware.alone import alone
 from edge_client.protocol.messages import Join, Segment, ServerHello, TaskClosed
+from edge_client.runtimes import Python
 from firmware_profiles.strict import ConfigError, load_toml
 from tests.edge_client import trees
 from tests.edge_client.agents import NETWORK, TOPICS, served, start_round, task, weights, write_data
@@ -101,8 +102,9 @@ def test_bad_flags(
 def test_a_missing_runtime_answers_with_the_line_to_install_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "runtimes", lambda: ("numpy",))
+    monkeypatch.setattr(cli, "HERE", Python({"numpy"}.__contains__, lambda _: None))
     words = ["--broker", "mqtt://h", "--fleet", "f", "--id", "d", "--data", tmp_path / "d.npz", "--root", tmp_path]
+    words += ["--runtime", "torch"]
     status, said = run("run", *words, capsys=capsys)
     assert status == 7
     assert "training runtime \"torch\" is not installed; install it with: pip install 'fimi[torch]'" in said
@@ -119,7 +121,8 @@ def test_a_configuration_is_strict(tmp_path: Path, capsys: pytest.CaptureFixture
         ("[plug]\nkind='tasmota'\nbroker='mqtt://h'\ntopic='a/#'", "plug.topic: 'a/#' has a wildcard"),
         ("meter_period_s = 1e-9", "meter_period_s"),
         ("cert_file = 'x'", "cert_file: needs key_file"),
-        ("runtime = 'onnx'", "runtime"),
+        ("runtime = 'onyx'", "runtime"),
+        ("memory_limit = 0", "memory_limit"),
         ("broker = 5", "broker"),
     ):
         path.write_text(text)

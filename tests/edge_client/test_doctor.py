@@ -20,6 +20,7 @@ from edge_client.hardware.meters import Wanted
 from edge_client.hardware.sysfs import SysFs
 from edge_client.helper.client import SOCKET, HelperLine
 from edge_client.protocol.joining import parse_url
+from edge_client.runtimes import Python
 from tests.edge_client import captured
 from tests.edge_client.conftest import Broker, free_port
 from tests.edge_client.samples import save
@@ -153,18 +154,29 @@ def test_a_wifi_card_without_iw(tmp_path: Path) -> None:
 
 
 def test_runtimes_installed_and_asked_for() -> None:
-    found = list(checks.runtimes("torch", {"numpy", "onnxruntime"}.__contains__))
+    versions = {"numpy": "2.1.0", "onnxruntime": "1.22.1"}
+    found = list(checks.runtimes("torch", Python(versions.__contains__, versions.get)))
     assert [(check.name, check.status, check.remedy) for check in found] == [
+        ("runtime onnx", "ok", None),
         ("runtime torch", "missing", "pip install 'fimi[torch]'"),
         ("runtime numpy", "ok", None),
-        ("runtime onnx", "ok", None),
     ]
-    assert found[2].message == "onnxruntime is installed; it does not train yet"
+    assert found[0].message == "onnxruntime 1.22.1 is installed"
 
 
 def test_tflite_goes_by_two_names() -> None:
-    (found,) = checks.runtimes("none", {"ai_edge_litert"}.__contains__)
-    assert (found.name, found.message) == ("runtime tflite", "ai_edge_litert is installed; it does not train yet")
+    (found,) = checks.runtimes("auto", Python({"ai_edge_litert"}.__contains__, lambda _: None))
+    assert (found.name, found.message) == ("runtime tflite", "ai_edge_litert is installed")
+
+
+def test_a_runtime_that_would_fail_is_named_with_its_remedy() -> None:
+    versions = {"numpy": "2.4.6", "tflite_runtime": "2.14.0", "onnxruntime": "1.14.1"}
+    found = {check.name: check for check in checks.runtimes("onnx", Python(versions.__contains__, versions.get))}
+    assert found["runtime tflite"].status == "degraded"
+    assert "fails with NumPy 2.4.6" in found["runtime tflite"].message
+    assert found["runtime onnx"].status == "missing"
+    assert found["runtime onnx"].message == "onnxruntime 1.14.1 is too old, training needs 1.15"
+    assert "numpy<2" in (found["runtime tflite"].remedy or "")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge_client.events import (
+    OTHERS,
     BlobReady,
     Close,
     Closed,
@@ -42,7 +43,6 @@ from tests.edge_client.session_states import (
     REPORT,
     SENDING,
     SETTLING,
-    SHARD,
     TRAINING,
     closed,
     go,
@@ -113,7 +113,7 @@ def test_a_round_from_the_task_to_the_last_word() -> None:
     state, commands = go(READY, task(), now=7.0)
     assert commands == [Open(2, task())]
     assert (state.phase, state.received_at, state.heard_at) == ("fetching", 7.0, 7.0)
-    state, commands = go(state, BlobReady(2, SHARD.digest))
+    state, commands = go(state, BlobReady(2, OTHERS))
     assert commands == []
     assert state.lacking == {MODEL.digest}
     state, commands = go(state, BlobReady(2, MODEL.digest))
@@ -134,11 +134,11 @@ def test_a_round_from_the_task_to_the_last_word() -> None:
     assert (state.finished.task, state.finished.update, state.finished.closed) == (task(), update(), closed())
 
 
-def test_without_a_shard_the_model_alone_is_waited_for() -> None:
+def test_without_a_shard_the_model_and_the_graphs_are_waited_for() -> None:
     alone = task(shard=None, synth_samples=0, segments=(Segment(freq_hz=None, samples=20),))
     state, _ = go(READY, alone)
-    assert state.lacking == {MODEL.digest}
-    assert go(state, BlobReady(2, MODEL.digest))[1] == [Train(2, alone)]
+    assert state.lacking == {MODEL.digest, OTHERS}
+    assert go(state, BlobReady(2, OTHERS), BlobReady(2, MODEL.digest))[1] == [Train(2, alone)]
 
 
 @pytest.mark.parametrize(

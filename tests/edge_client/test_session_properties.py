@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_client.events import (
+    OTHERS,
     BlobReady,
     Close,
     Closed,
@@ -39,7 +40,6 @@ from tests.edge_client.session_states import (
     NETWORK,
     REPORT,
     REQUEST,
-    SHARD,
     closed,
     task,
     update,
@@ -99,7 +99,7 @@ def test_every_task_that_is_opened_is_closed_once_and_work_never_overlaps(data: 
         if running is not None:
             work = running.work
             results += [Failed(work, "x"), Trained(work), Uploaded(work, update()), Profiled(work, REPORT)] * 2
-            results += [BlobReady(work, MODEL.digest), BlobReady(work, SHARD.digest)] * 4
+            results += [BlobReady(work, MODEL.digest), BlobReady(work, OTHERS)] * 4
         event = data.draw(st.one_of(st.sampled_from(results), st.sampled_from([Heard(m) for m in _MESSAGES])))
         if isinstance(event, Profiled) and isinstance(running, Profile):
             running = None  # measured: nothing is left to drop

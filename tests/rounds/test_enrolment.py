@@ -57,9 +57,16 @@ class Fleet:
         self.weightless = False
         self.trials: list[tuple[str, ...]] = []
         self.patience_s: list[float] = []
+        self.noticed: list[tuple[str, dict[str, object]]] = []
 
     async def enrol(self, n_devices: int, timeout_s: float, ids: frozenset[str] = frozenset()) -> tuple[Join, ...]:
         return self.joins
+
+    def offer(self, graphs: Mapping[str, bytes], chunk_bytes: int) -> None:
+        self.offered = dict(graphs)
+
+    def notice(self, kind: str, **fields: object) -> None:
+        self.noticed.append((kind, fields))
 
     async def profile(self, requests: Mapping[str, ProfileRequest], timeout_s: float) -> dict[str, ProfileReport]:
         self.patience_s.append(timeout_s)

@@ -24,6 +24,7 @@ CONFIG = RunConfig(seed=3, boards=(BoardConfig(id="b", profile="jetson-nano", st
 def test_each_attempt_has_its_folder(tmp_path: Path, attempt: int, name: str) -> None:
     told = tomllib.loads(fleet_toml(CONFIG, RunDir(tmp_path), BrokerAddress("127.0.0.1", 9), attempt))
     board = {"id": "b", "profile": "jetson-nano", "data": str(tmp_path / "data" / "b.npz"), "storage_samples": 7}
+    board["runtime"] = "torch"
     assert told == {
         "broker": "127.0.0.1:9", "fleet": "demo", "seed": 3, "dir": str(tmp_path / name), "board": [board]
     }  # fmt: skip

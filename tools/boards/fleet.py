@@ -44,6 +44,8 @@ def client_command(board: BoardConfig, fleet: str, root: Path, state_dir: Path, 
         command += ["--storage-samples", str(board.storage_samples)]
     if board.client_config is not None:
         command += ["--config", board.client_config]
+    if (runtime := board.runtime or ("torch" if board.client_config is None else None)) is not None:
+        command += ["--runtime", runtime]
     return command
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 
+from edge_client.runtimes import Wanted
 from tools.boards.faults import Faults
 from tools.boards.radio import RadioConfig
 
@@ -14,7 +15,8 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class BoardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One board: `profile` shipped or a TOML of your own, `data` an NPZ with its samples."""
+    """One board: `profile` shipped or a TOML of your own, `data` an NPZ with its samples, `runtime` what its client
+    trains with (left out: as `client_config` says, torch without one)."""
 
     id: Name
     profile: str
@@ -22,6 +24,7 @@ class BoardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     storage_samples: Annotated[int, msgspec.Meta(ge=0)] | None = None
     link_bytes_per_s: Positive | None = None
     client_config: str | None = None
+    runtime: Wanted | None = None
     faults: Faults = Faults()
     radio: RadioConfig | None = None
 

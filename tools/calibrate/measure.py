@@ -30,6 +30,7 @@ class Terms:
 
     network: NetworkSpec
     runtime: str
+    graphs: str | None
     data_path: str
     local_samples: int
     batch_size: int
@@ -131,9 +132,16 @@ class Bench:
         if self._worker is None or self._threads != threads:
             await self.close()
             terms = self._terms
-            begin = frames.Begin(network=terms.network, runtime=terms.runtime, threads=threads, data=terms.data_path)
-            self._worker, self._threads = WorkerClient(begin), threads
-            await self._worker.start()
+            self._worker, self._threads = WorkerClient(threads), threads
+            await self._worker.start(
+                frames.Begin(
+                    network=terms.network,
+                    runtime=terms.runtime,
+                    threads=threads,
+                    data=terms.data_path,
+                    graphs=terms.graphs,
+                )
+            )
         return self._worker
 
     def _command(self, for_s: float, min_batches: int) -> frames.Train:

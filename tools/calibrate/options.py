@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from edge_client.runtimes import Name
 from tools.calibrate.csv_text import clock, number, signed, whole
 
 PORT = 9009
@@ -111,7 +112,14 @@ def _add_sweep(command: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, help="of the order (default: 0)")
     add("--network", default="vgg9", help="which network is trained (default: vgg9)")
     add("--batch-size", type=_cell(whole), default=32)
-    add("--runtime", choices=("torch", "numpy"), default="torch")
+    add("--runtime", choices=get_args(Name), default="torch", help="what trains (default: torch)")
+    add(
+        "--graphs",
+        type=Path,
+        metavar="FILE.fimi",
+        help="of fimi-server export-step, for any runtime but torch (a client that has trained keeps some, in its "
+        "state_dir below graphs/)",
+    )
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from edge_client.errors import HardwareError
+from edge_client.errors import HardwareError, SetupError
 from edge_client.hardware.board import Board
 from edge_client.hardware.sampler import Sampler
+from edge_client.protocol import graphs
+from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.messages import NetworkSpec
+from edge_client.runtimes import BY_GRAPHS, Name
 from edge_client.training import data
+from edge_client.training.numpy_trainer import NETWORKS
 from tools.calibrate.driving import METER_PERIOD_S, alone, finished, minutes, open_board, say
 from tools.calibrate.errors import CalibrateError
 from tools.calibrate.measure import Bench, Terms
@@ -39,7 +43,8 @@ class Settings:
     seed: int
     network: str
     batch_size: int
-    runtime: str
+    runtime: Name
+    graphs: Path | None
     cores: tuple[str, ...]
     opps_hz: tuple[float, ...]
 
@@ -69,6 +74,7 @@ def _sweep(settings: Settings) -> int:
     terms = Terms(
         network=network,
         runtime=settings.runtime,
+        graphs=_graphs(settings, network),
         data_path=str(settings.data.resolve()),
         local_samples=len(samples.labels),
         batch_size=settings.batch_size,
@@ -104,6 +110,30 @@ async def take_all(bench: Measures, settings: Settings, cells: Sequence[Cell], r
         rows.append(row)
         left_s = time_left_s(remaining(cells, rows, settings.tries), settings.window_s, settings.drop_first_s, took)
         say(f"{len(cells) - len(left) + 1}/{len(cells)} {_name(cell)}: {_seen(row)}; {minutes(left_s)} left")
+
+
+def _graphs(settings: Settings, network: NetworkSpec) -> str | None:
+    """The file with the graphs that the runtime trains by, if it needs one; raises SetupError where it does not fit."""
+    if settings.runtime not in BY_GRAPHS or settings.network in NETWORKS:
+        return None
+    shape = ",".join(map(str, network.image_shape))
+    right = (
+        f"give one of: fimi-server export-step --runtime {settings.runtime} --model {network.name} "
+        f"--image-shape {shape} --classes {network.n_classes} --out DIR"
+    )
+    if settings.runtime == "tflite":
+        right += f" --batch {settings.batch_size}"
+    if settings.graphs is None:
+        raise SetupError(f"--graphs is missing, runtime {settings.runtime} trains by them; {right}")
+    try:
+        bundle = graphs.unpack(settings.graphs.read_bytes())
+    except OSError as error:
+        raise SetupError(f"--graphs {settings.graphs}: {error.strerror}; {right}") from error
+    except ProtocolError as error:
+        raise SetupError(f"--graphs {settings.graphs}: {error}; {right}") from error
+    if (bundle.runtime, bundle.network) != (settings.runtime, network):
+        raise SetupError(f"--graphs {settings.graphs} is for {bundle.runtime} and {bundle.network}; {right}")
+    return str(settings.graphs.resolve())
 
 
 def _name(cell: Cell) -> str:

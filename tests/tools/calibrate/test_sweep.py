@@ -41,7 +41,7 @@ class FakeBench:
 
 def settings(tmp_path: Path) -> sweep.Settings:
     return sweep.Settings(
-        tmp_path, tmp_path / "d.npz", tmp_path / "s.csv", 1.0, 0.0, 1, 2, 0, "vgg9", 8, "numpy", (), ()
+        tmp_path, tmp_path / "d.npz", tmp_path / "s.csv", 1.0, 0.0, 1, 2, 0, "vgg9", 8, "numpy", None, (), ()
     )
 
 

@@ -1,0 +1,86 @@
+"""How this board trains: which runtime, with which graphs, and what the worker is told to begin with."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from edge_client.agent.choice import Choice, Kept, Terms
+from edge_client.agent.graphs import Graphs
+from edge_client.agent.setup import Setup
+from edge_client.errors import TrainingError
+from edge_client.protocol.messages import GraphOffer, NetworkSpec, OppPoint, RuntimeTrial
+from edge_client.runtimes import HERE, Name
+from edge_client.training import frames
+from edge_client.training.worker_client import WorkerClient
+
+log = logging.getLogger(__name__)
+
+
+class Trainers:
+    """One board's, with one worker that is begun as they say."""
+
+    def __init__(self, setup: Setup, graphs: Graphs, worker: WorkerClient) -> None:
+        self._setup = setup
+        self._graphs = graphs
+        self._worker = worker
+        self._choice = Choice(setup.state_dir / "runtime.json", setup.runtimes)
+
+    @property
+    def likely(self) -> Name:
+        """The runtime that was chosen last, or the one that is preferred where none was."""
+        return self._choice.likely(None)
+
+    async def prepare(self, network: NetworkSpec, batch_size: int, offers: Sequence[GraphOffer]) -> frames.Begin:
+        """What the worker is to begin with, its graphs on disk; raises TrainingError where none are to be had."""
+        return await self._begin(self._choice.likely(self._terms(network, batch_size)), network, offers)
+
+    async def settle(
+        self,
+        network: NetworkSpec,
+        batch_size: int,
+        offers: Sequence[GraphOffer],
+        measure: Callable[[], Awaitable[OppPoint]],
+    ) -> Kept:
+        """Choose a runtime, and have the worker begun with it. `measure()` times it as it then is."""
+
+        async def attempt(name: Name) -> RuntimeTrial:
+            try:
+                await self._worker.start(await self._begin(name, network, offers))
+                await self._worker.set_shard(None)
+                await self._worker.load(None)
+                point = await measure()
+            except TrainingError as error:
+                log.warning("runtime %s does not train here: %s", name, error)
+                return RuntimeTrial(
+                    runtime=name, s_per_sample=None, j_per_sample=None, samples=0, duration_s=0.0, problem=str(error)
+                )
+            finally:
+                await self._worker.stop()  # what one runtime holds of memory is not the next one's burden
+            return RuntimeTrial(
+                runtime=name,
+                s_per_sample=point.s_per_sample,
+                j_per_sample=point.j_per_sample,
+                samples=point.samples,
+                duration_s=point.duration_s,
+            )
+
+        kept = await self._choice.settle(self._terms(network, batch_size), attempt)
+        await self._worker.start(await self._begin(kept.runtime, network, offers))
+        return kept
+
+    async def _begin(self, runtime: Name, network: NetworkSpec, offers: Sequence[GraphOffer]) -> frames.Begin:
+        path = await self._graphs.file(runtime, network.name, offers)
+        return self._setup.begin(network, runtime, path)
+
+    def _terms(self, network: NetworkSpec, batch_size: int) -> Terms:
+        setup = self._setup
+        return Terms(
+            board=setup.board.name,
+            network=network,
+            batch_size=batch_size,
+            threads=setup.threads,
+            bfloat16=setup.bfloat16,
+            cpus=setup.cpus,
+            versions=HERE.versions(setup.runtimes),
+        )
