@@ -7,7 +7,8 @@
   front of whatever it starts. Slower, and it needs no mounts.
 
 With the first two a command runs in a mount namespace of its own: its mounts are gone when its last process is, however
-that ends. Network and processes are the host's, so 127.0.0.1 inside is the host's too.
+that ends. Network and processes are the host's, so 127.0.0.1 inside is the host's too. /sys stays empty: it would
+tell of the host's processor, and onnxruntime, looking for an arm64 one there, dies of a segmentation fault.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Entrance:
         if self.kind == "proot":
             assert self.qemu is not None
             binds = [part for here, there in folders for part in ("-b", f"{here}:{there}")]
-            options = ["--kill-on-exit", "-q", self.qemu, "-0", "-r", str(self.root), "-w", "/"]
+            options = ["-q", self.qemu, "-r", str(self.root), "-w", "/"]
             return ["proot", *options, "-b", "/proc", "-b", "/dev", *binds, *inside]
         binds = [part for pair in folders for part in pair]
         private = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", _MOUNT_AND_CHANGE_ROOT, "sh"]

@@ -38,7 +38,6 @@ POLICY = "sys/devices/system/cpu/cpufreq/policy0"
 GOVERNOR = "schedutil"
 UNSET = "<unsupported>"  # what the kernel says of a speed where no governor takes one
 _KHZ = (600000, 900000, 1200000)
-_INSIDE = "/round"
 
 RUN_TOML = """name = "arm64"
 strategy = "tfl"                # nothing synthetic: one board, its own samples
@@ -113,11 +112,11 @@ def _images(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def one_round(folder: Path, entrance: Entrance, runtime: str, limit_s: float = LIMIT_S) -> Outcome:
     """Run it anew below `folder`; raises Trouble that says what was not as it must be."""
+    folder = folder.resolve()  # seen under the same path inside: proot 5.1 leaves paths of access(2) as they are
     shutil.rmtree(folder, ignore_errors=True)
     config = write_world(folder, port := _free_port())
-    words = ["fimi-client", "run", "--broker", f"mqtt://127.0.0.1:{port}", "--fleet", "arm64", "--id", DEVICE,
-             "--data", f"{_INSIDE}/device.npz", "--root", f"{_INSIDE}/board",
-             "--runtime", runtime]  # fmt: skip
+    words: list[str | Path] = ["fimi-client", "run", "--broker", f"mqtt://127.0.0.1:{port}", "--runtime", runtime]
+    words += ["--fleet", "arm64", "--id", DEVICE, "--data", folder / "device.npz", "--root", folder / "board"]
     begun = time.monotonic()
     with (folder / "client.log").open("w") as log:
         server = started(
@@ -129,7 +128,7 @@ def one_round(folder: Path, entrance: Entrance, runtime: str, limit_s: float = L
         try:
             listening = _followed(server, begun, folder / "server.log")
             _await(server, listening, limit_s)
-            client = started(entrance.command(words, {folder: _INSIDE}), log)
+            client = started(entrance.command(words, {folder: str(folder)}), log)
             _await_end(server, client, begun + limit_s, folder)
             status = _end(client, entrance)
         finally:
