@@ -72,6 +72,8 @@ class Entrance:
         if self.kind == "proot":
             assert self.qemu is not None
             binds = [part for here, there in folders for part in ("-b", f"{here}:{there}")]
+            # dies with proot, which would leave it behind, no longer followed
+            inside = ["/usr/bin/setpriv", "--pdeathsig", "TERM", *inside]
             options = ["-q", self.qemu, "-r", str(self.root), "-w", "/"]
             return ["proot", *options, "-b", "/proc", "-b", "/dev", *binds, *inside]
         binds = [part for pair in folders for part in pair]
@@ -118,9 +120,10 @@ def entrance(root: Path, wanted: Kind | None = None) -> Iterator[Entrance]:
 def _registered(qemu: str, stack: contextlib.ExitStack) -> str | None:
     """See to it that the kernel runs arm64 programs, until `stack` ends; returns why it does not."""
     if not (BINFMT / "register").exists():
-        mounted = _run("mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT))
+        mounted = _run("mount", "-t", "binfmt_misc", OWN.name, str(BINFMT))
         if mounted.returncode != 0:
             return mounted.stderr.strip() or "binfmt_misc cannot be mounted"
+    if any(line.startswith(f"{OWN.name} ") for line in Path("/proc/mounts").read_text().splitlines()):
         stack.callback(_run, "umount", str(BINFMT))
     if OWN.exists():  # of a command that was killed
         stack.callback(_forget)

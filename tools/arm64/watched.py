@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -62,6 +63,7 @@ def answer(words: Sequence[str | Path], what: str) -> str:
 
 def started(words: Sequence[str | Path], output: int | IO[str], env: Mapping[str, str] | None = None) -> Child:
     """A child that dies with this process, what it says in one stream."""
+    number = signal.SIGKILL if words[0] == "proot" else signal.SIGTERM  # nothing else ends proot
     return subprocess.Popen(
         [str(word) for word in words],
         stdin=subprocess.DEVNULL,
@@ -69,7 +71,7 @@ def started(words: Sequence[str | Path], output: int | IO[str], env: Mapping[str
         stderr=subprocess.STDOUT,
         text=True,
         env=env,
-        preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509
+        preexec_fn=partial(die_with_parent, os.getpid(), number),  # noqa: PLW1509
     )
 
 
