@@ -75,7 +75,7 @@ arm64: emulator $(READY) broker wheel ## fimi[onnx] on emulated arm64 Debian 12,
 
 # Writes its result even where an environment fails; the last one is committed.
 ci-full: $(READY) broker wheel ## each extra in an environment of its own, then arm64; tools/evidence/ci-full.*
-	@$(BIN)/python -m tools.ci_full --torch $(TORCH) $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX)) $(ARGS)
+	@$(BIN)/python -m tools.ci_full --torch $(TORCH) --arm64-root $(ARM64_ROOT) $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX)) $(ARGS)
 
 clean: ## remove what was built; runs/ and the virtual environment stay
 	rm -rf build dist htmlcov .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,8 +1,9 @@
 """What an install with an extra must do: run by `make ci-full` with the Python of an environment of its own.
 
-    python - EXTRA < tests/extra_install.py
+    python - EXTRA [GRAPHS] < tests/extra_install.py
 
-Like base_install.py no test for pytest. `base` is the wheel alone.
+Like base_install.py no test for pytest. `base` is the wheel alone. GRAPHS: of the network `tiny`, for runtimes
+that train by graphs (`fimi-server export-step`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ MODULES: dict[str, tuple[str, ...]] = {
 RUNTIMES = {"base": "numpy", "torch": "torch", "onnx": "onnx", "tflite": "tflite", "litert": "tflite"}
 """The training runtime that it brings, as client.toml calls it."""
 
+SHAPE, CLASSES = (12, 12, 1), 4
+"""Of the graphs."""
+
 
 def check(what: str, passed: bool, seen: str = "") -> None:
     """One line a check; the first that fails ends the script."""
@@ -64,8 +68,23 @@ def doctor_finds(runtime: str) -> None:
     check(f"the doctor finds the runtime {runtime}", good, str(found))
 
 
-def trains(runtime: str) -> None:
-    """A step of training with it; here is the place for one."""
+def trains(runtime: str, graphs: str | None) -> None:
+    """Ten steps on one batch: the loss must fall."""
+    import numpy as np
+
+    from edge_client.protocol.messages import NetworkSpec
+    from edge_client.training.frames import Begin
+    from edge_client.training.making import make_trainer
+    from edge_client.training.trainer import Hyper
+
+    network = NetworkSpec(name="tiny", image_shape=SHAPE, n_classes=CLASSES)
+    trainer = make_trainer(Begin(network=network, runtime=runtime, threads=1, data="", graphs=graphs))
+    labels = np.arange(8) % CLASSES
+    images = np.random.default_rng(0).integers(0, 160, (8, *SHAPE)).astype(np.uint8)
+    images += (24 * labels).astype(np.uint8)[:, None, None, None]
+    hyper = Hyper(learning_rate=0.05, momentum=0.9, weight_decay=0.0, clip_norm=None)
+    losses = [trainer.train_batch(images, labels, hyper) for _ in range(10)]
+    check(f"the runtime {runtime} trains: loss {losses[0]:.3f} to {losses[-1]:.3f}", losses[-1] < 0.95 * losses[0])
 
 
 def server_answers() -> None:
@@ -74,16 +93,16 @@ def server_answers() -> None:
     check("fimi-server misses its run file only", said.returncode == 2 and "none.toml" in said.stderr, said.stderr)
 
 
-def main(extra: str) -> None:
+def main(extra: str, graphs: str | None = None) -> None:
     version = run("fimi-client", "--version")
     check("fimi-client --version", version.returncode == 0, version.stderr)
     imports(MODULES[extra])
     if extra in RUNTIMES:
         doctor_finds(RUNTIMES[extra])
-        trains(RUNTIMES[extra])
+        trains(RUNTIMES[extra], graphs)
     if extra == "server":
         server_answers()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -42,6 +42,9 @@ ENVIRONMENTS: Mapping[str, str] = {
 }
 """Extras by the environment's name; `tflite` and `server` want different numpys and could not share one."""
 
+GRAPHS = {"base": "numpy", "onnx": "onnx", "tflite": "tflite", "litert": "tflite"}
+"""The runtime for which graphs are exported, where one trains by them; there is no exporter in the environment."""
+
 WITH_TORCH = ("torch", "server")
 """PyTorch comes first and alone there: a range would take the newest build, and with it CUDA."""
 
@@ -83,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--torch", default="2.13.0", metavar="VERSION", help="of PyTorch")
     parser.add_argument("--torch-index", metavar="URL", help="where pip takes PyTorch from")
     parser.add_argument("--dist", type=Path, default=HERE / "dist", help="folder of FIMI's wheel")
+    where = HERE / "build" / "arm64-root"
+    parser.add_argument("--arm64-root", type=Path, default=where, metavar="DIR", help="of make arm64")
     arguments = parser.parse_args(argv)
     if unknown := sorted(set(arguments.names) - set(known)):
         parser.error(f"no environment {', '.join(unknown)}; there are {', '.join(known)}")
@@ -96,7 +101,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{name}: {old.status}, known", flush=True)
             continue
         print(f"{name}: installing and looking", flush=True)
-        result = arm64() if name == ARM64 else environment(name, wheels[0], arguments.torch, arguments.torch_index)
+        if name == ARM64:
+            result = arm64(arguments.arm64_root)
+        else:
+            result = environment(name, wheels[0], arguments.torch, arguments.torch_index)
         _keep(result, digest)
         print(f"{name}: {result.status}{': ' * bool(result.reason)}{result.reason}", flush=True)
     results = [held for name in known if (held := _known(name, digest)) is not None]
@@ -120,10 +128,9 @@ def environment(name: str, wheel: Path, torch: str, torch_index: str | None) -> 
                 return Result(name, *_why_pip_failed(done.stderr), seconds=_since(begun))
             if "does not provide the extra" in done.stderr:  # pip installs the rest all the same
                 return Result(name, "failed", public(_last_line(done.stderr)), seconds=_since(begun))
+        words: list[str | Path] = [python, "-", name, *_graphs(name)]
         with CHECK.open() as script:  # from another folder, so that nothing of the source tree is imported
-            looked = subprocess.run(
-                [python, "-", name], stdin=script, cwd=folder, capture_output=True, text=True, check=False
-            )
+            looked = subprocess.run(words, stdin=script, cwd=folder, capture_output=True, text=True, check=False)
         versions = json.loads(subprocess.run([python, "-c", _LIST], stdout=subprocess.PIPE, check=True).stdout)
         lines = looked.stdout.splitlines()
         bad = next((line for line in lines if line.startswith("FAILED")), None)
@@ -143,17 +150,32 @@ def environment(name: str, wheel: Path, torch: str, torch_index: str | None) -> 
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def arm64() -> Result:
+def _graphs(name: str) -> list[Path]:
+    """The file with which the environment trains, made here; none where it needs none."""
+    if name not in GRAPHS:
+        return []
+    runtime, out = GRAPHS[name], BUILD / "graphs"
+    words = ["export-step", "--model", "tiny", "--runtime", runtime, "--image-shape", "12,12,1", "--classes", "4"]
+    batch = ["--batch", "8"] if runtime == "tflite" else []
+    subprocess.run([sys.executable, "-m", "server.cli", *words, *batch, "--out", str(out)], cwd=HERE, check=True)
+    return [out / f"tiny-{runtime}.fimi"]
+
+
+def arm64(folder: Path) -> Result:
     """What `make arm64` finds; without root it is not run, which is no failure of what is tested."""
     if os.geteuid() != 0:
         return Result(ARM64, "not available", "root only")
-    begun, folder = time.monotonic(), HERE / "build" / "arm64-root"
+    begun = time.monotonic()
     (folder / "result.json").unlink(missing_ok=True)
     ready = subprocess.run([HERE / "tools" / "set_up.sh", "emulator"], check=False)
     if ready.returncode != 0:
         return Result(ARM64, "failed", "its tools are not installed: tools/set_up.sh emulator")
     run = subprocess.run(
-        [sys.executable, "-m", "tools.arm64"], cwd=HERE, stderr=subprocess.PIPE, text=True, check=False
+        [sys.executable, "-m", "tools.arm64", "--folder", folder.resolve()],
+        cwd=HERE,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     found: dict[str, Any] = {}
     if (folder / "result.json").is_file():
@@ -161,7 +183,7 @@ def arm64() -> Result:
     return Result(
         ARM64,
         "ok" if run.returncode == 0 else "failed",
-        public(next(iter(run.stderr.splitlines()), "")) if run.returncode != 0 else "",
+        public(run.stderr.partition("\n")[0].removeprefix("arm64: ")) if run.returncode != 0 else "",
         mb=found.pop("installed_mb", None),
         seconds=_since(begun),
         versions=found.pop("versions", {}),
