@@ -87,7 +87,7 @@ def test_settings_are_found() -> None:
 
 def test_the_server_is_installed_so_that_it_finds_what_ships_with_the_source() -> None:
     """The wheel leaves server/assets out."""
-    assert PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["exclude"] == ["server/assets"]
+    assert PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["exclude"] == ["server/assets", "tools/evidence"]
     for line in re.findall(r"pip install [^`\n]*\[server[^`\n]*", (ROOT / "README.md").read_text() + MAKEFILE):
         assert re.search(r"(-e|--editable) '\.\[server", line), line
 

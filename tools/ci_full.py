@@ -273,7 +273,8 @@ def table(head: Mapping[str, Any], results: Sequence[Result]) -> str:
         told = f"{result.status}: {result.reason}" if result.reason else result.status
         mb = "" if result.mb is None else f"{result.mb:.1f}"
         extras = ENVIRONMENTS.get(result.name, "[onnx], emulated")
-        lines.append(f"| {result.name} {extras} | {told.replace('|', '/')} | {mb} | {result.seconds:.0f} | {shown} |")
+        what = f"{result.name} {extras}".strip()
+        lines.append(f"| {what} | {told.replace('|', '/')} | {mb} | {result.seconds:.0f} | {shown} |")
     for result in results:
         if (round_ := result.more.get("round")) is not None:
             lines += [

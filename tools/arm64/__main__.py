@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dist", type=Path, default=HERE / "dist", help="folder of FIMI's wheel")
     parser.add_argument("--runtime", default="onnx", help="that trains in the round")
     parser.add_argument("--by", choices=["native", "binfmt", "proot"], help="how to enter (default: the best there is)")
+    parser.add_argument("--no-compile", action="store_true", help="install without bytecode; pip's option of that name")
     arguments = parser.parse_args(argv)
     unknown = sorted(set(arguments.stages) - set(STAGES))
     if unknown:
@@ -73,7 +74,7 @@ def _run(arguments: argparse.Namespace, stages: Sequence[str]) -> int:
             if "root" in stages:
                 debian.make(folder, way, arguments.mirror)
             if "install" in stages:
-                install.install(folder, way, install.newest_wheel(arguments.dist))
+                install.install(folder, way, install.newest_wheel(arguments.dist), bytecode=not arguments.no_compile)
             if "measure" in stages:
                 result |= _measured(folder, way, arguments.runtime)
             if "round" in stages:
@@ -93,20 +94,26 @@ def _load(folder: Path) -> dict[str, object]:
 
 
 def _measured(folder: Path, way: Entrance, runtime: str) -> dict[str, object]:
-    found = install.size(folder)
     startup_s = install.startup_s(way)
+    say(f"fimi-client starts in {startup_s:.2f} s, emulated; {install.doctor(way, runtime)}")
+    return {
+        **_weighed(folder),
+        "startup_s": round(startup_s, 2),
+        "entered_by": way.kind,
+        "versions": install.versions(folder),
+    }
+
+
+def _weighed(folder: Path) -> dict[str, object]:
+    found = install.size(folder)
     say(
         f"fimi[{install.EXTRA}] takes {found.installed_mb:.1f} MB, {found.files_mb:.1f} of the wheels and "
         f"{found.bytecode_mb:.1f} of bytecode (at most {install.LIMIT_MB:.0f})"
     )
-    say(f"fimi-client starts in {startup_s:.2f} s, emulated; {install.doctor(way, runtime)}")
     return {
         "files_mb": found.files_mb,
         "bytecode_mb": found.bytecode_mb,
         "installed_mb": round(found.installed_mb, 1),
-        "startup_s": round(startup_s, 2),
-        "entered_by": way.kind,
-        "versions": install.versions(folder),
     }
 
 
@@ -117,6 +124,7 @@ def _round(folder: Path, way: Entrance, runtime: str) -> dict[str, object]:
     done = one_round(folder / "round", way, runtime)
     say(f"the round is complete, the update accepted, the client restored its board: {done.seconds:.0f} s in all")
     return {
+        **_weighed(folder),  # again: what was not compiled by pip was by now
         "round": {
             "runtime": runtime,
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
@@ -124,7 +132,7 @@ def _round(folder: Path, way: Entrance, runtime: str) -> dict[str, object]:
             "accuracy": done.accuracy,
             "round_s": round(done.round_s, 1),
             "run_s": round(done.seconds, 1),
-        }
+        },
     }
 
 

@@ -35,7 +35,7 @@ class Size:
     """Of site-packages in MB (10^6 bytes), without pip and setuptools, with which every virtual environment begins."""
 
     files_mb: float  # what the wheels hold
-    bytecode_mb: float  # what pip compiles of it
+    bytecode_mb: float  # what pip, or Python in use, has compiled of it
 
     @property
     def installed_mb(self) -> float:
@@ -50,10 +50,12 @@ def newest_wheel(dist: Path) -> Path:
     return wheels[-1]
 
 
-def install(folder: Path, entrance: Entrance, wheel: Path) -> None:
-    """Fetch and install, unless this very wheel is installed; raises Trouble."""
+def install(folder: Path, entrance: Entrance, wheel: Path, *, bytecode: bool = True) -> None:
+    """Fetch and install, unless this very wheel is installed; raises Trouble. Without `bytecode`, Python makes what it
+    uses of it when it first does."""
     log, done = folder / "log", folder / "install.done"
-    wanted = f"{EXTRA} {hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
+    how = "" if bytecode else "--no-compile "
+    wanted = f"{EXTRA} {how}{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
     if done.is_file() and done.read_text() == wanted:
         say(f"{wheel.name} is installed")
         return
@@ -71,6 +73,7 @@ def install(folder: Path, entrance: Entrance, wheel: Path) -> None:
     shutil.rmtree(root_of(folder) / VENV.lstrip("/"), ignore_errors=True)
     watched(entrance.command(["python3", "-m", "venv", VENV]), log, "a virtual environment inside: a quarter minute")
     pip = ["pip", "--disable-pip-version-check", "install", "--no-index", f"--find-links={_WHEELS}"]
+    pip += [] if bytecode else ["--no-compile"]
     inside = entrance.command([*pip, f"fimi[{EXTRA}] @ file://{_WHEELS}/{wheel.name}"], {wheels: _WHEELS})
     seconds = watched(inside, log, f"installing fimi[{EXTRA}] inside: half a minute")
     done.write_text(wanted)
