@@ -6,10 +6,11 @@ Weights travel as plain dictionaries of float32 arrays; only this file knows tha
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from models.small import Small
 from models.tiny import Tiny
@@ -43,10 +44,15 @@ def normalise(images: np.ndarray) -> np.ndarray:
 
 def to_arrays(module: nn.Module) -> dict[str, np.ndarray]:
     """A copy of a module's weights: names to float32 arrays."""
-    return {name: p.detach().float().numpy().copy() for name, p in module.named_parameters()}
+    return {name: to_array(p) for name, p in module.named_parameters()}
 
 
-def from_arrays(module: nn.Module, weights: dict[str, np.ndarray]) -> None:
+def to_array(parameter: Tensor) -> np.ndarray:
+    """A copy of one weight, float32."""
+    return parameter.detach().float().numpy().copy()
+
+
+def from_arrays(module: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
     """Copy `weights` into the module; raises ValueError where names or shapes do not fit."""
     own = dict(module.named_parameters())
     if own.keys() != weights.keys():

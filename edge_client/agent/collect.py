@@ -1,6 +1,7 @@
 """Collects a task's blobs: the global model, and what of its synthetic samples is not here yet.
 
-The model last collected is kept by its digest. What a shard needs is asked for by `samples.py`, and waits on disk chunk
+The model last collected is kept by its digest, from its first use on in a file: the trainer reads it there, and memory
+is what a board has least of. What a shard needs is asked for by `samples.py`, and waits on disk chunk
 by chunk (`partial.py`).
 """
 
@@ -10,12 +11,14 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from edge_client.agent.partial import Partial
 from edge_client.errors import StorageError
 from edge_client.protocol.chunks import ACK_EVERY, Assembler
 from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.messages import BlobProgress, BlobRef, Chunk
+from edge_client.training.store import storing
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +48,15 @@ class _Wanted:
 class Collector:
     """`say(progress)` speaks to the server, `ready(digest)` is called when the model is complete."""
 
-    def __init__(self, device: str, say: Callable[[BlobProgress], None], ready: Callable[[str], None]) -> None:
+    def __init__(
+        self, device: str, folder: Path, say: Callable[[BlobProgress], None], ready: Callable[[str], None]
+    ) -> None:
+        self._path = folder / "model.safetensors"
         self._device = device
         self._say = say
         self._ready = ready
         self._wanted: dict[str, _Wanted] = {}
-        self._model: tuple[str, bytes] | None = None
+        self._model: tuple[str, bytes | None] | None = None  # its digest, and its bytes until they are in the file
         self._done: set[str] = set()
         self._quiet_since = 0.0
         self._stall_s = STALL_S
@@ -60,7 +66,7 @@ class Collector:
         self._wanted.clear()
         self._done.clear()
         self._quiet_since, self._stall_s = now, STALL_S
-        if self._model is not None and self._model[0] == model.digest:
+        if self._model is not None and self._model[0] == model.digest and (self._model[1] or self._path.exists()):
             self._done.add(model.digest)
             self._say(_complete(self._device, model.digest, Assembler(model).count))
             self._ready(model.digest)
@@ -89,11 +95,18 @@ class Collector:
         """Collect no more; what is complete stays."""
         self._wanted.clear()
 
-    def model(self, name: str) -> bytes:
-        """The model, which is complete."""
+    def model(self, name: str) -> Path:
+        """The file of the model, which is complete; raises StorageError where it cannot be written."""
         if self._model is None or self._model[0] != name:
             raise ProtocolError(f"the model {name[:12]} is not here")
-        return self._model[1]
+        if (blob := self._model[1]) is not None:
+            with storing(self._path):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                fresh = self._path.with_suffix(".fresh")
+                fresh.write_bytes(blob)
+                fresh.replace(self._path)
+            self._model = (name, None)
+        return self._path
 
     def add(self, chunk: Chunk, now: float, *, addressed: bool) -> None:
         """Take a chunk; `addressed`: it came to this device alone, so its sender waits for word."""

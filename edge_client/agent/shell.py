@@ -69,7 +69,7 @@ from edge_client.protocol.messages import (
     TaskClosed,
     Update,
 )
-from edge_client.protocol.tasks import end
+from edge_client.protocol.tasks import end, in_thread
 from edge_client.training.worker_client import WorkerClient
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class Shell:
         sampler = Sampler(setup.board.meter, setup.meter_period_s)
         journal = Journal(setup.state_dir / "windows.jsonl")
         worker = WorkerClient(setup.threads)
-        self._collector = Collector(self._name, self._link.post, self._on_blob)
+        self._collector = Collector(self._name, setup.state_dir, self._link.post, self._on_blob)
         self._trainers = Trainers(setup, Graphs(setup.state_dir / "graphs", self._collector), worker)
         self._work = Work(self._name, setup.board, sampler, worker, journal, self._obedience(self._trainers.likely))
         self._idle = IdleFloor(setup.state_dir / "idle.json", setup.board.meter.info if setup.board.meter else None)
@@ -288,7 +288,8 @@ class Shell:
         begin = await self._trainers.prepare(task.network, task.batch_size, task.graphs)
         await self._work.worker.start(begin)
         listing = self._samples.listing if task.shard else None
-        self._trained = await self._work.train(task, self._collector.model(task.model.digest), listing)
+        model = await in_thread(self._collector.model, task.model.digest)
+        self._trained = await self._work.train(task, model, listing)
         self._events.put_nowait(TrainedEvent(work))
 
     async def _upload(self, work: int, task: Task, again: Update | None) -> None:

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -22,8 +23,6 @@ from edge_client.agent.window import Journal, watched
 from edge_client.errors import HardwareError, TrainingError
 from edge_client.hardware.board import Board
 from edge_client.hardware.sampler import Sampler
-from edge_client.protocol import weights
-from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.messages import (
     EnergyReading,
     RadioOutcome,
@@ -34,7 +33,6 @@ from edge_client.protocol.messages import (
     UploadOutcome,
 )
 from edge_client.training import data, frames
-from edge_client.training.trainer import REMEDY
 from edge_client.training.worker_client import WorkerClient
 
 log = logging.getLogger(__name__)
@@ -83,8 +81,8 @@ class Work:
         self.leased = False
         self.board.restore()
 
-    async def train(self, task: Task, model: bytes, listing: bytes | None) -> Trained:
-        """Train all segments; raises TrainingError or ProtocolError where task, model and shard do not fit."""
+    async def train(self, task: Task, model: Path, listing: bytes | None) -> Trained:
+        """Train all segments; raises TrainingError where task, model and shard do not fit."""
         held = await self.worker.set_shard(listing)
         if held != task.local_samples + task.synth_samples:
             raise TrainingError(
@@ -102,13 +100,8 @@ class Work:
                 outcomes.append(outcome)
                 loss_sum += loss
         compute = self.sampler.energy(start, time.monotonic(), self.idle_power_w)
-        change = weights.change(weights.unpack(await self.worker.weights()), weights.unpack(model))
-        try:
-            packed = weights.pack(change, "float16")
-        except ProtocolError as error:
-            raise TrainingError(f"the change is too large: {error}: {REMEDY}") from error
         return Trained(
-            change=packed,
+            change=await self.worker.change(),
             segments=tuple(outcomes),
             compute=compute,
             samples=self.samples_done,

@@ -1,4 +1,4 @@
-"""Weights on the wire: safetensors, never pickle. Pure.
+"""Weights on the wire: safetensors, never pickle.
 
 The global model travels as float32. An update is the *change* (new - global) as float16: half the bytes, and the
 rounding error is relative to a small number instead of to the weight itself.
@@ -7,16 +7,37 @@ rounding error is relative to a small number instead of to the weight itself.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import safetensors
 import safetensors.numpy
 from safetensors import SafetensorError
 
 from edge_client.protocol.errors import ProtocolError
 
 Weights = dict[str, np.ndarray]
+
+
+class Computed(Mapping[str, np.ndarray]):
+    """Named arrays each of which is made when it is asked for: a small board has no room for all of them twice."""
+
+    def __init__(self, names: Iterable[str], compute: Callable[[str], np.ndarray]) -> None:
+        self._names = dict.fromkeys(names)
+        self._compute = compute
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._compute(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def pack(weights: Mapping[str, np.ndarray], dtype: Literal["float32", "float16"] = "float32") -> bytes:
@@ -63,10 +84,30 @@ def check_like(weights: Mapping[str, np.ndarray], reference: Mapping[str, np.nda
             raise ProtocolError(f"weight {name!r} has shape {weights[name].shape}, the network wants {array.shape}")
 
 
-def change(new: Mapping[str, np.ndarray], old: Mapping[str, np.ndarray]) -> Weights:
-    """new - old, name by name: what an update carries."""
+def change(new: Mapping[str, np.ndarray], old: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """new - old, name by name, each as it is asked for: what an update carries."""
     check_like(new, old)
-    return {name: new[name] - old[name] for name in sorted(old)}
+    return Computed(sorted(old), lambda name: new[name] - old[name])
+
+
+def open_file(path: Path) -> Mapping[str, np.ndarray]:
+    """Float32 arrays of a safetensors file, each read as it is asked for; raises `ProtocolError` for anything else.
+
+    The file is to stay as it is; one that is written anew beside it and moved in its place does no harm.
+    """
+    try:
+        held = safetensors.safe_open(path, framework="np")
+    except (SafetensorError, OSError) as error:
+        raise ProtocolError(f"{path} holds no safetensors weights: {error}") from error
+
+    def read(name: str) -> np.ndarray:
+        array: np.ndarray = held.get_tensor(name)
+        if array.dtype != np.float32:
+            raise ProtocolError(f"weight {name!r} is {array.dtype}, not float32")
+        _check_finite(name, array)
+        return array
+
+    return Computed(sorted(held.keys()), read)
 
 
 def _check_finite(name: str, array: np.ndarray) -> None:

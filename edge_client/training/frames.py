@@ -49,9 +49,9 @@ class SetShard(Frame, frozen=True, kw_only=True):
 
 
 class Load(Frame, frozen=True, kw_only=True):
-    """Start from these weights (safetensors) with zero momentum; None: from the network's own. Answer Ok."""
+    """Start from the weights in this file (safetensors) with zero momentum; None: from the network's own. Answer Ok."""
 
-    weights: bytes | None
+    model: str | None
 
 
 class Train(Frame, frozen=True, kw_only=True):
@@ -82,8 +82,8 @@ class Halt(Frame, frozen=True, kw_only=True):
     """End the training under way after its present batch; without one, nothing."""
 
 
-class GetWeights(Frame, frozen=True, kw_only=True):
-    """Answer Weights."""
+class GetChange(Frame, frozen=True, kw_only=True):
+    """How far are the weights from those that were loaded? Answer ChangeIs."""
 
 
 # ---- from the worker ---------------------------------------------------------------------------------------------
@@ -119,10 +119,10 @@ class Evaluated(Frame, frozen=True, kw_only=True):
     loss: float
 
 
-class WeightsAre(Frame, frozen=True, kw_only=True):
-    """The present weights as float32 safetensors."""
+class ChangeIs(Frame, frozen=True, kw_only=True):
+    """The change of the weights as float16 safetensors."""
 
-    weights: bytes
+    change: bytes
 
 
 class Problem(Frame, frozen=True, kw_only=True):
@@ -131,18 +131,18 @@ class Problem(Frame, frozen=True, kw_only=True):
     reason: str
 
 
-ToWorker = Begin | SetShard | Load | Train | Evaluate | Halt | GetWeights
-FromWorker = Ok | Progress | Done | Evaluated | WeightsAre | Problem
+ToWorker = Begin | SetShard | Load | Train | Evaluate | Halt | GetChange
+FromWorker = Ok | Progress | Done | Evaluated | ChangeIs | Problem
 
 _encoder = msgspec.msgpack.Encoder()
 _to_worker = msgspec.msgpack.Decoder(ToWorker)
 _from_worker = msgspec.msgpack.Decoder(FromWorker)
 
 
-def pack(frame: ToWorker | FromWorker) -> bytes:
-    """A frame with its length before it."""
+def parts(frame: ToWorker | FromWorker) -> tuple[bytes, bytes]:
+    """Length and body, to be written one after the other: joined, a large one would be there twice."""
     body = _encoder.encode(frame)
-    return HEADER.pack(len(body)) + body
+    return HEADER.pack(len(body)), body
 
 
 def read_command(body: bytes) -> ToWorker:

@@ -8,6 +8,7 @@ from edge_client.errors import TrainingError
 from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.graphs import Bundle, check_weights
 from edge_client.protocol.messages import NetworkSpec
+from edge_client.protocol.weights import Computed
 from edge_client.training.engines import Engine
 from edge_client.training.trainer import Hyper, Weights, parts
 
@@ -35,13 +36,11 @@ class GraphTrainer:
             check_weights(self._layouts, weights)
         except ProtocolError as error:
             raise TrainingError(str(error)) from error
-        state = {}
-        for name, layout in self._layouts.items():
-            state[f"p.{name}"] = layout.to_graph(weights[name])
-            state[f"m.{name}"] = np.zeros(layout.graph_shape, np.float32)
+        for name, layout in self._layouts.items():  # one at a time: all of them at once are as much again
+            own = layout.to_graph(weights[name])
+            self._engine.put({f"p.{name}": own, f"m.{name}": np.zeros(layout.graph_shape, np.float32)})
             if "prox" in self._bundle.terms:
-                state[f"g.{name}"] = state[f"p.{name}"]
-        self._engine.put(state)
+                self._engine.put({f"g.{name}": own})
 
     def train_batch(self, images: np.ndarray, labels: np.ndarray, hyper: Hyper) -> float:
         scalars = self._scalars(hyper)
@@ -58,7 +57,7 @@ class GraphTrainer:
         self._gradient(images, labels, len(labels))
 
     def weights(self) -> Weights:
-        return {name: own.from_graph(self._engine.get(f"p.{name}")) for name, own in self._layouts.items()}
+        return Computed(self._layouts, lambda name: self._layouts[name].from_graph(self._engine.get(f"p.{name}")))
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """(N, classes) float32."""
@@ -75,7 +74,8 @@ class GraphTrainer:
         return float(self._engine.run("gradient", given)["loss"])
 
     def _clear_sums(self) -> None:
-        self._engine.put({f"s.{name}": np.zeros(own.graph_shape, np.float32) for name, own in self._layouts.items()})
+        for name, own in self._layouts.items():
+            self._engine.put({f"s.{name}": np.zeros(own.graph_shape, np.float32)})
 
     def _filled(self, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
         """A batch; with images of nobody where graphs take one size of batch alone."""

@@ -26,19 +26,19 @@ class NumpyTrainer:
         if network.name not in NETWORKS:
             raise TrainingError(f'runtime "numpy" knows no network {network.name!r}, only {", ".join(NETWORKS)}')
         n_inputs = int(np.prod(network.image_shape))
-        self._weights: Weights = {
+        self._weights: dict[str, np.ndarray] = {
             "b": np.zeros(network.n_classes, np.float32),
             "w": np.zeros((n_inputs, network.n_classes), np.float32),
         }
         self._velocity = {name: np.zeros_like(array) for name, array in self._weights.items()}
-        self._loaded = self._weights
+        self._loaded = {name: array.copy() for name, array in self._weights.items()}
 
     def load(self, weights: Weights) -> None:
         if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in self._weights.items()}:
             raise TrainingError("the weights do not fit the network softmax")
         self._weights = {name: array.astype(np.float32, copy=True) for name, array in weights.items()}
         self._velocity = {name: np.zeros_like(array) for name, array in self._weights.items()}
-        self._loaded = self.weights()
+        self._loaded = {name: array.copy() for name, array in self._weights.items()}
 
     def train_batch(self, images: np.ndarray, labels: np.ndarray, hyper: Hyper) -> float:
         loss, gradient = self._gradient(images, labels)

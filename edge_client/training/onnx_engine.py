@@ -1,4 +1,4 @@
-"""The runtime "onnx": plain onnxruntime. Weights stay in its memory; a step writes a second set, and they swap."""
+"""The runtime "onnx": plain onnxruntime. Weights and momenta stay where they are from step to step."""
 
 from __future__ import annotations
 
@@ -9,44 +9,51 @@ import onnxruntime as ort
 
 from edge_client.errors import TrainingError
 from edge_client.protocol.graphs import Bundle
+from edge_client.runtimes import LEAST_ONNXRUNTIME, numbers
 from edge_client.training.engines import Arrays
-
-LEAST = (1, 15)
-"""The first version that reads opset 17 and the models' form on all boards."""
 
 
 class OnnxEngine:
-    """A session for each part that is used, made when it first is."""
+    """A session for each part that is used, made when it first is.
+
+    State is written where it is read: each of its values is replaced by one element-wise operation, and whatever else
+    reads it is done before that, because the new value depends on it. For a whole step that holds by way of the
+    gradient's norm, which needs every layer's gradient; without a bound on the norm a second set is written, and the
+    two change places.
+    """
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
-        version = tuple(int(own) for own in ort.__version__.split(".")[:2])
-        if version < LEAST:
-            raise TrainingError(
-                f"onnxruntime {ort.__version__} is too old for these graphs; install {LEAST[0]}.{LEAST[1]} or newer"
-            )
+        version = numbers(ort.__version__)
+        if version < LEAST_ONNXRUNTIME:
+            least = ".".join(map(str, LEAST_ONNXRUNTIME))
+            raise TrainingError(f"onnxruntime {ort.__version__} is too old for these graphs; install {least} or newer")
         self._parts = bundle.parts
         self._threads = threads
         self._sessions: dict[str, ort.InferenceSession] = {}
-        self._state: dict[str, ort.OrtValue] = {}
-        self._spare: dict[str, ort.OrtValue] = {}
+        self._arrays: Arrays = {}
+        self._state: dict[str, ort.OrtValue] = {}  # in the arrays' memory
+        self._spare: dict[str, ort.OrtValue] | None = None if "clip_norm" in bundle.terms else {}
 
     def put(self, state: Mapping[str, np.ndarray]) -> None:
         for name, array in state.items():
-            self._state[name] = ort.OrtValue.ortvalue_from_numpy(np.array(array, dtype=np.float32, order="C"))
+            held = self._arrays.get(name)
+            if held is not None and held.shape == array.shape and self._spare is None:
+                np.copyto(held, array)
+                continue
+            self._arrays[name] = np.array(array, dtype=np.float32, order="C")
+            self._state[name] = ort.OrtValue.ortvalue_from_numpy(self._arrays[name])
 
     def get(self, name: str) -> np.ndarray:
-        return self._state[name].numpy()
+        return self._state[name].numpy() if self._spare is not None else self._arrays[name]
 
     def run(self, part: str, given: Mapping[str, np.ndarray]) -> Arrays:
         session = self._session(part)
         binding = session.io_binding()
-        # a value shares the array's memory, and the binding does not keep the array
+        # a value shares the array's memory, and the binding keeps neither
         values = {name: ort.OrtValue.ortvalue_from_numpy(np.asarray(own, order="C")) for name, own in given.items()}
         for wanted in session.get_inputs():
-            if wanted.name in values:
-                binding.bind_ortvalue_input(wanted.name, values[wanted.name])
-            else:
-                binding.bind_ortvalue_input(wanted.name, self._held(wanted.name, part))
+            held = values.get(wanted.name) or self._held(wanted.name, part)
+            binding.bind_ortvalue_input(wanted.name, held)
         replaced, others = [], []
         for output in session.get_outputs():
             name = output.name.removeprefix("next.")
@@ -54,16 +61,15 @@ class OnnxEngine:
                 binding.bind_output(name)
                 others.append(name)
                 continue
-            if name not in self._spare:
-                self._spare[name] = ort.OrtValue.ortvalue_from_shape_and_type(self._state[name].shape(), np.float32)
-            binding.bind_ortvalue_output(output.name, self._spare[name])
+            binding.bind_ortvalue_output(output.name, self._sink(name))
             replaced.append(name)
         try:
             session.run_with_iobinding(binding)
         except Exception as error:  # onnxruntime's own classes of error share no other root
             raise TrainingError(f"onnxruntime could not do {part}: {_first_line(error)}") from error
-        for name in replaced:
-            self._state[name], self._spare[name] = self._spare[name], self._state[name]
+        if self._spare is not None:
+            for name in replaced:
+                self._state[name], self._spare[name] = self._spare[name], self._state[name]
         names = [own.name for own in session.get_outputs()]
         found = dict(zip(names, binding.get_outputs(), strict=True))
         return {name: found[name].numpy() for name in others}
@@ -74,11 +80,21 @@ class OnnxEngine:
         except KeyError:
             raise TrainingError(f"the graph {part} wants {name}, which nobody gave") from None
 
+    def _sink(self, name: str) -> ort.OrtValue:
+        """Where the next value goes."""
+        if self._spare is None:
+            return self._state[name]
+        if name not in self._spare:
+            self._spare[name] = ort.OrtValue.ortvalue_from_shape_and_type(self._state[name].shape(), np.float32)
+        return self._spare[name]
+
     def _session(self, part: str) -> ort.InferenceSession:
         if part not in self._sessions:
             options = ort.SessionOptions()
             options.intra_op_num_threads, options.inter_op_num_threads = self._threads, 1
             options.log_severity_level = 3
+            # A plan of where each value goes needs half as much memory again here, and is no faster.
+            options.enable_mem_pattern = False
             try:
                 self._sessions[part] = ort.InferenceSession(
                     self._parts[part], options, providers=["CPUExecutionProvider"]

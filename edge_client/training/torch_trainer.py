@@ -14,8 +14,9 @@ from torch.nn import functional as F
 
 from edge_client.errors import TrainingError
 from edge_client.protocol.messages import NetworkSpec
+from edge_client.protocol.weights import Computed
 from edge_client.training.trainer import Hyper, Weights, parts
-from models.networks import build, from_arrays, normalise, to_arrays
+from models.networks import build, from_arrays, normalise, to_array
 
 
 class TorchTrainer:
@@ -69,7 +70,8 @@ class TorchTrainer:
         return torch.cat(found).numpy()
 
     def weights(self) -> Weights:
-        return to_arrays(self._module)
+        own = dict(self._module.named_parameters())
+        return Computed(own, lambda name: to_array(own[name]))
 
     def _backward(self, images: np.ndarray, labels: np.ndarray, samples: int) -> float:
         """Add the gradient of these images' part in the mean loss of `samples` images; returns that part."""

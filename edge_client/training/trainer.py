@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from edge_client.errors import TrainingError
 REMEDY = "a smaller learning_rate or a clip_norm helps"
 """For a training that diverged."""
 
-Weights = dict[str, np.ndarray]
+Weights = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -60,4 +61,4 @@ class Trainer(Protocol):
         """(N, classes) float32 with the current weights."""
 
     def weights(self) -> Weights:
-        """A copy of the current weights."""
+        """The current weights, each copied when it is asked for."""

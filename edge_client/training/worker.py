@@ -13,6 +13,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,7 +41,7 @@ class Pipe:
         self._buffer = bytearray()
 
     def send(self, frame: frames.FromWorker) -> None:
-        self._sink.write(frames.pack(frame))
+        self._sink.writelines(frames.parts(frame))
         self._sink.flush()
 
     def receive(self) -> frames.ToWorker | None:
@@ -85,6 +86,7 @@ class Worker:
         self._images = np.empty((0, 0, 0, 0), np.uint8)
         self._labels = np.empty(0, np.int64)
         self._memory_bytes: int | None = None
+        self._loaded: Mapping[str, np.ndarray] | None = None
 
     def serve(self) -> None:
         """Answer until the pipe ends."""
@@ -104,7 +106,7 @@ class Worker:
                 self._local = data.load(Path(frame.data))
                 self._folder = Path(frame.samples)
                 self._hold(None)
-                self._trainer = None  # of two networks one is held at a time
+                self._trainer, self._loaded = None, None  # of two networks one is held at a time
                 self._trainer = make_trainer(frame)
                 self._memory_bytes = frame.memory_bytes
                 self._ok()
@@ -112,15 +114,16 @@ class Worker:
                 self._hold(frame.listing)
                 self._ok()
             case frames.Load():
-                if frame.weights is not None:
-                    self._ready().load(weights.unpack(frame.weights))
+                self._loaded = None if frame.model is None else weights.open_file(Path(frame.model))
+                if self._loaded is not None:
+                    self._ready().load(self._loaded)
                 self._ok()
             case frames.Train():
                 self._pipe.send(self._train(frame))
             case frames.Evaluate():
                 self._pipe.send(self._evaluate())
-            case frames.GetWeights():
-                self._pipe.send(frames.WeightsAre(weights=self._packed()))
+            case frames.GetChange():
+                self._pipe.send(frames.ChangeIs(change=self._change()))
             case frames.Halt():
                 pass  # the training it meant has ended by itself
 
@@ -132,11 +135,13 @@ class Worker:
             raise TrainingError("the worker was given no network yet")
         return self._trainer
 
-    def _packed(self) -> bytes:
+    def _change(self) -> bytes:
+        if self._loaded is None:
+            raise TrainingError("no weights were loaded that a change could be told from")
         try:
-            return weights.pack(self._ready().weights())
+            return weights.pack(weights.change(self._ready().weights(), self._loaded), "float16")
         except ProtocolError as error:
-            raise TrainingError(f"{error}: {REMEDY}") from error
+            raise TrainingError(f"the change is too large: {error}: {REMEDY}") from error
 
     def _hold(self, packed: bytes | None) -> None:
         """Local samples first, synthetic ones after them."""

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 
@@ -82,9 +83,9 @@ class WorkerClient:
             await self._ask(begin)
             self._begun = begin
 
-    async def load(self, weights: bytes | None) -> None:
-        """Start from these weights (safetensors); None: from the network's own."""
-        await self._ask(frames.Load(weights=weights))
+    async def load(self, model: Path | None) -> None:
+        """Start from the weights in this file (safetensors); None: from the network's own."""
+        await self._ask(frames.Load(model=None if model is None else str(model)))
 
     async def set_shard(self, listing: bytes | None) -> int:
         """Hold the samples of this list beside the local ones (None: none); returns how many are held in all."""
@@ -98,11 +99,11 @@ class WorkerClient:
         assert isinstance(answer, frames.Evaluated)
         return answer
 
-    async def weights(self) -> bytes:
-        """The present weights as float32 safetensors."""
-        answer = await self._ask(frames.GetWeights())
-        assert isinstance(answer, frames.WeightsAre)
-        return answer.weights
+    async def change(self) -> bytes:
+        """How far the weights are from those that were loaded, as float16 safetensors."""
+        answer = await self._ask(frames.GetChange())
+        assert isinstance(answer, frames.ChangeIs)
+        return answer.change
 
     async def train(self, command: frames.Train, on_progress: Callable[[frames.Progress], None]) -> frames.Done:
         """Run a training; when this call is cancelled the worker halts after its present batch."""
@@ -160,7 +161,7 @@ class WorkerClient:
         """Write without waiting: a stopped worker does not read, and `_next` is what notices."""
         if self._process is None or self._process.stdin is None:
             raise TrainingError("the training worker does not run")
-        self._process.stdin.write(frames.pack(frame))
+        self._process.stdin.writelines(frames.parts(frame))
 
     async def _next(self) -> frames.FromWorker:
         watch = StoppedWatch()

@@ -175,7 +175,9 @@ def _sgd(graph: Graph, weights: list[Weight], gradients: dict[str, Tensor], opti
             gradients[weight.name] = graph.add(gradients[weight.name], pull)
     scale = None
     if options.clip:
-        squares = [graph.sum_of_squares(gradients[weight.name]) for weight in weights]
+        # Last layer first: runtimes that order operations by depth from the outputs (onnxruntime) then find each
+        # layer's gradient as soon as it can be had, and let go of what it is made of before the next needs room.
+        squares = [graph.sum_of_squares(gradients[weight.name]) for weight in reversed(weights)]
         total = squares[0]
         for own in squares[1:]:
             total = graph.add(total, own)

@@ -57,7 +57,8 @@ class _Writer:
         self._numbers: dict[tuple[int, ...], str] = {}
 
     def put(self, kind: str, inputs: Iterable[str], outputs: Iterable[str], **attributes: Any) -> None:
-        self.nodes.append(helper.make_node(kind, list(inputs), list(outputs), **attributes))
+        made = list(outputs)
+        self.nodes.append(helper.make_node(kind, list(inputs), made, name=f"{kind}.{made[0]}", **attributes))
 
     def write(self, node: Node) -> None:
         names, out = [t.name for t in node.inputs], [t.name for t in node.outputs]

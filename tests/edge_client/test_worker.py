@@ -37,6 +37,14 @@ async def worker(tmp_path: Path) -> AsyncIterator[WorkerClient]:
     await handle.stop()
 
 
+ZERO = {"w": np.zeros((2, 2), np.float32), "b": np.zeros(2, np.float32)}
+
+
+def model_in(folder: Path, own: dict[str, np.ndarray]) -> Path:
+    (folder / "model.safetensors").write_bytes(weights.pack(own))
+    return folder / "model.safetensors"
+
+
 def command(n: int = 1, **more: float | int | None) -> frames.Train:
     values: dict[str, float | int | None] = {"learning_rate": 0.1, "momentum": 0.0, "weight_decay": 0.0, **more}
     batch = np.array([0, 1, 2], np.int32).tobytes()
@@ -45,7 +53,7 @@ def command(n: int = 1, **more: float | int | None) -> frames.Train:
 
 async def test_a_worker_trains_as_the_trainer_does(worker: WorkerClient, tmp_path: Path) -> None:
     start = {"w": np.full((2, 2), 0.5, np.float32), "b": np.zeros(2, np.float32)}
-    await worker.load(weights.pack(start))
+    await worker.load(model_in(tmp_path, start))
     seen: list[frames.Progress] = []
     done = await worker.train(command(3), seen.append)
     assert [progress.samples for progress in seen] == [3, 3, 3]
@@ -57,8 +65,8 @@ async def test_a_worker_trains_as_the_trainer_does(worker: WorkerClient, tmp_pat
     local = data.load(tmp_path / "d.npz")
     losses = [here.train_batch(local.images[:3], local.labels[:3], Hyper(0.1, 0.0, 0.0, None)) for _ in range(3)]
     assert [progress.loss for progress in seen] == pytest.approx(losses)
-    there = weights.unpack(await worker.weights())
-    np.testing.assert_allclose(there["w"], here.weights()["w"], rtol=1e-6)
+    there = weights.unpack(await worker.change())
+    np.testing.assert_allclose(there["w"], here.weights()["w"] - start["w"], rtol=2**-11)  # a float16 has 11 bits
 
 
 async def test_synthetic_samples_stand_behind_the_local_ones(worker: WorkerClient, tmp_path: Path) -> None:
@@ -69,8 +77,9 @@ async def test_synthetic_samples_stand_behind_the_local_ones(worker: WorkerClien
     synth = frames.Train(
         batches=(np.array([6, 7], np.int32).tobytes(),), learning_rate=1.0, momentum=0, weight_decay=0, clip_norm=None
     )
+    await worker.load(model_in(tmp_path, ZERO))
     await worker.train(synth, lambda _: None)
-    got = weights.unpack(await worker.weights())  # both pixels 1, label 1: w moves by (-1/2, +1/2) in both rows
+    got = weights.unpack(await worker.change())  # both pixels 1, label 1: w moves by (-1/2, +1/2) in both rows
     np.testing.assert_allclose(got["w"], [[-0.5, 0.5], [-0.5, 0.5]])
     assert await worker.set_shard(None) == 6
     whole = pack_list(white, ones)
@@ -115,7 +124,11 @@ async def test_cancelling_halts_the_worker_and_it_can_be_used_again(worker: Work
 
 async def test_problems_are_told_and_survived(worker: WorkerClient, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="do not fit the network"):
-        await worker.load(weights.pack({"x": np.zeros(1)}))
+        await worker.load(model_in(tmp_path, {"x": np.zeros(1)}))
+    (tmp_path / "junk").write_bytes(b"junk")
+    for path in (tmp_path / "junk", tmp_path / "none"):
+        with pytest.raises(TrainingError, match=f"{path} holds no safetensors weights"):
+            await worker.load(path)
     with pytest.raises(TrainingError, match="IndexError"):
         bad = np.array([99], np.int32).tobytes()
         await worker.train(
@@ -125,10 +138,12 @@ async def test_problems_are_told_and_survived(worker: WorkerClient, tmp_path: Pa
     with pytest.raises(TrainingError, match="the loss is " + diverged):
         await worker.train(command(50, learning_rate=1e300), lambda _: None)
     await worker.load(None)
-    await worker.load(weights.pack({"w": np.zeros((2, 2), np.float32), "b": np.zeros(2, np.float32)}))
+    with pytest.raises(TrainingError, match="no weights were loaded that a change could be told from"):
+        await worker.change()
+    await worker.load(model_in(tmp_path, ZERO))
     await worker.train(command(1, learning_rate=1e300), lambda _: None)  # the loss before the only step is ln 2
-    with pytest.raises(TrainingError, match="weight '[bw]' holds values that are " + diverged):
-        await worker.weights()
+    with pytest.raises(TrainingError, match="the change is too large: weight '[bw]' holds values that are " + diverged):
+        await worker.change()
     with pytest.raises(TrainingError, match="no training runtime 'abacus'"):
         await worker.start(frames.Begin(network=SOFTMAX, runtime="abacus", threads=1, data=str(tmp_path / "d.npz")))
 
