@@ -2,6 +2,7 @@
 # What the Makefile needs from the system. Installs it where it may; else says the one line to run and stops.
 #   tools/set_up.sh venv DIR [PYTHON]    a virtual environment of Python >= 3.11
 #   tools/set_up.sh broker               Mosquitto
+#   tools/set_up.sh emulator             what a Debian of another processor is made and run with; root only
 set -eu
 
 say() { echo "set-up: $*" >&2; }
@@ -57,6 +58,18 @@ broker() {
         return
     fi
     install mosquitto "no MQTT broker here (its service need not run: fimi-server starts its own)"
+}
+
+emulator() {
+    if [ "$(id -u)" -ne 0 ]; then
+        say "root only: an arm64 Debian is unpacked, mounted and entered; run: sudo make arm64"
+        exit 1
+    fi
+    why="needed for an arm64 Debian"
+    [ "$(uname -m)" = aarch64 ] || command -v qemu-aarch64-static >/dev/null || install qemu-user-static "$why"
+    command -v debootstrap >/dev/null || install debootstrap "$why"
+    [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || install debian-archive-keyring "$why"
+    command -v gpgv >/dev/null || install gpgv "$why"
 }
 
 "$@"
