@@ -46,7 +46,8 @@ check("fimi-client --version", version.returncode == 0 and metadata.version("fim
 boards = run("fimi-board", "list")
 check("fimi-board list", boards.returncode == 0 and "jetson-nano" in boards.stdout, str(boards))
 
-client = run("fimi-client", "run", "--broker", "mqtt://127.0.0.1:1", "--fleet", "f", "--id", "d", "--data", "none.npz")
+place = ("--broker", "mqtt://127.0.0.1:1", "--fleet", "f", "--id", "d", "--data", "none.npz")
+client = run("fimi-client", "run", *place, "--runtime", "torch")
 check(
     "fimi-client run names the missing extra",
     client.returncode == 7 and "pip install 'fimi[torch]'" in client.stderr and "Traceback" not in client.stderr,

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-EXTRAS = ("torch", "diffusers", "cvxpy", "clarabel", "scipy", "matplotlib", "rich", "PIL", "onnxruntime", "jtop")
+EXTRAS = (
+    "torch", "diffusers", "cvxpy", "clarabel", "scipy", "matplotlib", "rich", "PIL", "onnxruntime", "onnx",
+    "ai_edge_litert", "tflite_runtime", "flatbuffers", "jtop",
+)  # fmt: skip
 TORCH_TRAINER = ROOT / "edge_client" / "training" / "torch_trainer.py"
 
 # Imports every module named on the command line in an interpreter that has no package of any extra.
@@ -67,7 +70,8 @@ def test_the_client_loads_nothing_heavy() -> None:
 
 def test_what_runs_on_a_board_needs_no_extra() -> None:
     modules = modules_of("edge_client", "firmware_profiles", "tools/boards", "tools/calibrate")
-    modules.remove("edge_client.training.torch_trainer")
+    for runtime in ("torch_trainer", "onnx_engine", "tflite_engine"):
+        modules.remove(f"edge_client.training.{runtime}")
     modules.remove("tools.calibrate.figure")
     modules.remove("tools.calibrate.radio_figure")
     assert python("-c", IMPORT_WITHOUT_EXTRAS, *modules) == ""

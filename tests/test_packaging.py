@@ -44,7 +44,7 @@ def test_every_extra_that_is_named_exists() -> None:
         for group in re.findall(r"fimi\[([a-z0-9]+(?:,[a-z0-9]+)*)\]", file.read_text())
         for extra in group.split(",")
     }
-    runtimes = set(get_args(get_type_hints(ClientConfig)["runtime"])) - {"numpy"}
+    runtimes = set(get_args(get_type_hints(ClientConfig)["runtime"])) - {"auto", "numpy"}
     assert named | set(EXTRA_OF.values()) | runtimes <= extras
 
 

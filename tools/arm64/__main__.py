@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dist", type=Path, default=HERE / "dist", help="folder of FIMI's wheel")
     parser.add_argument("--runtime", default="onnx", help="that trains in the round")
     parser.add_argument("--by", choices=["native", "binfmt", "proot"], help="how to enter (default: the best there is)")
-    parser.add_argument("--no-compile", action="store_true", help="install without bytecode; pip's option of that name")
+    parser.add_argument("--compile", action="store_true", help="install with bytecode of everything, as pip does unasked")
     arguments = parser.parse_args(argv)
     unknown = sorted(set(arguments.stages) - set(STAGES))
     if unknown:
@@ -74,7 +74,7 @@ def _run(arguments: argparse.Namespace, stages: Sequence[str]) -> int:
             if "root" in stages:
                 debian.make(folder, way, arguments.mirror)
             if "install" in stages:
-                install.install(folder, way, install.newest_wheel(arguments.dist), bytecode=not arguments.no_compile)
+                install.install(folder, way, install.newest_wheel(arguments.dist), bytecode=arguments.compile)
             if "measure" in stages:
                 result |= _measured(folder, way, arguments.runtime)
             if "round" in stages:

@@ -50,9 +50,9 @@ def newest_wheel(dist: Path) -> Path:
     return wheels[-1]
 
 
-def install(folder: Path, entrance: Entrance, wheel: Path, *, bytecode: bool = True) -> None:
-    """Fetch and install, unless this very wheel is installed; raises Trouble. Without `bytecode`, Python makes what it
-    uses of it when it first does."""
+def install(folder: Path, entrance: Entrance, wheel: Path, *, bytecode: bool = False) -> None:
+    """Fetch and install, unless this very wheel is installed; raises Trouble. Without `bytecode`, as the README has
+    boards do it, Python makes what it uses of it when it first does."""
     log, done = folder / "log", folder / "install.done"
     how = "" if bytecode else "--no-compile "
     wanted = f"{EXTRA} {how}{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
