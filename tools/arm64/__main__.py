@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dist", type=Path, default=HERE / "dist", help="folder of FIMI's wheel")
     parser.add_argument("--runtime", default="onnx", help="that trains in the round")
     parser.add_argument("--by", choices=["native", "binfmt", "proot"], help="how to enter (default: the best there is)")
-    parser.add_argument("--compile", action="store_true", help="install with bytecode of everything, as pip does unasked")
+    parser.add_argument("--compile", action="store_true", help="make bytecode of everything, as pip does unasked")
     arguments = parser.parse_args(argv)
     unknown = sorted(set(arguments.stages) - set(STAGES))
     if unknown:
