@@ -1,7 +1,9 @@
 """fimi-client: takes part in a fleet.
 
     fimi-client run --broker mqtt://HOST --fleet NAME --id DEVICE --data DEVICE.npz [--config client.toml] ...
-    fimi-client doctor [--json]         what this board can do, what it lacks, and what mends it
+    fimi-client doctor [--json] [--trial]  what this board can do, what it lacks, and what mends it
+    fimi-client evaluate --data FILE    how good the model that it was last sent is on its samples
+    fimi-client export --out FILE       that model in the runtime's own form, for use without FIMI
     fimi-client show [--root DIR]       what this board is and can do, as JSON
     fimi-client restore [--root DIR]    put back the settings that a killed client left changed (systemd: ExecStopPost)
     fimi-client radio-check             ask the access point whether this board's transmit power is heeded
@@ -26,7 +28,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge_client import calibration, options
+from edge_client import calibration, model_commands, options
 from edge_client.agent.link import Line
 from edge_client.agent.setup import Setup
 from edge_client.agent.shell import Shell
@@ -44,6 +46,7 @@ from edge_client.hardware.txpower import IwTxPower
 from edge_client.helper import client as helpers
 from edge_client.helper import command
 from edge_client.helper.client import SOCKET
+from edge_client.options import Own
 from edge_client.protocol.joining import tls_context
 from edge_client.protocol.topics import Topics
 from edge_client.runtimes import HERE, MODULES
@@ -52,9 +55,6 @@ from edge_client.training import data
 from firmware_profiles.strict import ConfigError, load_toml
 
 log = logging.getLogger("fimi")
-
-Own = dict[str, str | None]
-"""A command's own flags, which are no settings of client.toml."""
 
 _LEFT = "settings.json"
 
@@ -143,7 +143,7 @@ def _take_part(config: ClientConfig, samples: data.LocalData, runtimes: tuple[Ru
         runtimes=runtimes,
         bfloat16=config.bfloat16,
         memory_bytes=config.trainer_bytes,
-        threads=config.threads,
+        threads=config.n_threads,
         cpus=config.cpu_list,
         rules=config.limits.rules,
         meter_period_s=config.meter_period_s,
@@ -216,7 +216,8 @@ def _doctor(config: ClientConfig, own: Own) -> int:
 
     board = _board(config)
     settings = _settings(board.fs, _left(config))
-    doctor.show(doctor.examine(config, board, settings, version()), as_json=bool(own["json"]))
+    found = doctor.examine(config, board, settings, version(), trial=bool(own["trial"]))
+    doctor.show(found, as_json=bool(own["json"]))
     return 0
 
 
@@ -271,7 +272,7 @@ def _board(config: ClientConfig, wanted: Wanted | None = None, helper: str | Non
     fs = SysFs(_root(config))
     wanted = wanted or wanted_meter(config)
     if wanted.calibration is not None:
-        calibration.check(wanted.calibration, config.calibration, boards.name_of(fs), config.threads)
+        calibration.check(wanted.calibration, config.calibration, boards.name_of(fs), config.n_threads)
     return boards.discover(
         fs,
         _settings(fs, _left(config)),
@@ -292,6 +293,8 @@ def _tls(config: ClientConfig) -> ssl.SSLContext:
 _COMMANDS: dict[str, Callable[[ClientConfig, Own], int]] = {
     "run": _run,
     "doctor": _doctor,
+    "evaluate": model_commands.evaluate_model,
+    "export": model_commands.export_model,
     "show": _show,
     "radio-check": _radio_check,
     "restore": _restore,

@@ -103,7 +103,7 @@ class ClientConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     # least joules for a sample, tried when a server first asks for a profile
     bfloat16: bool = False  # products in bfloat16, torch alone; only where the processor has instructions for it
     memory_limit: AtLeastOne | None = None  # megabytes for client and trainer together; batches are split to fit
-    threads: AtLeastOne = 1  # of the training runtime
+    threads: AtLeastOne | None = None  # of the training runtime; left out: one for each of `cpus`, 1 without them
     cpus: str | None = None  # that the trainer stays on, as 0-3 or 0,2; their clocks alone are set; left out: all
     helper: Annotated[str, Meta(min_length=1)] = "auto"  # its socket, none, or auto: used where it is there
     interface: str | None = None  # Wi-Fi interface; left out: the one of the default route, else wlan0
@@ -133,6 +133,11 @@ class ClientConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def cpu_list(self) -> tuple[int, ...] | None:
         """The CPUs of `cpus`, ascending."""
         return None if self.cpus is None else parse_cpus(self.cpus)
+
+    @property
+    def n_threads(self) -> int:
+        """Threads of the training runtime."""
+        return self.threads or len(self.cpu_list or (0,))
 
     @property
     def trainer_bytes(self) -> int | None:

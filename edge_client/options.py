@@ -10,8 +10,11 @@ from edge_client.runtimes import Wanted
 
 RUNTIMES = get_args(Wanted)
 
-OWN = ("json", "socket", "group", "folder", "unit_config")
+OWN = ("json", "trial", "model", "graphs", "out", "socket", "group", "folder", "unit_config")
 """Flags that are no settings of client.toml."""
+
+Own = dict[str, str | None]
+"""A command's own flags."""
 
 
 def parser(version: str) -> argparse.ArgumentParser:
@@ -22,6 +25,8 @@ def parser(version: str) -> argparse.ArgumentParser:
     for name, help_ in (
         ("run", "join a fleet and train until ended"),
         ("doctor", "say what this board can do, what it lacks, and what mends it"),
+        ("evaluate", "say how good the model that it was last sent is on its samples"),
+        ("export", "write that model in the runtime's own form"),
         ("show", "print what this board is and can do, as JSON"),
         ("radio-check", "ask the access point whether the transmit power is heeded"),
         ("restore", "put back settings that a killed client left changed"),
@@ -34,6 +39,15 @@ def parser(version: str) -> argparse.ArgumentParser:
         one.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
         if name == "doctor":
             one.add_argument("--json", action="store_true", default=None, help="for scripts")
+            one.add_argument("--trial", action="store_true", default=None, help="train some seconds with each runtime")
+        if name in ("evaluate", "export"):
+            one.add_argument("--model", help="weights as safetensors (default: those it was last sent)")
+            one.add_argument("--graphs", help="of fimi-server export-step (default: those that came with the model)")
+            one.add_argument("--runtime", choices=RUNTIMES, help="whose graphs (default: auto, any that works here)")
+        if name == "evaluate":
+            one.add_argument("--data", help="npz with this device's samples: x, y, n_classes")
+        if name == "export":
+            one.add_argument("--out", required=True, metavar="FILE", help="MODEL.onnx or MODEL.tflite")
         if name in ("run", "doctor"):
             one.add_argument("--broker", help="mqtt://[user:password@]host[:port] or mqtts://...")
             one.add_argument("--ca-file", help="PEM of the authority that signed an mqtts broker's certificate")

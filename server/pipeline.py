@@ -247,9 +247,10 @@ def describe_device(device: Enrolled) -> str:
     top = max(device.profile.points, key=lambda point: point.freq_hz or 0.0)
     starved = ", measured while the host was busy" if any(p.starved for p in device.profile.points) else ""
     clock = "its own clock" if top.freq_hz is None else f"{top.freq_hz / 1e6:.0f} MHz"
+    by = "" if device.profile.runtime is None else f" by {device.profile.runtime}"
     joules = "? J" if top.j_per_sample is None else f"{top.j_per_sample * 1e3:.1f} mJ"
     return (
         f"{device.id}: {device.join.capabilities.board}, {sum(device.join.label_counts)} samples, "
-        f"{1 / top.s_per_sample:.1f} samples/s and {joules} a sample at {clock}, "
+        f"{1 / top.s_per_sample:.1f} samples/s and {joules} a sample{by} at {clock}, "
         f"uplink {device.link.up_bits_per_s / 1e6:.1f} Mbit/s{starved}"
     )

@@ -17,6 +17,34 @@ from edge_client.training.worker_client import WorkerClient
 log = logging.getLogger(__name__)
 
 
+async def tried(begin: frames.Begin, worker: WorkerClient, measure: Callable[[], Awaitable[OppPoint]]) -> RuntimeTrial:
+    """What `measure()` finds while the worker trains as `begin` says; afterwards there is no process."""
+    try:
+        await worker.start(begin)
+        await worker.set_shard(None)
+        await worker.load(None)
+        point = await measure()
+    except TrainingError as error:
+        return failed(begin.runtime, error)
+    finally:
+        await worker.stop()  # what one runtime holds of memory is not the next one's burden
+    return RuntimeTrial(
+        runtime=begin.runtime,
+        s_per_sample=point.s_per_sample,
+        j_per_sample=point.j_per_sample,
+        samples=point.samples,
+        duration_s=point.duration_s,
+    )
+
+
+def failed(runtime: str, error: Exception) -> RuntimeTrial:
+    """A trial that came to nothing."""
+    log.warning("runtime %s does not train here: %s", runtime, error)
+    return RuntimeTrial(
+        runtime=runtime, s_per_sample=None, j_per_sample=None, samples=0, duration_s=0.0, problem=str(error)
+    )
+
+
 class Trainers:
     """One board's, with one worker that is begun as they say."""
 
@@ -46,24 +74,10 @@ class Trainers:
 
         async def attempt(name: Name) -> RuntimeTrial:
             try:
-                await self._worker.start(await self._begin(name, network, offers))
-                await self._worker.set_shard(None)
-                await self._worker.load(None)
-                point = await measure()
+                begin = await self._begin(name, network, offers)
             except TrainingError as error:
-                log.warning("runtime %s does not train here: %s", name, error)
-                return RuntimeTrial(
-                    runtime=name, s_per_sample=None, j_per_sample=None, samples=0, duration_s=0.0, problem=str(error)
-                )
-            finally:
-                await self._worker.stop()  # what one runtime holds of memory is not the next one's burden
-            return RuntimeTrial(
-                runtime=name,
-                s_per_sample=point.s_per_sample,
-                j_per_sample=point.j_per_sample,
-                samples=point.samples,
-                duration_s=point.duration_s,
-            )
+                return failed(name, error)
+            return await tried(begin, self._worker, measure)
 
         kept = await self._choice.settle(self._terms(network, batch_size), attempt)
         await self._worker.start(await self._begin(kept.runtime, network, offers))

@@ -7,6 +7,7 @@ import shutil
 import ssl
 import sys
 import time
+from collections.abc import Iterator
 
 import msgspec
 
@@ -21,10 +22,12 @@ from edge_client.hardware import meters, sampler
 from edge_client.hardware.board import Board
 from edge_client.hardware.settings import SettingsFile
 from edge_client.protocol.joining import tls_context
+from edge_client.runtimes import HERE
 
 
-def examine(config: ClientConfig, board: Board, settings: SettingsFile, version: str) -> Report:
-    """All checks of this board; raises SetupError for a configuration that is wrong in itself."""
+def examine(config: ClientConfig, board: Board, settings: SettingsFile, version: str, *, trial: bool = False) -> Report:
+    """All checks of this board, with a trial of its runtimes if asked for; raises SetupError for a configuration that
+    is wrong in itself."""
     kinds = meters.survey(board.fs, board.name, board.firmware, wanted_meter(config))
     power_w = sampler.look(board.meter) if board.meter else None
     found = [
@@ -35,6 +38,7 @@ def examine(config: ClientConfig, board: Board, settings: SettingsFile, version:
         *checks.meter(board, kinds, power_w),
         *checks.surroundings(board),
         *checks.runtimes(config.runtime),
+        *(_trials(config, board) if trial else ()),
         owner.user(board.fs.root),
         checks.rights(board),
         *owner.allowed(config.limits.rules, board.conditions(time.localtime())),
@@ -45,6 +49,13 @@ def examine(config: ClientConfig, board: Board, settings: SettingsFile, version:
     source = board.meter.info.source if board.meter else "unavailable"
     summary = report.summarise(found, config.runtime, source)
     return Report(version=version, board=board.name, checks=tuple(found), summary=summary)
+
+
+def _trials(config: ClientConfig, board: Board) -> Iterator[Check]:
+    from edge_client.doctor import trial
+
+    working = [name for name in HERE.working() if config.runtime in ("auto", name)]
+    yield from trial.checks(trial.trials(config, board, working))
 
 
 def _broker(config: ClientConfig) -> Check:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from edge_client.errors import TrainingError
 from edge_client.protocol.graphs import Bundle, unpack_program
 from edge_client.training import numpy_engine
 
@@ -47,6 +48,8 @@ class NumpyEngine:
         return self._state[name]
 
     def run(self, part: str, given: Mapping[str, np.ndarray]) -> Arrays:
+        if part not in self._programs:
+            raise TrainingError(f"the bundle has no graph {part}")
         program = self._programs[part]
         known = {name: self._state[name] for name in program.inputs if name in self._state}
         outputs = numpy_engine.run(program, known | dict(given))

@@ -46,7 +46,7 @@ class GraphTrainer:
         scalars = self._scalars(hyper)
         cut = parts(len(labels), self.at_once)
         if len(cut) == 1:
-            return float(self._engine.run("step", {**self._filled(images, labels), **scalars})["loss"])
+            return float(self._given("step", "loss", {**self._filled(images, labels), **scalars}))
         self._clear_sums()
         loss = sum(self._gradient(images[own], labels[own], len(labels)) for own in cut)
         self._engine.run("apply", scalars)
@@ -68,14 +68,21 @@ class GraphTrainer:
         found = []
         for own in parts(len(images), self.at_once):
             filled = self._filled(images[own], np.zeros(len(images[own]), np.int64))
-            out = self._engine.run("evaluate", {"images": filled["images"]})["logits"]
+            out = self._given("evaluate", "logits", {"images": filled["images"]})
             found.append(np.array(out[: len(images[own])]))
         return np.concatenate(found)
 
     def _gradient(self, images: np.ndarray, labels: np.ndarray, samples: int) -> float:
         """Add the gradient of these images' part in the mean loss of `samples` images; returns that part."""
         given = {**self._filled(images, labels), "samples": np.array(samples, np.float32)}
-        return float(self._engine.run("gradient", given)["loss"])
+        return float(self._given("gradient", "loss", given))
+
+    def _given(self, part: str, name: str, given: dict[str, np.ndarray]) -> np.ndarray:
+        """What a part gives under this name."""
+        found = self._engine.run(part, given)
+        if name not in found:
+            raise TrainingError(f"the graph {part} gives no {name}: it is not what its name says")
+        return found[name]
 
     def _clear_sums(self) -> None:
         for name, own in self._layouts.items():

@@ -25,11 +25,10 @@ from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.processes import die_with_parent
 from edge_client.training import data, frames, memory
 from edge_client.training.data import LocalData
+from edge_client.training.evaluation import evaluate
 from edge_client.training.making import bind, make_trainer
 from edge_client.training.store import SampleStore, storing
-from edge_client.training.trainer import REMEDY, Trainer, parts
-
-EVALUATED_AT_ONCE = 32
+from edge_client.training.trainer import REMEDY, Trainer
 
 
 class Pipe:
@@ -201,18 +200,11 @@ class Worker:
         trainer.at_once = fits if fits < batch else trainer.at_once
 
     def _evaluate(self) -> frames.Evaluated:
-        """On the device's own samples alone: they are the first."""
+        """On the device's own samples alone."""
         if self._local is None:
             raise TrainingError("the worker was given no samples yet")
-        trainer, own = self._ready(), len(self._local.labels)
-        right, loss = 0, 0.0
-        for part in parts(own, min(EVALUATED_AT_ONCE, trainer.at_once or EVALUATED_AT_ONCE)):
-            labels = self._labels[part]
-            logits = trainer.logits(self._images[part]).astype(np.float64)
-            logits -= logits.max(axis=1, keepdims=True)
-            right += int((logits.argmax(axis=1) == labels).sum())
-            loss += float((np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(labels)), labels]).sum())
-        return frames.Evaluated(samples=own, accuracy=right / own, loss=loss / own)
+        seen = evaluate(self._ready(), self._local.images, self._local.labels)
+        return frames.Evaluated(samples=seen.samples, accuracy=seen.accuracy, loss=seen.loss)
 
 
 def offer_to_oom_killer() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 import numpy as np
+import psutil
 import pytest
 
 from edge_client.agent.collect import Collector
@@ -216,6 +218,52 @@ async def test_an_opset_that_is_too_new_is_named(worker: WorkerClient, tmp_path:
     await worker.set_shard(None)
     with pytest.raises(TrainingError, match="does not take the graph step.*pset 99"):
         await worker.train(train(), lambda _: None)
+
+
+@pytest.mark.parametrize("runtime", ["numpy", "onnx", "tflite"])
+async def test_graphs_whose_inputs_or_outputs_do_not_fit_are_named(
+    worker: WorkerClient, tmp_path: Path, runtime: str
+) -> None:
+    if runtime != "numpy":
+        pytest.importorskip("onnxruntime" if runtime == "onnx" else "ai_edge_litert", reason="it is not installed")
+    own = make_bundle(NET, runtime, OPTIONS, batch=8 if runtime == "tflite" else None)  # type: ignore[arg-type]
+    for step, said in (
+        (own.parts["evaluate"], "the graph step gives no loss: it is not what its name says"),
+        (own.parts["gradient"], "wants s|wants samples"),
+        (own.parts["apply"], "wants s"),
+    ):
+        swapped = msgspec.structs.replace(own, parts={**own.parts, "step": step})
+        await worker.start(begin(tmp_path, swapped))
+        await worker.set_shard(None)
+        with pytest.raises(TrainingError, match=said):
+            await worker.train(train(), lambda _: None)
+    missing = msgspec.structs.replace(own, parts={"evaluate": own.parts["evaluate"]})
+    await worker.start(begin(tmp_path, missing))
+    await worker.set_shard(None)
+    with pytest.raises(TrainingError, match="the bundle has no graph step"):
+        await worker.train(train(), lambda _: None)
+
+
+@pytest.mark.parametrize("runtime", ["numpy", "onnx", "torch"])
+async def test_memory_that_runs_out_ends_the_task_and_not_the_worker(
+    worker: WorkerClient, tmp_path: Path, runtime: str
+) -> None:
+    if runtime != "numpy":
+        pytest.importorskip("onnxruntime" if runtime == "onnx" else "torch", reason="the runtime is not installed")
+    net = NetworkSpec(name="small", image_shape=(32, 32, 3), n_classes=3)
+    own = make_bundle(net, "numpy" if runtime == "torch" else runtime, OPTIONS)  # type: ignore[arg-type]
+    np.savez(tmp_path / "d.npz", x=np.zeros((64, 32, 32, 3), np.uint8), y=np.arange(64) % 3, n_classes=3)
+    await worker.start(begin(tmp_path, own, network=net, runtime=runtime))
+    await worker.set_shard(None)
+    pid = worker.pid
+    assert pid is not None
+    free = resource.prlimit(pid, resource.RLIMIT_AS)
+    resource.prlimit(pid, resource.RLIMIT_AS, (psutil.Process(pid).memory_info().vms + (2 << 20), free[1]))
+    with pytest.raises(TrainingError, match="(?i)memory|alloc"):
+        await worker.train(train(64), lambda _: None)
+    resource.prlimit(pid, resource.RLIMIT_AS, free)
+    await worker.train(train(64), lambda _: None)
+    assert worker.pid == pid
 
 
 @pytest.mark.parametrize("runtime", ["numpy", "onnx", "torch"])
