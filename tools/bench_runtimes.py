@@ -24,14 +24,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
-import psutil
 
 from edge_client.protocol import graphs
 from edge_client.protocol.messages import Heartbeat, NetworkSpec, encode
 from edge_client.training import frames
 from edge_client.training.trainer import Hyper
 from edge_client.training.worker_client import WorkerClient
+from tools.bench_runtimes_figure import draw
 
 ROOT = Path(__file__).parents[1]
 NETWORK = NetworkSpec(name="vgg9", image_shape=(32, 32, 3), n_classes=10)
@@ -117,7 +118,7 @@ class Child:
     """A contender in a process of its own."""
 
     def __init__(self, kind: str, begin: frames.Begin, batch: int, python: str = sys.executable) -> None:
-        job = json.dumps({"kind": kind, "begin": asdict_of(begin), "batch": batch})
+        job = json.dumps({"kind": kind, "begin": msgspec.to_builtins(begin), "batch": batch})
         threads = {name: str(begin.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
         self._process = subprocess.Popen(
             [python, "-m", "tools.bench_runtimes", "--serve", job],
@@ -186,11 +187,6 @@ async def beat() -> None:
         if number % 50 == 0:
             encode(Heartbeat(device="d", state="training", round=1, samples_done=number, power_w=1.0, freq_hz=None))
         await asyncio.sleep(0.1)
-
-
-def pss_bytes(pids: Sequence[int]) -> int:
-    """Of these processes together: memory that several share counts once."""
-    return sum(psutil.Process(pid).memory_full_info().pss for pid in pids)
 
 
 # ---- the bench ---------------------------------------------------------------------------------------------------
@@ -279,43 +275,45 @@ async def bench(arguments: argparse.Namespace, folder: Path) -> dict[str, list[d
                 )
                 async with opened(one, other):
                     told(row(runtime, threads, batch, *await compare(one, other, batch, arguments.turns)))
-    memory = []
     for runtime in arguments.runtimes:
         begin = begin_of(runtime, 1, 32, folder)
         agent, loop = Agent(begin, 32), Child("bare", begin, 32)
         async with opened(agent, loop):
             told(row(f"agent/{runtime}", 1, 32, *await compare(agent, loop, 32, arguments.turns)))
-            assert agent.worker.pid is not None
-            memory.append({"runtime": runtime, "worker_pss_mb": round(pss_bytes([agent.worker.pid]) / 1e6, 1)})
-    return {"throughput": [asdict(own) for own in rows], "memory": memory}
+    return {"throughput": [asdict(own) for own in rows]}
 
 
-def asdict_of(begin: frames.Begin) -> dict[str, object]:
-    import msgspec
+def runtimes_here() -> list[str]:
+    """All but bfloat16 where that is emulated."""
+    from edge_client.training.torch_trainer import has_bfloat16
 
-    return msgspec.to_builtins(begin)
+    return [name for name in RUNTIMES if name != "torch-bf16" or has_bfloat16()]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench_runtimes", description=__doc__)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--batches", type=int, nargs="+", default=[16, 32, 64])
-    parser.add_argument("--runtimes", nargs="+", default=list(RUNTIMES), choices=RUNTIMES)
+    parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, help="default: all")
     parser.add_argument("--turns", type=int, default=9, help="of a second each (default: 9)")
     parser.add_argument("--also", nargs="*", default=[], metavar="NAME=PYTHON", help="tflite by another interpreter")
     parser.add_argument("--out", type=Path, metavar="FILE.json")
+    parser.add_argument("--figure", type=Path, metavar="FILE.png")
+    parser.add_argument("--read", type=Path, metavar="FILE.json", help="draw what --out has written; measure nothing")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
-        import msgspec
-
         job = json.loads(arguments.serve)
         serve(job["kind"], msgspec.convert(job["begin"], frames.Begin), job["batch"])
         return
-    with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(bench(arguments, Path(folder)))
-    for own in found["memory"]:
-        print(f"{own['runtime']}: {own['worker_pss_mb']} MB (PSS) of the trainer at batch 32")
+    arguments.runtimes = arguments.runtimes or runtimes_here()
+    if arguments.read:
+        found = json.loads(arguments.read.read_text())
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            found = asyncio.run(bench(arguments, Path(folder)))
+    if arguments.figure:
+        draw([Row(**own) for own in found["throughput"]], arguments.figure)
     if arguments.out:
         arguments.out.write_text(json.dumps(found, indent=1) + "\n")
 

@@ -140,10 +140,12 @@ async def worker(tmp_path: Path) -> AsyncIterator[WorkerClient]:
 
 
 def begin(folder: Path, bundle: Bundle, **more: object) -> frames.Begin:
-    (folder / "own.fimi").write_bytes(graphs.pack(bundle))
+    blob = graphs.pack(bundle)
+    path = folder / f"{graphs.digest(blob)}.fimi"
+    path.write_bytes(blob)
     given: dict[str, object] = {
         "network": NET, "runtime": bundle.runtime, "threads": 1, "data": str(folder / "d.npz"),
-        "samples": str(folder), "graphs": str(folder / "own.fimi"), **more,
+        "samples": str(folder), "graphs": str(path), **more,
     }  # fmt: skip
     return frames.Begin(**given)  # type: ignore[arg-type]
 
@@ -178,7 +180,7 @@ async def test_graphs_that_do_not_fit_are_named(worker: WorkerClient, tmp_path: 
     other = msgspec.structs.replace(NET, n_classes=4)
     for begun, said in (
         (begin(tmp_path, bundle, network=other), "the graphs are of NetworkSpec.*n_classes=3.*, not of NetworkSpec"),
-        (begin(tmp_path, bundle, runtime="onnx"), "own.fimi are for runtime numpy, not onnx"),
+        (begin(tmp_path, bundle, runtime="onnx"), "fimi are for runtime numpy, not onnx"),
         (begin(tmp_path, bundle, graphs=None), "runtime numpy trains by graphs, and there are none of tiny"),
         (
             begin(tmp_path, bundle, graphs=str(tmp_path / "no")),
