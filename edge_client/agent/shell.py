@@ -11,19 +11,15 @@ import contextlib
 import logging
 import time
 from collections.abc import Coroutine
-from functools import partial
 from pathlib import Path
 
-import msgspec
-
 from edge_client import session
-from edge_client.agent import conditions, profile
-from edge_client.agent.books import Account, IdleFloor
+from edge_client.agent import conditions
+from edge_client.agent.books import Account
 from edge_client.agent.collect import Collector, Received
 from edge_client.agent.graphs import Graphs
-from edge_client.agent.known_work import KnownWork, circumstances
 from edge_client.agent.link import Link
-from edge_client.agent.obedience import Obedience
+from edge_client.agent.profiler import Profiler, obedience_of
 from edge_client.agent.samples import Samples
 from edge_client.agent.setup import Setup
 from edge_client.agent.share import Share
@@ -95,9 +91,8 @@ class Shell:
         worker = WorkerClient(setup.threads)
         self._collector = Collector(self._name, setup.state_dir, self._link.post, self._on_blob)
         self._trainers = Trainers(setup, Graphs(setup.state_dir / "graphs", self._collector), worker)
-        self._work = Work(self._name, setup.board, sampler, worker, journal, self._obedience(self._trainers.likely))
-        self._idle = IdleFloor(setup.state_dir / "idle.json", setup.board.meter.info if setup.board.meter else None)
-        self._work.idle_power_w = self._idle.read()
+        self._work = Work(self._name, setup.board, sampler, worker, journal, obedience_of(setup, self._trainers.likely))
+        self._profiler = Profiler(setup, self._trainers, self._work)
         self._samples = Samples(setup.device, setup.state_dir, self._collector, self._link.post)
         self._running: asyncio.Task[None] | None = None
         self._uploader: Uploader | None = None
@@ -259,26 +254,7 @@ class Shell:
     # ---- work ----
 
     async def _profile(self, work: int, request: ProfileRequest) -> None:
-        w, n_samples = self._work, self._setup.device.local_samples
-        trial = partial(profile.try_out, request, n_samples, w.board, w.sampler, w.worker, w.journal)
-        before = self._trainers.likely
-        kept = await self._trainers.settle(request.network, request.batch_size, request.graphs, trial)
-        if kept.runtime != before:
-            w.obedience = self._obedience(kept.runtime)
-        await w.worker.set_shard(None)
-        report = await profile.measure(
-            self._name, request, n_samples, w.board, w.sampler, w.worker, w.journal, w.obedience
-        )
-        w.idle_power_w = report.idle.idle_power_w
-        self._idle.keep(w.idle_power_w)
-        report = msgspec.structs.replace(report, runtime=kept.runtime, trials=kept.trials)
-        self._events.put_nowait(Profiled(work, report))
-
-    def _obedience(self, runtime: str) -> Obedience:
-        """What is known of the board's clocks from work with this runtime."""
-        now = circumstances(self._setup.board, runtime, self._setup.threads, self._setup.cpus)
-        known = KnownWork(self._setup.state_dir / "known_work.json", now)
-        return Obedience(known.read(), known.keep)
+        self._events.put_nowait(Profiled(work, await self._profiler.measure(request)))
 
     async def _fetch(self, work: int, task: Task) -> None:
         await self._trainers.prepare(task.network, task.batch_size, task.graphs)

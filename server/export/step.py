@@ -29,9 +29,10 @@ from torch import fx, nn
 from edge_client.protocol.messages import NetworkSpec
 from models import networks
 from server.errors import ConfigError
+from server.export.build import Build, Weight
 from server.export.graph import Graph, Tensor
 from server.export.rows import Flat, Rows
-from server.export.rules import RULES, Build, Weight
+from server.export.rules import RULES
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_client.errors import SetupError
 from edge_client.hardware.alone import alone
+from edge_client.protocol import graphs
+from edge_client.protocol.messages import NetworkSpec
 from firmware_profiles.loader import load_profile
+from server.export.bundle import make_bundle
+from server.export.step import Options
 from tests.edge_client.trees import nano
 from tools.calibrate import sweep
 from tools.calibrate.cli import main
@@ -147,3 +152,28 @@ def test_a_sweep_says_what_it_cannot_do(board: list[str], tmp_path: Path, capsys
     (root / "proc/device-tree/model").write_text(load_profile("jetson-nano").model)
     assert main(board) == 6
     assert "a model instead of a power meter" in capsys.readouterr().err
+
+
+def test_graphs_for_a_runtime_that_trains_by_them(tmp_path: Path) -> None:
+    network = NetworkSpec(name="tiny", image_shape=(8, 8, 1), n_classes=3)
+    own = tmp_path / "own.fimi"
+    own.write_bytes(graphs.pack(make_bundle(network, "numpy", Options())))
+    (tmp_path / "junk").write_bytes(b"junk")
+    asked = replace(settings(tmp_path), network="tiny", runtime="numpy")
+    assert sweep._graphs(replace(asked, graphs=own), network) == str(own)
+    assert sweep._graphs(replace(asked, runtime="torch"), network) is None
+    for given, said in (
+        (
+            None,
+            "--graphs is missing, runtime numpy trains by them; give one of: fimi-server export-step --runtime numpy",
+        ),
+        (tmp_path / "none", "none: No such file or directory; give one of: fimi-server export-step"),
+        (tmp_path / "junk", "no bundle of graphs"),
+    ):
+        with pytest.raises(SetupError, match=said):
+            sweep._graphs(replace(asked, graphs=given), network)
+    other = NetworkSpec(name="tiny", image_shape=(9, 9, 1), n_classes=3)
+    with pytest.raises(SetupError, match=r"is for numpy and NetworkSpec.*--image-shape 9,9,1 --classes 3 --out DIR$"):
+        sweep._graphs(replace(asked, graphs=own), other)
+    with pytest.raises(SetupError, match="--batch 8$"):
+        sweep._graphs(replace(asked, runtime="tflite"), network)
