@@ -87,6 +87,10 @@ AGENT_BYTES = 60 * 10**6
 """What the agent holds beside the trainer: interpreter, arrays and messages, an update in the making."""
 
 
+LEAST_BYTES = 130 * 10**6
+"""Of a memory_limit: less than this a client with the smallest network and runtime holds."""
+
+
 class ClientConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The file; every field can be left out there, and `broker`, `fleet`, `id` and `data` then stand on the line."""
 
@@ -124,6 +128,9 @@ class ClientConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def __post_init__(self) -> None:
         if self.cpus is not None:
             parse_cpus(self.cpus)
+        if self.memory_limit is not None and self.memory_limit * 10**6 < LEAST_BYTES:
+            least = LEAST_BYTES // 10**6
+            raise ValueError(f"memory_limit: {self.memory_limit} MB is less than a trainer takes; give {least} or more")
         if self.meter == "plug" and self.plug is None:
             raise ValueError("meter: is plug, but which one is not said; add [plug] with kind, broker and topic")
         if (self.cert_file is None) != (self.key_file is None):

@@ -59,7 +59,7 @@ def parser(version: str) -> argparse.ArgumentParser:
             one.add_argument("--fleet", help="the fleet's name")
             one.add_argument("--storage-samples", type=int, help="room for synthetic samples (default: 1000)")
             one.add_argument("--cpus", help="CPUs that the trainer stays on, as 0-3; their clocks alone are set")
-            one.add_argument("--threads", type=int, help="of the training runtime (default: 1)")
+            one.add_argument("--threads", type=int, help="of the training runtime (default: one for each of --cpus)")
             one.add_argument("--memory-limit", type=int, metavar="MB", help="for client and trainer; splits batches")
     helper = commands.add_parser(
         "helper", help="set clock, transmit power and upload rate for agents that have no rights"

@@ -46,8 +46,11 @@ def export_step_command(arguments: argparse.Namespace) -> None:
     bundle = make_bundle(network, cast("graphs.Runtime", arguments.runtime), options, batch=batch)
     blob = graphs.pack(bundle)
     name = f"{arguments.model}-{arguments.runtime}"
-    write_atomic(arguments.out / f"{name}.fimi", blob)
-    for part, own in bundle.parts.items():
-        write_atomic(arguments.out / f"{name}-{part}.{arguments.runtime}", own)
+    try:
+        write_atomic(arguments.out / f"{name}.fimi", blob)
+        for part, own in bundle.parts.items():
+            write_atomic(arguments.out / f"{name}-{part}.{arguments.runtime}", own)
+    except OSError as error:
+        raise ConfigError(f"--out {arguments.out}: {error.strerror}; give a folder to write to") from error
     sizes = ", ".join(f"{part} {len(own) / 1e3:.0f} kB" for part, own in bundle.parts.items())
     print(f"{arguments.out / name}.fimi: {len(blob) / 1e3:.0f} kB, {graphs.digest(blob)[:16]} ({sizes})")

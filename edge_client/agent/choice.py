@@ -19,14 +19,20 @@ from edge_client.runtimes import Name
 log = logging.getLogger(__name__)
 
 
+CERTAIN = 0.25
+"""Joules with a larger relative uncertainty decide nothing: a plug that tells watts once a second, in a few seconds."""
+
+
 class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What must be the same for a choice to hold; `versions` by runtime."""
 
     board: str
+    meter: str
     network: NetworkSpec
     batch_size: int
     threads: int
     bfloat16: bool
+    memory_bytes: int | None
     cpus: tuple[int, ...] | None
     versions: dict[str, str]
 
@@ -40,48 +46,55 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 def best(trials: Sequence[RuntimeTrial]) -> str:
-    """Of those that trained the one with the least joules for a sample, or, where the meter told nothing of one of
+    """Of those that trained the one with the least joules for a sample, or, where the meter told too little of one of
     them, the fastest. Raises TrainingError where none did."""
-    trained = [trial for trial in trials if trial.s_per_sample is not None]
-    if not trained:
+    seconds = {trial.runtime: trial.s_per_sample for trial in trials if trial.s_per_sample is not None}
+    if not seconds:
         raise TrainingError("; ".join(f"{trial.runtime}: {trial.problem}" for trial in trials))
-    joules = {trial.runtime: trial.j_per_sample for trial in trained if trial.j_per_sample is not None}
-    seconds = {trial.runtime: trial.s_per_sample for trial in trained if trial.s_per_sample is not None}
-    cost = joules if len(joules) == len(trained) else seconds
+    joules = {
+        trial.runtime: trial.j_per_sample
+        for trial in trials
+        if trial.runtime in seconds
+        and trial.j_per_sample is not None
+        and trial.j_per_sample > 0
+        and (trial.uncertainty or 0.0) <= CERTAIN
+    }
+    cost = joules if joules.keys() == seconds.keys() else seconds
     return min(cost, key=lambda runtime: cost[runtime])
 
 
 class Choice:
-    """Of one client; `candidates` by preference, not empty."""
+    """Of one client, kept in the file `path`. Candidates are given by preference, and never none."""
 
-    def __init__(self, path: Path, candidates: tuple[Name, ...]) -> None:
-        self.candidates = candidates
+    def __init__(self, path: Path) -> None:
         self._path = path
         self._kept = self._read()
 
-    def known(self, terms: Terms | None) -> Kept | None:
-        """What was chosen under these terms (None: whatever they were)."""
+    def likely(self, candidates: Sequence[Name]) -> Name:
+        """What to train with where nothing can be tried now: what was chosen last, if it is there."""
         kept = self._kept
-        holds = kept is not None and kept.runtime in self.candidates and terms in (None, kept.terms)
-        return kept if holds else None
+        return candidates[0] if kept is None or kept.runtime not in candidates else kept.runtime
 
-    def likely(self, terms: Terms | None) -> Name:
-        """What to train with where nothing can be tried now."""
-        kept = self.known(terms) or self.known(None)
-        return self.candidates[0] if kept is None else kept.runtime
+    async def settle(
+        self, candidates: Sequence[Name], terms: Terms, attempt: Callable[[Name], Awaitable[RuntimeTrial]]
+    ) -> Kept:
+        """The choice under these terms, tried where it is not known. With one candidate there is nothing to try.
 
-    async def settle(self, terms: Terms, attempt: Callable[[Name], Awaitable[RuntimeTrial]]) -> Kept:
-        """The choice under these terms, tried where it is not known. With one candidate there is nothing to try."""
-        if len(self.candidates) == 1:
-            return Kept(terms=terms, runtime=self.candidates[0], trials=())
-        if (kept := self.known(terms)) is not None:
+        Where one could not train, the others may be chosen from, but not for good: next time it is tried again.
+        """
+        if len(candidates) == 1:
+            return Kept(terms=terms, runtime=candidates[0], trials=())
+        kept = self._kept
+        if kept is not None and kept.terms == terms and not any(trial.problem for trial in kept.trials):
             return kept
-        trials = tuple([await attempt(name) for name in self.candidates])
+        trials = tuple([await attempt(name) for name in candidates])
         chosen = best(trials)
-        self._kept = Kept(terms=terms, runtime=next(n for n in self.candidates if n == chosen), trials=trials)
+        kept = Kept(terms=terms, runtime=next(name for name in candidates if name == chosen), trials=trials)
         log.info("trains with %s: %s", chosen, ", ".join(map(told, trials)))
-        self._keep(self._kept)
-        return self._kept
+        self._kept = kept
+        if not any(trial.problem for trial in trials):
+            self._keep(kept)
+        return kept
 
     def _read(self) -> Kept | None:
         try:

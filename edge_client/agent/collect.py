@@ -77,7 +77,7 @@ class Collector:
 
     async def collect(self, ref: BlobRef, partial: Partial | None = None) -> bytes:
         """A blob whose sender waits to hear what of it is here; raises StorageError where it cannot be kept."""
-        arrived = self._expect(ref, partial)
+        arrived, self._stall_s = self._expect(ref, partial), STALL_S
         wanted = self._wanted[ref.digest]
         if partial is not None:
             partial.restore(wanted.assembler)

@@ -23,6 +23,11 @@ LARGEST = 16 << 20
 """Packed bytes beyond which no bundle is asked for."""
 
 
+def needs_graphs(runtime: str, network: str) -> bool:
+    """Whether a runtime trains this network by graphs."""
+    return runtime in BY_GRAPHS and not (runtime == "numpy" and network in NETWORKS)
+
+
 class Graphs:
     """Those in `folder`."""
 
@@ -33,9 +38,9 @@ class Graphs:
     async def file(self, runtime: str, network: str, offers: Sequence[GraphOffer]) -> Path | None:
         """The bundle for this runtime, fetched where it is not here; None for a runtime that needs none.
 
-        Raises TrainingError where none is offered or what came is none, StorageError where it cannot be kept.
+        Raises TrainingError where none is offered, ProtocolError where what came is none, or StorageError.
         """
-        if runtime not in BY_GRAPHS or (runtime == "numpy" and network in NETWORKS):
+        if not needs_graphs(runtime, network):
             return None
         offer = next((offer for offer in offers if offer.runtime == runtime), None)
         if offer is None:
@@ -60,7 +65,9 @@ class Graphs:
             fresh = path.with_suffix(".fresh")
             fresh.write_bytes(blob)
             fresh.replace(path)
-            for old in sorted(self._folder.glob("*.fimi"), key=lambda own: own.stat().st_mtime)[:-KEPT]:
+            # not by its time: the clock of a board without a battery may stand before that of all others
+            others = sorted(set(self._folder.glob("*.fimi")) - {path}, key=lambda own: own.stat().st_mtime)
+            for old in others[: 1 - KEPT]:
                 old.unlink(missing_ok=True)
 
 

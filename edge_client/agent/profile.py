@@ -79,7 +79,10 @@ async def try_out(
     request: ProfileRequest, n_samples: int, board: Board, sampler: Sampler, worker: WorkerClient, journal: Journal
 ) -> OppPoint:
     """A few seconds of training with the worker as it is, at the highest clock that is asked for."""
-    brief = msgspec.structs.replace(request, window_s=TRIAL_S, settle_s=min(request.settle_s, TRIAL_SETTLE_S))
+    # a slow meter still shows the idle board, and says little in a short window
+    brief = msgspec.structs.replace(
+        request, window_s=max(TRIAL_S, 3 * sampler.lag_s), settle_s=max(TRIAL_SETTLE_S, sampler.lag_s)
+    )
     indices = data.batches(n_samples, 1, request.batch_size, seed=0)
     top_hz = max(request.freqs_hz, default=None)
     return await _measure_point(brief, indices, board, sampler, worker, journal, top_hz, kind="trial")

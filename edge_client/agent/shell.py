@@ -54,6 +54,7 @@ from edge_client.events import (
 )
 from edge_client.events import Trained as TrainedEvent
 from edge_client.hardware.sampler import Sampler
+from edge_client.model_commands import keep_network
 from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.messages import (
     AnyMessage,
@@ -257,16 +258,17 @@ class Shell:
         self._events.put_nowait(Profiled(work, await self._profiler.measure(request)))
 
     async def _fetch(self, work: int, task: Task) -> None:
-        await self._trainers.prepare(task.network, task.batch_size, task.graphs)
+        await self._trainers.prepare(task.network, task.graphs)
         if task.shard is not None:
             await self._samples.fetch(task)
         self._events.put_nowait(BlobReady(work, OTHERS))
 
     async def _train(self, work: int, task: Task) -> None:
-        begin = await self._trainers.prepare(task.network, task.batch_size, task.graphs)
+        begin = await self._trainers.prepare(task.network, task.graphs)
         await self._work.worker.start(begin)
         listing = self._samples.listing if task.shard else None
         model = await in_thread(self._collector.model, task.model.digest)
+        keep_network(model, task.network)
         self._trained = await self._work.train(task, model, listing)
         self._events.put_nowait(TrainedEvent(work))
 

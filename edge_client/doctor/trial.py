@@ -48,7 +48,7 @@ async def _trials(config: ClientConfig, board: Board, candidates: Sequence[Name]
             images = np.random.default_rng(0).integers(0, 256, (SAMPLES, *NETWORK.image_shape), dtype=np.uint8)
             np.savez(folder / "d.npz", x=images, y=np.arange(SAMPLES) % NETWORK.n_classes, n_classes=NETWORK.n_classes)
             request = ProfileRequest(
-                run="doctor", network=NETWORK, batch_size=BATCH, freqs_hz=(), window_s=1.0, settle_s=1.0
+                run="doctor", network=NETWORK, batch_size=BATCH, freqs_hz=(), window_s=profile.TRIAL_S, settle_s=0.0
             )
             for runtime in candidates:
                 graphs = SHIPPED / f"vgg9-{runtime}.fimi"

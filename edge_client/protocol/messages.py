@@ -43,8 +43,10 @@ __all__ = [
 VERSION = 1
 
 
-class Message(Value, frozen=True, kw_only=True, tag=lambda name: f"{name}/{VERSION}", tag_field="type"):
-    """Something sent on its own."""
+class Message(
+    Value, frozen=True, kw_only=True, omit_defaults=True, tag=lambda name: f"{name}/{VERSION}", tag_field="type"
+):
+    """Something sent on its own. A field that has its default stays out: who does not know it yet does not meet it."""
 
 
 # ---- server to devices -------------------------------------------------------------------------------------------

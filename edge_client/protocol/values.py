@@ -194,13 +194,15 @@ class OppPoint(Value, frozen=True, kw_only=True):
 
 class RuntimeTrial(Value, frozen=True, kw_only=True):
     """What a sample took with one of the training runtimes of a board, at the same clock as with the others; joules of
-    the meter's whole boundary, None where nothing measures. `problem`: why it did not train at all."""
+    the meter's whole boundary, with their relative uncertainty; None where nothing measures. `problem`: why it did not
+    train at all."""
 
     runtime: str
     s_per_sample: Positive | None
     j_per_sample: float | None
     samples: Count
     duration_s: NonNegative
+    uncertainty: float | None = None
     problem: str = ""
 
 

@@ -17,7 +17,7 @@ import safetensors
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from edge_client.protocol.errors import ProtocolError
+from edge_client.protocol.errors import NotFiniteError, ProtocolError
 
 Weights = dict[str, np.ndarray]
 
@@ -120,4 +120,4 @@ def open_file(path: Path) -> Mapping[str, np.ndarray]:
 
 def _check_finite(name: str, array: np.ndarray) -> None:
     if not np.isfinite(array).all():
-        raise ProtocolError(f"weight {name!r} holds values that are not finite in {array.dtype}")
+        raise NotFiniteError(f"weight {name!r} holds values that are not finite in {array.dtype}")

@@ -9,7 +9,7 @@ import numpy as np
 from edge_client.training.trainer import Trainer, parts
 
 AT_ONCE = 32
-"""Images; fewer where the trainer does fewer."""
+"""Images, unless the trainer has a size of its own."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Seen:
 def evaluate(trainer: Trainer, images: np.ndarray, labels: np.ndarray) -> Seen:
     """Images (N, H, W, C) uint8, labels (N,); raises TrainingError where there is none."""
     right, loss = 0, 0.0
-    for part in parts(len(labels), min(AT_ONCE, trainer.at_once or AT_ONCE)):
+    for part in parts(len(labels), trainer.at_once or AT_ONCE):
         logits = trainer.logits(images[part]).astype(np.float64)
         logits -= logits.max(axis=1, keepdims=True)
         own = labels[part]

@@ -29,7 +29,10 @@ class GraphTrainer:
         self._engine = engine
         self._layouts = {layout.name: layout for layout in bundle.weights}
         self.at_once = bundle.batch
-        self.load(_drawn(bundle))
+        self.reset()
+
+    def reset(self) -> None:
+        self.load(_drawn(self._bundle))
 
     def load(self, weights: Weights) -> None:
         try:

@@ -11,11 +11,20 @@ import contextlib
 import ctypes
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge_client.errors import TrainingError
 
 _STATUS = Path("/proc/self/status")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """So many `images` at once were seen to fit, and an image more took `growth` bytes at most."""
+
+    images: int
+    growth: float
 
 
 def peak_bytes() -> int:
@@ -27,30 +36,40 @@ def peak_bytes() -> int:
 
 
 def fitting(
-    most: int, limit_bytes: int, rehearse: Callable[[int], None], peak: Callable[[], int] = peak_bytes, spare: int = 0
-) -> int:
+    most: int,
+    limit_bytes: int,
+    rehearse: Callable[[int], None],
+    peak: Callable[[], int] = peak_bytes,
+    *,
+    spare: int = 0,
+    known: Fit | None = None,
+) -> Fit:
     """The largest of 1, 2, 4 ... `most` images whose work stays below `limit_bytes`, `spare` bytes of it kept free.
 
-    `rehearse(n)` does the work of n images. Raises TrainingError where one image alone is too much.
+    `rehearse(n)` does the work of n images; `known`: what was found in this process before. Raises TrainingError where
+    one image alone is too much.
     """
-    rehearse(1)
-    done, before = 1, peak()
-    if before + spare > limit_bytes:
-        raise TrainingError(
-            f"the training process holds {_mb(before + spare)} for one image, and memory_limit leaves it "
-            f"{_mb(limit_bytes)}; give it more, or a smaller network"
-        )
-    growth = 0.0
-    while done < most:
-        step = min(2 * done, most)
-        if before + spare + growth * (step - done) > limit_bytes:
+    fit = known
+    if fit is None:
+        rehearse(1)
+        fit = Fit(1, 0.0)
+        if peak() + spare > limit_bytes:
+            raise TrainingError(
+                f"the training process holds {_mb(peak() + spare)} for one image, and memory_limit leaves it "
+                f"{_mb(limit_bytes)}; give it more, or a smaller network"
+            )
+    before = peak()
+    while fit.images < most:
+        step = min(2 * fit.images, most)
+        if before + spare + fit.growth * (step - fit.images) > limit_bytes:
             break
         rehearse(step)
         now = peak()
+        growth = max(fit.growth, (now - before) / (step - fit.images))
         if now + spare > limit_bytes:
-            break
-        growth, before, done = max(growth, (now - before) / (step - done)), now, step
-    return done
+            return Fit(fit.images, growth)
+        fit, before = Fit(step, growth), now
+    return fit
 
 
 def give_back() -> None:

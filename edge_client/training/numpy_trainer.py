@@ -33,6 +33,9 @@ class NumpyTrainer:
         self._velocity = {name: np.zeros_like(array) for name, array in self._weights.items()}
         self._loaded = {name: array.copy() for name, array in self._weights.items()}
 
+    def reset(self) -> None:
+        self.load({name: np.zeros_like(array) for name, array in self._weights.items()})
+
     def load(self, weights: Weights) -> None:
         if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in self._weights.items()}:
             raise TrainingError("the weights do not fit the network softmax")

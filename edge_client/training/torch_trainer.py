@@ -16,7 +16,7 @@ from edge_client.errors import TrainingError
 from edge_client.protocol.messages import NetworkSpec
 from edge_client.protocol.weights import Computed
 from edge_client.training.trainer import Hyper, Weights, parts
-from models.networks import build, from_arrays, normalise, to_array
+from models.networks import build, from_arrays, normalise, to_array, to_arrays
 
 
 class TorchTrainer:
@@ -38,6 +38,10 @@ class TorchTrainer:
         self._optimiser: torch.optim.SGD | None = None
         self._whole: list[torch.Tensor] = []
         self._bfloat16 = bfloat16
+        self._network = network
+
+    def reset(self) -> None:
+        self.load(to_arrays(build(self._network.name, self._network.image_shape, self._network.n_classes)))
 
     def load(self, weights: Weights) -> None:
         try:

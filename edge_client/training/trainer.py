@@ -51,6 +51,9 @@ class Trainer(Protocol):
     def load(self, weights: Weights) -> None:
         """Start from these weights with zero momentum; raises TrainingError when names or shapes do not fit."""
 
+    def reset(self) -> None:
+        """Start from the network's own first weights with zero momentum."""
+
     def train_batch(self, images: np.ndarray, labels: np.ndarray, hyper: Hyper) -> float:
         """One SGD step on one batch; returns its mean loss. Raises TrainingError for a batch without an image."""
 

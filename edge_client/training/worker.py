@@ -21,11 +21,11 @@ import numpy as np
 
 from edge_client.errors import FimiClientError, TrainingError
 from edge_client.protocol import shards, weights
-from edge_client.protocol.errors import ProtocolError
+from edge_client.protocol.errors import NotFiniteError, ProtocolError
 from edge_client.protocol.processes import die_with_parent
 from edge_client.training import data, frames, memory
 from edge_client.training.data import LocalData
-from edge_client.training.evaluation import evaluate
+from edge_client.training.evaluation import AT_ONCE, evaluate
 from edge_client.training.making import bind, make_trainer
 from edge_client.training.store import SampleStore, storing
 from edge_client.training.trainer import REMEDY, Trainer
@@ -85,6 +85,8 @@ class Worker:
         self._images = np.empty((0, 0, 0, 0), np.uint8)
         self._labels = np.empty(0, np.int64)
         self._memory_bytes: int | None = None
+        self._fitted: memory.Fit | None = None
+        self._own_size: int | None = None  # of the batches that the trainer's graphs are for
         self._loaded: Mapping[str, np.ndarray] | None = None
 
     def serve(self) -> None:
@@ -107,14 +109,16 @@ class Worker:
                 self._hold(None)
                 self._trainer, self._loaded = None, None  # of two networks one is held at a time
                 self._trainer = make_trainer(frame)
-                self._memory_bytes = frame.memory_bytes
+                self._memory_bytes, self._fitted, self._own_size = frame.memory_bytes, None, self._trainer.at_once
                 self._ok()
             case frames.SetShard():
                 self._hold(frame.listing)
                 self._ok()
             case frames.Load():
                 self._loaded = None if frame.model is None else weights.open_file(Path(frame.model))
-                if self._loaded is not None:
+                if self._loaded is None:
+                    self._ready().reset()
+                else:
                     self._ready().load(self._loaded)
                     memory.give_back()
                 self._ok()
@@ -143,7 +147,7 @@ class Worker:
             raise TrainingError("no weights were loaded that a change could be told from")
         try:
             packed = weights.pack(weights.change(self._ready().weights(), self._loaded), "float16")
-        except ProtocolError as error:
+        except NotFiniteError as error:
             raise TrainingError(f"the change is too large: {error}: {REMEDY}") from error
         with storing(path):
             path.write_bytes(packed)
@@ -185,10 +189,11 @@ class Worker:
         return frames.Done(started=started, t=time.monotonic(), halted=halted)
 
     def _fit(self, batch: int) -> None:
-        """See once how many images of a batch may be done at a time."""
-        if self._memory_bytes is None or batch < 1:
+        """See how many images of a batch of this size may be done at a time; one that is no larger than before is."""
+        limit_bytes, known = self._memory_bytes, self._fitted
+        if limit_bytes is None or batch < 1 or (known is not None and batch <= known.images):
             return
-        trainer, limit_bytes, self._memory_bytes = self._ready(), self._memory_bytes, None
+        trainer = self._ready()
         held = sum(array.nbytes for array in trainer.weights().values())
         some = np.resize(np.arange(len(self._labels)), batch)
 
@@ -196,13 +201,16 @@ class Worker:
             trainer.rehearse(self._images[some[:n]], self._labels[some[:n]])
 
         # after a rehearsal the step itself comes: another set of weights and momenta may be written beside the present
-        fits = memory.fitting(min(batch, trainer.at_once or batch), limit_bytes, rehearse, spare=2 * held)
-        trainer.at_once = fits if fits < batch else trainer.at_once
+        self._fitted = memory.fitting(
+            min(batch, self._own_size or batch), limit_bytes, rehearse, spare=2 * held, known=known
+        )
+        trainer.at_once = self._own_size if self._fitted.images >= batch else self._fitted.images
 
     def _evaluate(self) -> frames.Evaluated:
         """On the device's own samples alone."""
         if self._local is None:
             raise TrainingError("the worker was given no samples yet")
+        self._fit(min(AT_ONCE, len(self._local.labels)))
         seen = evaluate(self._ready(), self._local.images, self._local.labels)
         return frames.Evaluated(samples=seen.samples, accuracy=seen.accuracy, loss=seen.loss)
 

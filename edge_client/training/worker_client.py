@@ -71,9 +71,11 @@ class WorkerClient:
     async def start(self, begin: frames.Begin) -> None:
         """See that a worker runs that has begun with this; raises TrainingError.
 
-        One process never holds two runtimes: for another one it is started anew.
+        One process never holds two runtimes, and one with a bound on its memory nothing of what was before: it is
+        started anew, for a process's peak never falls.
         """
-        if self._begin is not None and self._begin.runtime != begin.runtime:
+        before = self._begin
+        if before is not None and before != begin and (before.runtime != begin.runtime or begin.memory_bytes):
             await self.stop()
         self._begin = begin
         if self.pid is None:

@@ -146,6 +146,8 @@ def flatten(build: Build, node: fx.Node) -> fx.Node:
     [x] = given(node, 1, [])
     value = build.values[x]
     if isinstance(value, Flat):
+        if node.meta["val"].shape != x.meta["val"].shape:
+            raise ConfigError(f"cannot export {node}: a view of a vector in another shape")
         build.values[node] = value
         build.backs.append((node, lambda d: build.flow(x, d)))
         return node
@@ -190,6 +192,8 @@ def add(build: Build, node: fx.Node) -> fx.Node:
     a, b = given(node, 2, [])
     if not isinstance(a, fx.Node) or not isinstance(b, fx.Node) or node.kwargs:
         raise ConfigError(f"cannot export {node}: sums of other things than two activations")
+    if a.meta["val"].shape != b.meta["val"].shape:
+        raise ConfigError(f"cannot export {node}: sums of activations of different shapes")
     one, two, graph = build.values[a], build.values[b], build.graph
     if isinstance(one, Rows) and isinstance(two, Rows):
         same = one.n_rows == two.n_rows and np.array_equal(one.row, two.row)

@@ -73,6 +73,9 @@ def export(network: NetworkSpec, part: Part, options: Options) -> Exported:
 
 def export_module(module: nn.Module, image_shape: tuple[int, int, int], part: Part, options: Options) -> Exported:
     """The same of any module from (N, C, H, W) to logits."""
+    names = [name for name, _ in module.named_parameters(remove_duplicate=False)]
+    if twice := set(names) - {name for name, _ in module.named_parameters()}:
+        raise ConfigError(f"cannot export {type(module).__name__}: {min(twice)} is another weight's second name")
     graph = Graph()
     if part == "apply":
         weights = [_weight(graph, name, tuple(p.shape)) for name, p in module.named_parameters()]
@@ -132,6 +135,10 @@ def _forward(graph: Graph, module: nn.Module, image_shape: tuple[int, int, int])
         if node.op == "placeholder":
             if node.name in names:
                 weights[node] = _weight(graph, names[node.name], tuple(node.meta["val"].shape))
+            elif node.name not in program.graph_signature.user_inputs:
+                raise ConfigError(
+                    f"cannot export {type(module).__name__}: {node.name} is no weight, and would not travel"
+                )
             else:
                 build.images = node
                 build.values[node] = Rows(pixels, np.arange(height * width).reshape(height, width))

@@ -15,7 +15,7 @@ import msgspec
 
 from edge_client.protocol.chunks import blob_ref
 from edge_client.protocol.errors import ProtocolError
-from edge_client.protocol.graphs import Runtime
+from edge_client.protocol.graphs import RUNTIMES, Runtime
 from edge_client.protocol.messages import (
     AnyMessage,
     BlobProgress,
@@ -67,7 +67,7 @@ class LiveFleet:
         self._round: RoundRun | None = None  # the last one stays, to answer those who come too late
         self._stray: list[TaskClosed] = []
         self._outgoing = Outgoing(topics, self._send, self.fail)
-        self._offers: dict[Runtime, GraphOffer] = {}
+        self._offers: dict[Runtime, GraphOffer] | None = None  # until they are made
 
     # ---- what the pipeline calls ---------------------------------------------------------------------------------
 
@@ -145,7 +145,7 @@ class LiveFleet:
         if isinstance(message, ProfileRequest | Task):
             join = self._roster.joins.get(device)
             able = () if join is None else join.capabilities.runtimes
-            offers = tuple(offer for runtime, offer in self._offers.items() if runtime in able)
+            offers = tuple(offer for runtime, offer in (self._offers or {}).items() if runtime in able)
             message = msgspec.structs.replace(message, graphs=offers)
         self._send(self._topics.to_device(device), message)
 
@@ -199,6 +199,15 @@ class LiveFleet:
 
     def _heard_join(self, join: Join) -> None:
         again = self._roster.heard_join(join)
+        able = join.capabilities.runtimes
+        by_graphs = set(able) & set(RUNTIMES)
+        if self._offers is not None and by_graphs and "torch" not in able and not by_graphs & self._offers.keys():
+            self._notify(
+                "no-graphs",
+                device=join.device,
+                runtime=", ".join(able),
+                reason="graphs were made for what the devices had when the run began; resume it to have others made",
+            )
         current = self._round
         if again and current is not None and not current.over and join.device in current.state.silent:
             # It may have come back without the task; with it, the repetition changes nothing.

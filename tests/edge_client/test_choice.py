@@ -14,10 +14,12 @@ from edge_client.runtimes import Name, Python, numbers
 
 TERMS = Terms(
     board="Pi",
+    meter="ina3221",
     network=NetworkSpec(name="tiny", image_shape=(8, 8, 1), n_classes=3),
     batch_size=16,
     threads=1,
     bfloat16=False,
+    memory_bytes=None,
     cpus=None,
     versions={"onnx": "1.22", "torch": "2.10"},
 )
@@ -33,6 +35,14 @@ def test_the_least_joules_win_over_the_fastest() -> None:
 
 def test_where_one_has_no_joules_the_fastest_wins() -> None:
     assert best([trial("torch", 0.010, None), trial("onnx", 0.011, 0.05)]) == "torch"
+
+
+@pytest.mark.parametrize(("joules", "uncertainty"), [(0.0, None), (0.05, 0.4)])
+def test_joules_that_say_nothing_decide_nothing(joules: float, uncertainty: float | None) -> None:
+    """Of a meter too coarse for a few seconds: 0 J, or next to nothing known."""
+    vague = msgspec.structs.replace(trial("torch", 0.010, joules), uncertainty=uncertainty)
+    assert best([vague, trial("onnx", 0.005, 0.06)]) == "onnx"
+    assert best([vague, trial("onnx", 0.011, 0.06)]) == "torch"
 
 
 def test_what_does_not_train_is_not_chosen() -> None:
@@ -58,34 +68,54 @@ class Attempts:
         return trial(name, {"onnx": 0.02, "torch": 0.01}[name])
 
 
+BOTH: tuple[Name, ...] = ("onnx", "torch")
+
+
 async def test_one_candidate_is_not_tried(tmp_path: Path) -> None:
     attempt = Attempts()
-    kept = await Choice(tmp_path / "r.json", ("onnx",)).settle(TERMS, attempt)
+    kept = await Choice(tmp_path / "r.json").settle(("onnx",), TERMS, attempt)
     assert (kept.runtime, kept.trials, attempt.names) == ("onnx", (), [])
     assert not (tmp_path / "r.json").exists()
 
 
 async def test_a_choice_holds_as_long_as_its_terms(tmp_path: Path) -> None:
     attempt = Attempts()
-    choice = Choice(tmp_path / "r.json", ("onnx", "torch"))
-    assert choice.likely(TERMS) == "onnx"  # nothing is known yet: by preference
-    kept = await choice.settle(TERMS, attempt)
+    choice = Choice(tmp_path / "r.json")
+    assert choice.likely(BOTH) == "onnx"  # nothing is known yet: by preference
+    kept = await choice.settle(BOTH, TERMS, attempt)
     assert (kept.runtime, [t.runtime for t in kept.trials]) == ("torch", ["onnx", "torch"])
-    again = Choice(tmp_path / "r.json", ("onnx", "torch"))  # the client was started again
-    assert again.likely(TERMS) == again.likely(None) == "torch"
-    assert await again.settle(TERMS, attempt) == kept
+    again = Choice(tmp_path / "r.json")  # the client was started again
+    assert again.likely(BOTH) == "torch"
+    assert await again.settle(BOTH, TERMS, attempt) == kept
     assert attempt.names == ["onnx", "torch"]
-    newer = msgspec.structs.replace(TERMS, versions={"onnx": "1.23", "torch": "2.10"})
-    await again.settle(newer, attempt)
+    for change in ({"versions": {"onnx": "1.23", "torch": "2.10"}}, {"meter": "plug"}, {"memory_bytes": 1 << 28}):
+        await again.settle(BOTH, msgspec.structs.replace(TERMS, **change), attempt)
+    assert attempt.names == ["onnx", "torch"] * 4
+    assert again.likely(("onnx",)) == "onnx"  # torch is gone, or this server has graphs alone
+
+
+async def test_one_that_could_not_train_is_tried_again_next_time(tmp_path: Path) -> None:
+    attempt, broken = Attempts(), {"onnx"}
+
+    async def sometimes(name: Name) -> RuntimeTrial:
+        found = await attempt(name)
+        return msgspec.structs.replace(found, s_per_sample=None, problem="killed") if name in broken else found
+
+    choice = Choice(tmp_path / "r.json")
+    assert (await choice.settle(BOTH, TERMS, sometimes)).runtime == "torch"
+    assert not (tmp_path / "r.json").exists()
+    broken.clear()
+    kept = await choice.settle(BOTH, TERMS, sometimes)
+    assert [t.problem for t in kept.trials] == ["", ""]
     assert attempt.names == ["onnx", "torch"] * 2
-    assert Choice(tmp_path / "r.json", ("onnx",)).likely(TERMS) == "onnx"  # torch is gone
+    assert Choice(tmp_path / "r.json").likely(BOTH) == "torch"
 
 
 async def test_a_file_that_is_none_is_tried_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "r.json").write_text('{"runtime": "onnx"}')
-    choice = Choice(tmp_path / "r.json", ("onnx", "torch"))
+    choice = Choice(tmp_path / "r.json")
     assert "runtimes are tried anew" in caplog.text
-    assert (await choice.settle(TERMS, Attempts())).runtime == "torch"
+    assert (await choice.settle(BOTH, TERMS, Attempts())).runtime == "torch"
 
 
 def python(**versions: str) -> Python:

@@ -21,7 +21,8 @@ from edge_client.protocol.chunks import blob_ref, cut, n_chunks
 from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.graphs import Bundle
 from edge_client.protocol.messages import BlobProgress, BlobRef, GraphOffer, NetworkSpec
-from edge_client.training import frames
+from edge_client.training import frames, memory
+from edge_client.training.worker import Worker
 from edge_client.training.worker_client import WorkerClient
 from models.networks import initial_weights
 from server.export.bundle import make_bundle
@@ -269,18 +270,60 @@ async def test_memory_that_runs_out_ends_the_task_and_not_the_worker(
 
 
 @pytest.mark.parametrize("runtime", ["numpy", "onnx", "torch"])
-async def test_a_batch_is_split_to_fit_into_memory(worker: WorkerClient, tmp_path: Path, runtime: str) -> None:
-    """One that leaves room for everything changes nothing; one that leaves none is said."""
+async def test_a_bound_on_memory_that_leaves_nothing_is_said_each_time(
+    worker: WorkerClient, tmp_path: Path, runtime: str
+) -> None:
     if runtime != "numpy":
         pytest.importorskip("onnxruntime" if runtime == "onnx" else "torch", reason="the runtime is not installed")
     own = make_bundle(NET, "numpy" if runtime == "torch" else runtime, OPTIONS)  # type: ignore[arg-type]
-    for room, fails in ((4 << 30, False), (1 << 20, True)):
-        await worker.start(begin(tmp_path, own, runtime=runtime, memory_bytes=room))
-        await worker.set_shard(None)
-        await worker.load(None)
-        if fails:
-            with pytest.raises(TrainingError, match="for one image, and memory_limit leaves it 1 MB"):
-                await worker.train(train(), lambda _: None)
-        else:
-            done = await worker.train(train(), lambda _: None)
-            assert not done.halted
+    await worker.start(begin(tmp_path, own, runtime=runtime, memory_bytes=1 << 20))
+    await worker.set_shard(None)
+    for work in (worker.train(train(), lambda _: None), worker.train(train(), lambda _: None), worker.evaluate()):
+        with pytest.raises(TrainingError, match="for one image, and memory_limit leaves it 1 MB"):
+            await work
+
+
+async def test_with_a_bound_on_memory_no_process_remembers_another_network(
+    worker: WorkerClient, tmp_path: Path, bundle: Bundle
+) -> None:
+    """Its peak would be that of the larger one."""
+    await worker.start(begin(tmp_path, bundle, memory_bytes=4 << 30))
+    first = worker.pid
+    await worker.start(begin(tmp_path, bundle, memory_bytes=4 << 30))
+    assert worker.pid == first
+    await worker.start(begin(tmp_path, bundle, memory_bytes=2 << 30))
+    assert worker.pid != first
+
+
+# ---- in this process: how a worker splits batches ------------------------------------------------------------------
+
+
+class Sizes:
+    """A trainer that takes so many bytes an image; what it was asked to do at once."""
+
+    at_once: int | None = None
+
+    def __init__(self) -> None:
+        self.rehearsed: list[int] = []
+
+    def rehearse(self, images: np.ndarray, labels: np.ndarray) -> None:
+        self.rehearsed.append(len(labels))
+
+    def weights(self) -> dict[str, np.ndarray]:
+        return {"w": np.zeros(25, np.float32)}  # 100 bytes, of which twice as many are spared
+
+
+def test_a_worker_splits_batches_to_fit_and_looks_again_at_larger_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, own = Sizes(), Worker(None)  # type: ignore[arg-type]
+    monkeypatch.setattr(memory, "peak_bytes", lambda: 1_000 + 100 * max(trainer.rehearsed))
+    monkeypatch.setattr(memory.fitting, "__defaults__", (memory.peak_bytes,))
+    own._trainer = trainer  # type: ignore[assignment]
+    own._labels, own._images = np.zeros(5, np.int64), np.zeros((5, 2, 2, 1), np.uint8)
+    own._memory_bytes = 1_000 + 200 + 2_000  # twenty images fit
+    own._fit(8)
+    assert (trainer.rehearsed, trainer.at_once) == ([1, 2, 4, 8], None)  # whole batches
+    own._fit(6)
+    own._fit(8)
+    assert len(trainer.rehearsed) == 4
+    own._fit(32)  # a task with synthetic samples: larger than the profile's
+    assert (trainer.rehearsed, trainer.at_once) == ([1, 2, 4, 8, 16], 16)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from edge_client.errors import TrainingError
-from edge_client.training.memory import fitting
+from edge_client.training.memory import Fit, fitting
 
 
 def process(fixed: int, each: int) -> tuple[Callable[[int], None], Callable[[], int], list[int]]:
@@ -30,20 +30,32 @@ def process(fixed: int, each: int) -> tuple[Callable[[int], None], Callable[[], 
 )
 def test_the_largest_that_fits(limit: int, fits: int, tried: list[int]) -> None:
     rehearse, peak, asked = process(1_000, 100)
-    assert fitting(32, limit, rehearse, peak) == fits
+    assert fitting(32, limit, rehearse, peak).images == fits
     assert asked == tried
 
 
 def test_a_batch_that_is_no_power_of_two_is_tried_whole() -> None:
     rehearse, peak, asked = process(0, 10)
-    assert fitting(20, 200, rehearse, peak) == 20
+    assert fitting(20, 200, rehearse, peak).images == 20
     assert asked == [1, 2, 4, 8, 16, 20]
-    assert fitting(20, 199, *process(0, 10)[:2]) == 16
+    assert fitting(20, 199, *process(0, 10)[:2]).images == 16
 
 
 def test_what_is_spared_counts() -> None:
-    assert fitting(8, 2_000, *process(1_000, 100)[:2], spare=300) == 4  # 1000 + 4 * 100 + 300 <= 2000 < ... 8 * 100
-    assert fitting(8, 2_100, *process(1_000, 100)[:2], spare=300) == 8
+    assert (
+        fitting(8, 2_000, *process(1_000, 100)[:2], spare=300).images == 4
+    )  # 1000 + 4 * 100 + 300 <= 2000 < ... 8 * 100
+    assert fitting(8, 2_100, *process(1_000, 100)[:2], spare=300).images == 8
+
+
+def test_a_larger_batch_goes_on_from_what_is_known() -> None:
+    rehearse, peak, asked = process(1_000, 100)
+    first = fitting(8, 4_200, rehearse, peak)
+    assert first == Fit(8, 100.0)
+    assert fitting(64, 4_200, rehearse, peak, known=first) == Fit(32, 100.0)  # 64 are foreseen not to fit
+    assert asked == [1, 2, 4, 8, 16, 32]
+    assert fitting(64, 4_200, rehearse, peak, known=Fit(32, 100.0)) == Fit(32, 100.0)
+    assert asked == [1, 2, 4, 8, 16, 32]
 
 
 def test_one_image_that_does_not_fit_is_said() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
 from edge_client import cli
+from edge_client.model_commands import keep_network
 from edge_client.protocol import graphs, weights
 from edge_client.protocol.messages import NetworkSpec
 from models.networks import build, from_arrays, initial_weights, normalise
@@ -91,6 +93,40 @@ def test_a_tflite_model_has_its_weights_inside(state: Path, capsys: pytest.Captu
     np.testing.assert_allclose(interpreter.get_tensor(result["index"]), logits(images), rtol=1e-4, atol=1e-5)
 
 
+def test_where_pytorch_trains_the_network_is_known_and_the_graphs_are_asked_for(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (state / "graphs").iterdir():
+        path.unlink()
+    place, data = ("--state-dir", state, "--runtime", "torch"), state.parent / "d.npz"
+    status, said = command("evaluate", *place, "--data", data, capsys=capsys)
+    assert (status, "holds no graphs of this model for torch; the first task" in said) == (2, True)
+    keep_network(state / "model.safetensors", NET)  # as a task does
+    status, said = command("evaluate", *place, "--data", data, capsys=capsys)
+    assert status == 0, said
+    assert said.startswith("small by torch: accuracy ")
+    status, said = command("export", *place, "--out", "m.onnx", capsys=capsys)
+    assert status == 2
+    assert "give some made by: fimi-server export-step --model small --runtime onnx" in said
+
+
+def test_damaged_graphs_are_a_sentence(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = make_bundle(NET, "numpy", Options())
+    junk = state.parent / "junk.fimi"
+    junk.write_bytes(graphs.pack(msgspec.structs.replace(whole, parts={"evaluate": b"junk"})))
+    status, said = command(
+        "evaluate", "--state-dir", state, "--graphs", junk, "--data", state.parent / "d.npz", capsys=capsys
+    )
+    assert status == 2
+    assert "the graphs are damaged: these bytes are no program" in said
+    pytest.importorskip("ai_edge_litert", reason="the runtime is not installed")
+    junk.write_bytes(
+        graphs.pack(msgspec.structs.replace(whole, runtime="tflite", batch=1, parts={"evaluate": b"junk"}))
+    )
+    status, said = command("export", "--state-dir", state, "--graphs", junk, "--out", "m.tflite", capsys=capsys)
+    assert (status, "the graphs are damaged" in said) == (2, True)
+
+
 def test_what_is_missing_or_does_not_fit_is_said(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = ("--state-dir", state)
     numpy_only = state.parent / "n.fimi"
@@ -114,9 +150,13 @@ def test_what_is_missing_or_does_not_fit_is_said(state: Path, capsys: pytest.Cap
         (
             ("export", *place, "--out", "m.onnx", "--model", "none"),
             2,
-            "none: no such file; the first task of a run brings",
+            "none: No such file or directory; the first task of a run brings",
         ),
-        (("export", *place, "--out", "m.onnx", "--model", state.parent / "junk"), 2, "holds no safetensors weights"),
+        (
+            ("export", *place, "--out", "m.onnx", "--model", state.parent / "junk"),
+            2,
+            "junk: these bytes are no safetensors weights",
+        ),
         (("export", *place, "--out", "m.onnx", "--graphs", state.parent / "junk"), 2, "these bytes are no bundle"),
         (("export", *place, "--out", "m.onnx", "--graphs", state.parent / "no"), 2, "No such file or directory"),
         (
