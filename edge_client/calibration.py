@@ -14,7 +14,7 @@ from edge_client.runtimes import Name
 from firmware_profiles.calibrated import Calibration
 
 
-def runtimes(calibration: Calibration | None, candidates: tuple[Name, ...]) -> tuple[Name, ...]:
+def runtimes(calibration: Calibration | None, path: str | None, candidates: tuple[Name, ...]) -> tuple[Name, ...]:
     """Those that a client may train with: what it was calibrated with leaves no choice. Raises SetupError where that is
     none of the candidates."""
     measured = None if calibration is None else calibration.origin.runtime
@@ -23,8 +23,8 @@ def runtimes(calibration: Calibration | None, candidates: tuple[Name, ...]) -> t
     if measured in candidates:
         return tuple(name for name in candidates if name == measured)
     raise SetupError(
-        f'the calibration was measured with runtime "{measured}", this client trains with {" or ".join(candidates)}; '
-        f"calibrate with --runtime {candidates[0]}, or install and allow {measured}"
+        f'--calibration {path} was measured with runtime "{measured}", this client trains with '
+        f"{' or '.join(candidates)}; calibrate with --runtime {candidates[0]}, or install and allow {measured}"
     )
 
 

@@ -111,7 +111,7 @@ def _run(config: ClientConfig, own: Own) -> int:  # noqa: ARG001
 def _take_part(config: ClientConfig, samples: data.LocalData, runtimes: tuple[Runtime, ...]) -> int:
     assert config.broker and config.fleet and config.id and config.data
     wanted = wanted_meter(config)
-    runtimes = calibration.runtimes(wanted.calibration, runtimes)
+    runtimes = calibration.runtimes(wanted.calibration, config.calibration, runtimes)
     if config.runtime == "auto" and runtimes == ("numpy",):
         log.warning("NumPy trains, at a twentieth of the speed of a runtime; install one with: %s", MODULES["onnx"][1])
     board = _board(config, wanted)

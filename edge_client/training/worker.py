@@ -200,9 +200,9 @@ class Worker:
         def rehearse(n: int) -> None:
             trainer.rehearse(self._images[some[:n]], self._labels[some[:n]])
 
-        # after a rehearsal the step itself comes: another set of weights and momenta may be written beside the present
+        # after a rehearsal the step itself comes, and with it, in PyTorch, the momenta
         self._fitted = memory.fitting(
-            min(batch, self._own_size or batch), limit_bytes, rehearse, spare=2 * held, known=known
+            min(batch, self._own_size or batch), limit_bytes, rehearse, spare=held, known=known
         )
         trainer.at_once = self._own_size if self._fitted.images >= batch else self._fitted.images
 

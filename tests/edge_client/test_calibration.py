@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from edge_client import cli
-from edge_client.calibration import check, offer
+from edge_client.calibration import check, offer, runtimes
 from edge_client.errors import SetupError
 from edge_client.protocol.messages import Join, ServerHello
 from firmware_profiles.calibrated import Calibration
@@ -50,6 +50,17 @@ def test_one_of_another_board_or_work_is_refused(own: Calibration, said: str) ->
     with pytest.raises(SetupError) as refused:
         check(own, "P.toml", "fake Rev 1.1", 1)
     assert str(refused.value) == said
+
+
+def test_what_it_was_measured_with_leaves_no_choice() -> None:
+    assert runtimes(None, None, ("onnx", "torch")) == ("onnx", "torch")
+    assert runtimes(calibration(runtime="torch"), "P.toml", ("onnx", "torch")) == ("torch",)
+    with pytest.raises(SetupError) as refused:
+        runtimes(calibration(runtime="torch"), "P.toml", ("onnx",))
+    assert str(refused.value) == (
+        '--calibration P.toml was measured with runtime "torch", this client trains with onnx; '
+        "calibrate with --runtime onnx, or install and allow torch"
+    )
 
 
 def test_one_that_fits_passes_and_one_beyond_bounds_does_not() -> None:

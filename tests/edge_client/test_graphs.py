@@ -310,7 +310,7 @@ class Sizes:
         self.rehearsed.append(len(labels))
 
     def weights(self) -> dict[str, np.ndarray]:
-        return {"w": np.zeros(25, np.float32)}  # 100 bytes, of which twice as many are spared
+        return {"w": np.zeros(50, np.float32)}  # 200 bytes, which are spared
 
 
 def test_a_worker_splits_batches_to_fit_and_looks_again_at_larger_ones(monkeypatch: pytest.MonkeyPatch) -> None:
