@@ -25,9 +25,6 @@ MODULES: Mapping[Name, tuple[tuple[str, ...], str]] = {
 """The modules of which one must be there, and the command that installs it; in the order of preference where nothing
 was measured: numpy trains anything, and slowly."""
 
-BY_GRAPHS: tuple[Name, ...] = ("onnx", "tflite", "numpy")
-"""Those that train by graphs that the server exports."""
-
 LEAST_ONNXRUNTIME = (1, 15)
 """The first that reads opset 17 and the models' form on all boards."""
 

@@ -10,7 +10,6 @@ from edge_client.agent.collect import Collector
 from edge_client.errors import TrainingError
 from edge_client.protocol import graphs
 from edge_client.protocol.messages import GraphOffer
-from edge_client.runtimes import BY_GRAPHS
 from edge_client.training.numpy_trainer import NETWORKS
 from edge_client.training.store import storing
 
@@ -25,7 +24,7 @@ LARGEST = 16 << 20
 
 def needs_graphs(runtime: str, network: str) -> bool:
     """Whether a runtime trains this network by graphs."""
-    return runtime in BY_GRAPHS and not (runtime == "numpy" and network in NETWORKS)
+    return runtime in graphs.RUNTIMES and not (runtime == "numpy" and network in NETWORKS)
 
 
 class Graphs:

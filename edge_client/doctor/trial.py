@@ -21,8 +21,9 @@ from edge_client.config import ClientConfig
 from edge_client.doctor.checks import Check
 from edge_client.hardware.board import Board
 from edge_client.hardware.sampler import Sampler
+from edge_client.protocol.graphs import RUNTIMES
 from edge_client.protocol.messages import NetworkSpec, ProfileRequest, RuntimeTrial
-from edge_client.runtimes import BY_GRAPHS, Name
+from edge_client.runtimes import Name
 from edge_client.training import frames
 from edge_client.training.worker_client import WorkerClient
 
@@ -52,7 +53,7 @@ async def _trials(config: ClientConfig, board: Board, candidates: Sequence[Name]
             )
             for runtime in candidates:
                 graphs = SHIPPED / f"vgg9-{runtime}.fimi"
-                if runtime in BY_GRAPHS and not graphs.exists():
+                if runtime in RUNTIMES and not graphs.exists():
                     continue
                 begin = frames.Begin(
                     network=NETWORK,
@@ -61,7 +62,7 @@ async def _trials(config: ClientConfig, board: Board, candidates: Sequence[Name]
                     data=str(folder / "d.npz"),
                     cpus=config.cpu_list,
                     samples=name,
-                    graphs=str(graphs) if runtime in BY_GRAPHS else None,
+                    graphs=str(graphs) if runtime in RUNTIMES else None,
                     bfloat16=config.bfloat16 and runtime == "torch",
                 )
                 worker = WorkerClient(config.n_threads)

@@ -6,7 +6,7 @@ reads the state that it has inputs for, and what it gives as next.NAME replaces 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -64,7 +64,3 @@ def taken_over(outputs: Arrays, state: Arrays) -> Arrays:
     for name in [own for own in outputs if own.startswith("next.")]:
         state[name.removeprefix("next.")] = outputs.pop(name)
     return outputs
-
-
-MakeEngine = Callable[[Bundle, int], Engine]
-"""Bundle and threads."""

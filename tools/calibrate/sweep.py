@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from edge_client.agent.graphs import needs_graphs
 from edge_client.errors import HardwareError, SetupError
 from edge_client.hardware.board import Board
 from edge_client.hardware.sampler import Sampler
 from edge_client.protocol import graphs
 from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.messages import NetworkSpec
-from edge_client.runtimes import BY_GRAPHS, Name
+from edge_client.runtimes import Name
 from edge_client.training import data
-from edge_client.training.numpy_trainer import NETWORKS
 from tools.calibrate.driving import METER_PERIOD_S, alone, finished, minutes, open_board, say
 from tools.calibrate.errors import CalibrateError
 from tools.calibrate.measure import Bench, Terms
@@ -114,7 +114,7 @@ async def take_all(bench: Measures, settings: Settings, cells: Sequence[Cell], r
 
 def _graphs(settings: Settings, network: NetworkSpec) -> str | None:
     """The file with the graphs that the runtime trains by, if it needs one; raises SetupError where it does not fit."""
-    if settings.runtime not in BY_GRAPHS or settings.network in NETWORKS:
+    if not needs_graphs(settings.runtime, settings.network):
         return None
     shape = ",".join(map(str, network.image_shape))
     right = (
