@@ -44,7 +44,7 @@ def make_shell(folder: Path, url: str, max_packet_bytes: int) -> Shell:
             board=board,
             data=folder / "d.npz",
             state_dir=folder / "state",
-            runtime="numpy",
+            runtimes=("numpy",),
             threads=1,
             meter_period_s=0.02,
             heartbeat_s=1.0,

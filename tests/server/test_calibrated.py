@@ -178,5 +178,6 @@ async def test_a_board_without_a_meter_that_its_calibration_models_is_planned() 
 def test_a_devices_file_from_before_calibrations_is_read() -> None:
     old = Enrolled(join=join_of("a", "r", (1, 1)), profile=profile_of("a", "r", (1e9,)), link=LINK)
     text = msgspec.to_builtins(old)
-    del text["calibration"], text["join"]["calibration"]
+    del text["calibration"]
+    text["join"].pop("calibration", None)  # at its default it stays out
     assert msgspec.convert(text, Enrolled) == old
