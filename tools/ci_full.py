@@ -263,7 +263,7 @@ def table(head: Mapping[str, Any], results: Sequence[Result]) -> str:
         f"# `make ci-full`, {head['date']}",
         "",
         f"FIMI {head['fimi']}, Python {head['python']}, {head['system']}, {head['machine']}. Sizes are those of "
-        "site-packages with bytecode, without pip and setuptools.",
+        "site-packages without pip and setuptools, with pip's bytecode; arm64's has only what a round made of it.",
         "",
         "| environment | result | MB | seconds | versions |",
         "|---|---|---|---|---|",
