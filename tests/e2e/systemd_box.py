@@ -59,6 +59,8 @@ def obstacle() -> str | None:
         return f"starts a systemd of its own in namespaces, only where asked to: {OPT_IN}=1, as root"
     if os.geteuid() != 0:
         return "namespaces and an overlay of the root take root"
+    if hidden := [own for own in ("/run", "/tmp") if Path(__file__).is_relative_to(own)]:
+        return f"the box has a {hidden[0]} of its own, and this clone lies below it"
     if not SYSTEMD.exists():
         return f"{SYSTEMD} is not there (package systemd)"
     if "\toverlay\n" not in Path("/proc/filesystems").read_text():
