@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from edge_client.config import ClientConfig
@@ -24,11 +23,10 @@ from edge_client.training.evaluation import evaluate
 from edge_client.training.freezing import SUFFIX, frozen
 from edge_client.training.graph_trainer import GraphTrainer
 from edge_client.training.making import make_engine, make_trainer
-from edge_client.training.store import storing
+from edge_client.training.model_file import held_network
 from edge_client.training.trainer import Trainer
 
 _FIRST = "the first task of a run brings it"
-_NETWORK = "model.json"
 
 
 @dataclass(frozen=True)
@@ -132,20 +130,6 @@ def find(state: Path, model: Path | None, bundle: Path | None, runtime: Wanted) 
         f"{state / 'graphs'} holds no graphs of this model for {' or '.join(working)}; {_FIRST}, or give "
         "--graphs FILE.fimi, made by: fimi-server export-step"
     )
-
-
-def keep_network(model: Path, network: NetworkSpec) -> None:
-    """Note beside a model what it is of."""
-    with storing(model):
-        model.with_name(_NETWORK).write_bytes(msgspec.json.encode(network))
-
-
-def held_network(model: Path) -> NetworkSpec | None:
-    """What was noted beside a model, if it was."""
-    try:
-        return msgspec.json.decode(model.with_name(_NETWORK).read_bytes(), type=NetworkSpec)
-    except (OSError, msgspec.MsgspecError):
-        return None
 
 
 def _fitting(path: Path, own: Mapping[str, np.ndarray]) -> Bundle:

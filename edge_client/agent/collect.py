@@ -19,7 +19,7 @@ from edge_client.protocol.chunks import ACK_EVERY, Assembler
 from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.messages import BlobProgress, BlobRef, Chunk
 from edge_client.training.memory import give_back
-from edge_client.training.store import storing
+from edge_client.training.store import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -101,11 +101,7 @@ class Collector:
         if self._model is None or self._model[0] != name:
             raise ProtocolError(f"the model {name[:12]} is not here")
         if (blob := self._model[1]) is not None:
-            with storing(self._path):
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                fresh = self._path.with_suffix(".fresh")
-                fresh.write_bytes(blob)
-                fresh.replace(self._path)
+            write_whole(self._path, blob)
             self._model, blob = (name, None), None
             give_back()
         return self._path

@@ -11,7 +11,7 @@ from edge_client.errors import TrainingError
 from edge_client.protocol import graphs
 from edge_client.protocol.messages import GraphOffer
 from edge_client.training.numpy_trainer import NETWORKS
-from edge_client.training.store import storing
+from edge_client.training.store import storing, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +59,8 @@ class Graphs:
 
     def _write(self, path: Path, blob: bytes) -> None:
         graphs.unpack(blob)  # what no worker could read is not kept
+        write_whole(path, blob)
         with storing(path):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            fresh = path.with_suffix(".fresh")
-            fresh.write_bytes(blob)
-            fresh.replace(path)
             # not by its time: the clock of a board without a battery may stand before that of all others
             others = sorted(set(self._folder.glob("*.fimi")) - {path}, key=lambda own: own.stat().st_mtime)
             for old in others[: 1 - KEPT]:

@@ -29,7 +29,7 @@ from edge_client.protocol.messages import BlobRef, ShardNeeds, ShardPart, Task
 from edge_client.protocol.shards import Listing
 from edge_client.protocol.tasks import in_thread
 from edge_client.protocol.weights import digest
-from edge_client.training.store import SampleStore, storing
+from edge_client.training.store import SampleStore, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -162,9 +162,5 @@ class Samples:
             return blob
         self._sure = None
         blob = await self._collector.collect(ref)
-        with storing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            fresh = path.with_suffix(".fresh")
-            fresh.write_bytes(blob)
-            fresh.replace(path)
+        write_whole(path, blob)
         return blob

@@ -54,7 +54,6 @@ from edge_client.events import (
 )
 from edge_client.events import Trained as TrainedEvent
 from edge_client.hardware.sampler import Sampler
-from edge_client.model_commands import keep_network
 from edge_client.protocol.errors import ProtocolError
 from edge_client.protocol.messages import (
     AnyMessage,
@@ -68,6 +67,7 @@ from edge_client.protocol.messages import (
     Update,
 )
 from edge_client.protocol.tasks import end, in_thread
+from edge_client.training.model_file import keep_network
 from edge_client.training.store import storing
 from edge_client.training.worker_client import WorkerClient
 

@@ -244,3 +244,12 @@ def storing(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise StorageError(f"the disk is full: {path} cannot grow; free some, or lower storage_samples") from error
         raise StorageError(f"{path}: {error.strerror or error}") from error
+
+
+def write_whole(path: Path, blob: bytes) -> None:
+    """A file whole or not at all, its folder made where it lacks; raises StorageError."""
+    with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_suffix(".fresh")
+        fresh.write_bytes(blob)
+        fresh.replace(path)

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from edge_client import cli
-from edge_client.model_commands import keep_network
 from edge_client.protocol import graphs, weights
 from edge_client.protocol.messages import NetworkSpec
+from edge_client.training.model_file import keep_network
 from models.networks import build, from_arrays, initial_weights, normalise
 from server.export.bundle import make_bundle
 from server.export.step import Options
